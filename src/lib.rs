@@ -1,0 +1,4 @@
+//! imserver, a private-messaging server.
+
+pub mod ids;
+pub mod message;

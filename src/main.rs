@@ -1,0 +1,2 @@
+//! The `imserver` program.
+fn main() {}

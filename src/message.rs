@@ -1,0 +1,46 @@
+//! What a message is, once it has passed the edge.
+
+use crate::ids::{MessageId, Sender, UserId};
+
+/// How long a client's timestamp may be, in bytes.
+pub const TIMESTAMP_MAX: usize = 32;
+
+/// Milliseconds since the Unix epoch, by the server's clock, when a message was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoredAt(pub u64);
+
+impl StoredAt {
+    /// The time now; 0 on a clock set before 1970.
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// What the sender's token says of them beyond their id: shown with every message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The sender's name; empty when unknown.
+    pub name: String,
+    /// The address of the sender's picture; empty when unknown.
+    pub picture: String,
+}
+
+/// A message as it lies in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the recipient's inbox.
+    pub id: MessageId,
+    /// Who sent it.
+    pub from: Sender,
+    /// Whose inbox it is in.
+    pub to: UserId,
+    /// The how-manieth message from `from` to `to` it is, counted from 1.
+    pub ordinal: u64,
+    /// When the server stored it.
+    pub stored_at: StoredAt,
+    /// The client's own mark of time, never interpreted.
+    pub timestamp: String,
+    /// The text.
+    pub content: String,
+}
