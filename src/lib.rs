@@ -1,4 +1,5 @@
 //! imserver, a private-messaging server.
 
+pub mod config;
 pub mod ids;
 pub mod message;

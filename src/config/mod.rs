@@ -1,0 +1,145 @@
+//! What `config.toml` says, read once at the start into types that cannot be wrong.
+//!
+//! Every module is given its own section, never the whole. `config.toml` at the
+//! top of the repository documents each key with its default.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[store]`
+    pub store: Store,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// Where the server listens and whom it believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The administrators' listener: metrics and health.
+    pub admin_listen: SocketAddr,
+    /// The web origins whose pages may connect, compared byte for byte.
+    pub origins: Vec<String>,
+    /// How long a stopping server waits for what is in flight.
+    pub drain_timeout: Duration,
+    /// Addresses whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Whether `/` serves the page to try the service with.
+    pub chat_page: bool,
+}
+
+/// How the listeners are secured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// `Off` is for a proxy on the same host that terminates TLS.
+    pub mode: TlsMode,
+    /// The certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PKCS#8 PEM, mode 0600.
+    pub key: PathBuf,
+}
+
+/// Whether the public listener speaks TLS itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// wss only.
+    On,
+    /// Plain WebSocket, on a loopback address only.
+    Off,
+}
+
+/// Which tokens are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The JWK Set.
+    pub keys: PathBuf,
+    /// The required `iss`.
+    pub issuer: String,
+    /// The required `aud` of a user's token.
+    pub audience: String,
+    /// The required `aud` of an administrator's token.
+    pub admin_audience: String,
+    /// Whether a token without `jti` is refused.
+    pub require_jti: bool,
+    /// How far the issuer's clock may be off.
+    pub leeway: Duration,
+    /// The longest a token may live.
+    pub max_lifetime: Duration,
+}
+
+/// Where messages lie, and for how long equal packets count as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The directory of the database.
+    pub path: PathBuf,
+    /// How much of it sled keeps in memory, in bytes.
+    pub cache_bytes: u64,
+    /// For how long a `clientMsgId` is remembered.
+    pub dedup_window: Duration,
+    /// For how long an equal packet without one is taken for a resend.
+    pub resend_window: Duration,
+}
+
+/// What one client may ask of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest frame, in bytes.
+    pub frame_bytes: usize,
+    /// The largest content, in bytes.
+    pub content_bytes: usize,
+    /// Frames a second and connection; 0: no limit.
+    pub messages_per_second: u32,
+    /// Frames that a connection may send at once.
+    pub message_burst: u32,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one user.
+    pub connections_per_user: usize,
+    /// Connections from one address; 0: no limit of any kind per address.
+    pub connections_per_address: usize,
+    /// Unread messages that one inbox holds.
+    pub unread_per_user: u64,
+    /// Failures of the client's making within a minute.
+    pub violations: usize,
+    /// How soon an equal packet on one connection is no resend but a second message.
+    pub resend_after: Duration,
+    /// TLS handshake and request head together.
+    pub handshake_timeout: Duration,
+    /// How long a write may make no progress.
+    pub write_timeout: Duration,
+    /// How often the server pings.
+    pub ping_interval: Duration,
+    /// How long it waits for the pong.
+    pub pong_timeout: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// A tracing filter, such as `info` or `info,imserver::store=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
