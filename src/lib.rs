@@ -1,5 +1,8 @@
 //! imserver, a private-messaging server.
 
 pub mod config;
+mod digest;
 pub mod ids;
 pub mod message;
+pub mod metrics;
+pub mod store;
