@@ -5,4 +5,5 @@ mod digest;
 pub mod ids;
 pub mod message;
 pub mod metrics;
+pub mod protocol;
 pub mod store;
