@@ -79,7 +79,7 @@ pub enum CertificateError {
 /// that they belong together.
 ///
 /// Whether the certificate is valid today is not asked: clients refuse an
-/// expired one, and a server that does not start helps nobody. See [`validity`].
+/// expired one, and a server that does not start helps nobody. See [`validity()`].
 ///
 /// # Errors
 /// Show the sentence; on a reload, go on with the pair that is in use.
