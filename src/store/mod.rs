@@ -1,0 +1,255 @@
+//! The inbox log: the one place where a message is, or is not.
+//!
+//! Everything else here may forget. An append returns once the message would
+//! survive a power cut, and a read never shows one that would not.
+//!
+//! The contract is written in the words of the domain and promises only what an
+//! embedded store and a replicated one can both keep; `tests/store_contract.rs`
+//! holds every implementation to it:
+//!
+//! - **Durable on `Ok`.** After [`StoreError::Unavailable`] the message was
+//!   *perhaps* written: trying again with the same [`ResendKey`] is safe.
+//! - **Once per resend key.** Equal keys of one sender within their window give
+//!   the same id, also while the first try is still being written.
+//! - **Ids rise strictly per inbox**, with gaps, and two appends of one caller
+//!   to one inbox keep their order.
+//! - **The store announces.** The [`Tail`] tells who has news; an announcement is
+//!   a hint that may be missed, since every reader has a [`Cursor`] to read from.
+
+pub mod sled;
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::ids::{MessageId, Sender, UserId};
+use crate::message::{Message, Profile};
+
+/// How many messages a page holds at the most.
+pub const PAGE_MESSAGES: usize = 256;
+
+/// How many bytes of content a page holds before it is closed.
+///
+/// Together with one message of the largest size this is all the memory that a
+/// reader who has stopped taking can hold.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// Where messages are kept.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Puts a message in line to be written.
+    ///
+    /// Waits only for room in the line; the order of the calls is the order of
+    /// the messages. The receipt resolves once the message is durable.
+    ///
+    /// # Errors
+    /// [`AppendError::Unavailable`] when nothing can be written any more.
+    fn append(&self, draft: Draft) -> BoxFuture<'_, Result<Receipt<Appended>, AppendError>>;
+
+    /// Reads a page of `inbox`, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] to try again later, [`StoreError::Damaged`] when
+    /// what should be there is not: then nothing of the page may be shown.
+    fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// Marks those of `ids` that lie in `reader`'s inbox as read; ignores the others.
+    ///
+    /// Idempotent, and durable once the receipt resolves.
+    fn mark_read(&self, reader: UserId, ids: Vec<MessageId>) -> Receipt<()>;
+
+    /// Remembers what a user's token says of them; a `None` leaves what is known.
+    fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()>;
+
+    /// Whether messages can be written.
+    fn health(&self) -> Health;
+
+    /// Writes what is in line, then closes. Later calls fail as unavailable.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the last writes could not be made durable;
+    /// what was acknowledged before is safe all the same.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// The outcome of something put in line, to be waited for apart from the line itself.
+pub type Receipt<T> = BoxFuture<'static, Result<T, AppendError>>;
+
+/// Announcements in the order of the ids of each inbox, one batch per commit.
+pub type Tail = mpsc::Receiver<Vec<Announcement>>;
+
+/// A message that wants to be stored.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Who sends it.
+    pub from: Sender,
+    /// Whose inbox it goes to.
+    pub to: UserId,
+    /// The client's mark of time.
+    pub timestamp: String,
+    /// The text, within the limits.
+    pub content: String,
+    /// What makes a second try of the same packet known.
+    pub resend: ResendKey,
+}
+
+/// What two tries of the same packet have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResendKey {
+    /// Every append is a message of its own.
+    None,
+    /// The digest of the whole packet, remembered for `store.resend_window`.
+    Packet(PacketDigest),
+    /// The client's own name for the packet, remembered for `store.dedup_window`.
+    Client {
+        /// The name.
+        id: ClientMsgId,
+        /// The client says that this is a later try: look through the whole conversation.
+        again: bool,
+    },
+}
+
+/// 128 bits that stand for a packet and its turn among equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketDigest(pub [u8; 16]);
+
+/// A client's own name for a packet: 1 to 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientMsgId(String);
+
+impl ClientMsgId {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 64;
+
+    /// Makes a name, or nothing when it is empty or too long.
+    pub fn new(text: &str) -> Option<Self> {
+        (1..=Self::MAX)
+            .contains(&text.len())
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// The name as the client wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The message's place in the recipient's inbox.
+    pub id: MessageId,
+    /// It was there already: an earlier try of the same packet had stored it.
+    pub duplicate: bool,
+}
+
+/// What a token says of its bearer; `None` where it is silent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimedProfile {
+    /// The name.
+    pub name: Option<String>,
+    /// The address of the picture.
+    pub picture: Option<String>,
+}
+
+/// A resume point: everything up to and with this id has been taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(u64);
+
+impl Cursor {
+    /// Before the first message.
+    pub const START: Self = Self(0);
+
+    /// The number behind it; 0 at the start.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<MessageId> for Cursor {
+    fn from(id: MessageId) -> Self {
+        Self(id.get())
+    }
+}
+
+/// The part of an inbox that a reader wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Only what lies behind this.
+    pub after: Cursor,
+    /// Only what lies at or before this; `None`: up to the newest.
+    pub until: Option<Cursor>,
+    /// Leave out what was marked read.
+    pub unread_only: bool,
+}
+
+/// A stretch of an inbox.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The messages, ids rising.
+    pub entries: Vec<Arc<Entry>>,
+    /// Nothing that was asked for is missing up to here.
+    pub up_to: Cursor,
+    /// How far the log reached when the page was read. `up_to` equal to it (or to
+    /// the end of the span) means that there is no more.
+    pub head: Cursor,
+}
+
+/// A message with what is known of its sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The message.
+    pub message: Message,
+    /// Its sender's name and picture.
+    pub sender: Arc<Profile>,
+}
+
+/// "Inbox X now reaches id N", with the message for those who stand right before it.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// The message that was committed.
+    pub entry: Arc<Entry>,
+    /// The last message of that inbox before it, where the store knows: a reader
+    /// whose cursor is at or behind it may take `entry` without reading the log.
+    pub previous: Option<Cursor>,
+}
+
+/// Whether the store can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It can.
+    Ready,
+    /// Writing has stopped for good in this process; reading goes on.
+    ReadOnly {
+        /// What happened, for the operator.
+        why: String,
+    },
+    /// It was closed.
+    Closed,
+}
+
+/// Why an append or a mark has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The recipient holds as many unread messages as they may.
+    #[error("the inbox is full")]
+    InboxFull,
+    /// The client used one name for two different packets.
+    #[error("the clientMsgId was used for another message")]
+    IdReused,
+    /// Perhaps written, perhaps not: try again with the same resend key.
+    #[error("the store is unavailable")]
+    Unavailable,
+}
+
+/// Why a read gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Not now.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// Something that was acknowledged is not there or not whole.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}

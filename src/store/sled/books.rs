@@ -1,0 +1,203 @@
+//! What the writer knows by heart so that an append costs no read of the tree.
+//!
+//! All of it can be derived again, so the caches are simply emptied when they
+//! have grown too large.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sled::Tree;
+
+use super::keys::{self, Pair};
+use super::reader;
+use super::record::{CommitRecord, ResendMark};
+use super::resend_index::ResendIndex;
+use crate::ids::{MessageId, Sender, UserId};
+use crate::message::{Profile, StoredAt};
+use crate::store::StoreError;
+
+/// Entries a cache may hold: some 50 MB when all three are full.
+const CACHE_MAX: usize = 500_000;
+
+/// The state of an inbox.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inbox {
+    /// Unread messages in it.
+    pub(super) unread: u64,
+    /// Its newest message; 0: none.
+    head: u64,
+}
+
+/// The resend index of each kind of key.
+#[derive(Debug)]
+pub(super) struct Resends {
+    packets: ResendIndex,
+    client_ids: ResendIndex,
+}
+
+impl Resends {
+    pub(super) fn get(&self, mark: ResendMark) -> Option<u64> {
+        match mark {
+            ResendMark::None => None,
+            ResendMark::Packet(digest) => self.packets.get(&digest),
+            ResendMark::Client(digest) => self.client_ids.get(&digest),
+        }
+    }
+
+    pub(super) fn insert(&mut self, mark: ResendMark, id: u64, at: Instant) {
+        match mark {
+            ResendMark::None => {}
+            ResendMark::Packet(digest) => self.packets.insert(digest, id, at),
+            ResendMark::Client(digest) => self.client_ids.insert(digest, id, at),
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.packets.expire(now);
+        self.client_ids.expire(now);
+    }
+}
+
+/// The writer's memory.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) tree: Tree,
+    pub(super) next_id: u64,
+    pub(super) unread_max: u64,
+    pub(super) resends: Resends,
+    ordinals: HashMap<Pair, u64>,
+    inboxes: HashMap<UserId, Inbox>,
+    profiles: HashMap<UserId, Arc<Profile>>,
+}
+
+impl Books {
+    /// Opens the books behind the last message, with the resend keys of the windows.
+    pub(super) fn open(
+        tree: Tree,
+        last_id: u64,
+        unread_max: u64,
+        resend_window: Duration,
+        dedup_window: Duration,
+    ) -> Result<Self, StoreError> {
+        let mut books = Self {
+            tree,
+            next_id: last_id + 1,
+            unread_max,
+            resends: Resends {
+                packets: ResendIndex::new(resend_window),
+                client_ids: ResendIndex::new(dedup_window),
+            },
+            ordinals: HashMap::new(),
+            inboxes: HashMap::new(),
+            profiles: HashMap::new(),
+        };
+        books.recall(resend_window.max(dedup_window))?;
+        Ok(books)
+    }
+
+    /// Rebuilds the resend index from the commits of the last `window`, each entry
+    /// as old as it is.
+    fn recall(&mut self, window: Duration) -> Result<(), StoreError> {
+        let (wall, now) = (StoredAt::now().0, Instant::now());
+        let mut commits = Vec::new();
+        for row in self.tree.scan_prefix(keys::COMMITS).rev() {
+            let (key, value) = row.map_err(|error| StoreError::Damaged(error.to_string()))?;
+            let commit = CommitRecord::decode(&key, &value)
+                .ok_or_else(|| StoreError::Damaged("a commit record is not whole".to_owned()))?;
+            let age = Duration::from_millis(wall.saturating_sub(commit.stored_at.0));
+            if age > window {
+                break;
+            }
+            commits.push((commit, now.checked_sub(age).unwrap_or(now)));
+        }
+        for (commit, at) in commits.iter().rev() {
+            for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
+                self.resends.insert(entry.resend, id, *at);
+            }
+        }
+        self.resends.expire(now);
+        Ok(())
+    }
+
+    /// Forgets what is old or too much.
+    pub(super) fn tidy(&mut self) {
+        self.resends.expire(Instant::now());
+        if self.ordinals.len() > CACHE_MAX {
+            self.ordinals = HashMap::new();
+        }
+        if self.inboxes.len() > CACHE_MAX {
+            self.inboxes = HashMap::new();
+        }
+        if self.profiles.len() > CACHE_MAX {
+            self.profiles = HashMap::new();
+        }
+    }
+
+    /// How many messages the pair has.
+    pub(super) fn last_ordinal(&mut self, pair: Pair) -> Result<u64, StoreError> {
+        if let Some(&ordinal) = self.ordinals.get(&pair) {
+            return Ok(ordinal);
+        }
+        let newest = reader::newest(&self.tree, pair)?;
+        let ordinal = newest.map_or(0, |record| record.message.ordinal);
+        self.ordinals.insert(pair, ordinal);
+        Ok(ordinal)
+    }
+
+    /// The state of an inbox, counted at its first use.
+    pub(super) fn inbox(&mut self, user: UserId) -> Result<Inbox, StoreError> {
+        if let Some(&inbox) = self.inboxes.get(&user) {
+            return Ok(inbox);
+        }
+        let mut inbox = Inbox { unread: 0, head: 0 };
+        for peer in reader::peers(&self.tree, user) {
+            let pair = Pair {
+                to: user,
+                from: peer?,
+            };
+            if let Some(newest) = reader::newest(&self.tree, pair)? {
+                let floor = reader::floor(&self.tree, pair)?;
+                let read = floor.ordinal + floor.beyond;
+                inbox.unread += newest.message.ordinal.saturating_sub(read);
+                inbox.head = inbox.head.max(newest.message.id.get());
+            }
+        }
+        self.inboxes.insert(user, inbox);
+        Ok(inbox)
+    }
+
+    /// Enters a message and gives the one before it in its inbox.
+    pub(super) fn appended(&mut self, pair: Pair, ordinal: u64, id: MessageId) -> u64 {
+        self.next_id = id.get() + 1;
+        self.ordinals.insert(pair, ordinal);
+        self.inboxes.get_mut(&pair.to).map_or(0, |inbox| {
+            inbox.unread += 1;
+            std::mem::replace(&mut inbox.head, id.get())
+        })
+    }
+
+    /// Enters that `count` messages of an inbox were read.
+    pub(super) fn read(&mut self, user: UserId, count: u64) {
+        if let Some(inbox) = self.inboxes.get_mut(&user) {
+            inbox.unread = inbox.unread.saturating_sub(count);
+        }
+    }
+
+    /// What is known of a sender.
+    pub(super) fn profile(&mut self, sender: Sender) -> Result<Arc<Profile>, StoreError> {
+        let Sender::User(user) = sender else {
+            return Ok(Arc::default());
+        };
+        if let Some(profile) = self.profiles.get(&user) {
+            return Ok(Arc::clone(profile));
+        }
+        let profile = reader::profile(&self.tree, sender)?;
+        self.profiles.insert(user, Arc::clone(&profile));
+        Ok(profile)
+    }
+
+    pub(super) fn set_profile(&mut self, user: UserId, profile: Profile) {
+        self.profiles.insert(user, Arc::new(profile));
+    }
+}

@@ -1,0 +1,283 @@
+//! One group commit: from what was asked to one atomic batch and the answers to give.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sled::Batch;
+use tokio::sync::oneshot;
+
+use super::books::Books;
+use super::keys::{self, Pair};
+use super::read_state::{ReadState, encode_floor, encode_islands};
+use super::reader::{self, Mark};
+use super::record::{self, CommitEntry, CommitRecord, ResendMark};
+use crate::ids::{MessageId, Sender, UserId};
+use crate::message::{Message, Profile, StoredAt};
+use crate::store::{
+    Announcement, AppendError, Appended, Cursor, Draft, Entry, ResendKey, StoreError,
+};
+
+/// Where an outcome goes. Nobody waiting for it any more is no fault.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+
+/// An outcome that may be told once the batch is durable.
+#[derive(Debug)]
+enum Answer {
+    Appended(Reply<Appended>, Result<Appended, AppendError>),
+    Done(Reply<()>),
+}
+
+/// A batch under construction. The books run ahead of it: when it cannot be made
+/// durable they are wrong, and the writer ends.
+#[derive(Debug)]
+pub(super) struct Commit<'a> {
+    books: &'a mut Books,
+    batch: Batch,
+    rows: usize,
+    first: u64,
+    stored_at: StoredAt,
+    entries: Vec<CommitEntry>,
+    announcements: Vec<Announcement>,
+    reads: HashMap<Pair, ReadState>,
+    answers: Vec<Answer>,
+}
+
+/// What a batch comes to once it is durable.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The last id in it, where it holds messages.
+    pub(super) last_id: Option<u64>,
+    announcements: Vec<Announcement>,
+    answers: Vec<Answer>,
+}
+
+impl<'a> Commit<'a> {
+    pub(super) fn new(books: &'a mut Books) -> Self {
+        let first = books.next_id;
+        Self {
+            books,
+            batch: Batch::default(),
+            rows: 0,
+            first,
+            stored_at: StoredAt::now(),
+            entries: Vec::new(),
+            announcements: Vec::new(),
+            reads: HashMap::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Adds a message, or finds that it is there already.
+    pub(super) fn append(
+        &mut self,
+        draft: Draft,
+        reply: Reply<Appended>,
+    ) -> Result<(), StoreError> {
+        let mark = ResendMark::of(&draft);
+        let outcome = match self.books.resends.get(mark).and_then(MessageId::new) {
+            Some(id) => self.joined(&draft, id)?,
+            None => self.added(draft, mark)?,
+        };
+        self.answers.push(Answer::Appended(reply, outcome));
+        Ok(())
+    }
+
+    /// The outcome of a resend: that of the first try, if it is the same message.
+    fn joined(
+        &self,
+        draft: &Draft,
+        id: MessageId,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
+        if matches!(draft.resend, ResendKey::Client { .. }) && !self.is_same(draft, id)? {
+            return Ok(Err(AppendError::IdReused));
+        }
+        Ok(Ok(Appended {
+            id,
+            duplicate: true,
+        }))
+    }
+
+    fn is_same(&self, draft: &Draft, id: MessageId) -> Result<bool, StoreError> {
+        let same = |first: &Message| first.to == draft.to && first.content == draft.content;
+        let here = id
+            .get()
+            .checked_sub(self.first)
+            .and_then(|at| usize::try_from(at).ok());
+        if let Some(here) = here.and_then(|at| self.announcements.get(at)) {
+            return Ok(same(&here.entry.message));
+        }
+        Ok(reader::message(&self.books.tree, id)?.is_some_and(|record| same(&record.message)))
+    }
+
+    fn added(
+        &mut self,
+        draft: Draft,
+        mark: ResendMark,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
+        let pair = Pair {
+            to: draft.to,
+            from: draft.from,
+        };
+        // 2^53 messages: no id is left, and none is ever given twice.
+        let Some(id) = MessageId::new(self.books.next_id) else {
+            return Ok(Err(AppendError::Unavailable));
+        };
+        let inbox = self.books.inbox(pair.to)?;
+        if inbox.unread >= self.books.unread_max {
+            return Ok(Err(AppendError::InboxFull));
+        }
+        let ordinal = self.books.last_ordinal(pair)? + 1;
+        let sender = self.books.profile(draft.from)?;
+
+        let key = keys::message(pair, id.get());
+        let value = record::encode_message(&key, &draft, ordinal, self.stored_at);
+        self.insert(key, value);
+        if ordinal == 1 {
+            self.insert(keys::peer(pair.to, pair.from), Vec::new());
+            if let Sender::User(from) = pair.from {
+                self.insert(keys::peer(from, pair.to.into()), Vec::new());
+            }
+        }
+        self.entries.push(CommitEntry {
+            pair,
+            ordinal,
+            resend: mark,
+        });
+        let previous = self.books.appended(pair, ordinal, id);
+        self.books.resends.insert(mark, id.get(), Instant::now());
+        self.announcements.push(Announcement {
+            entry: Arc::new(Entry {
+                message: Message {
+                    id,
+                    from: draft.from,
+                    to: draft.to,
+                    ordinal,
+                    stored_at: self.stored_at,
+                    timestamp: draft.timestamp,
+                    content: draft.content,
+                },
+                sender,
+            }),
+            previous: Some(Cursor(previous)),
+        });
+        Ok(Ok(Appended {
+            id,
+            duplicate: false,
+        }))
+    }
+
+    /// Adds read flags; `marks` are sorted by sender and ordinal.
+    pub(super) fn mark_read(
+        &mut self,
+        reader: UserId,
+        marks: &[Mark],
+        reply: Reply<()>,
+    ) -> Result<(), StoreError> {
+        // Counted before the marks of this group, which the tree does not show yet.
+        self.books.inbox(reader)?;
+        let mut newly = 0;
+        for mark in marks {
+            let pair = Pair {
+                to: reader,
+                from: mark.from,
+            };
+            let tree = &self.books.tree;
+            let state = match self.reads.entry(pair) {
+                std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
+                std::collections::hash_map::Entry::Vacant(room) => {
+                    let floor = reader::floor(tree, pair)?;
+                    room.insert(ReadState {
+                        floor,
+                        ..ReadState::default()
+                    })
+                }
+            };
+            let load = |chunk| reader::islands(tree, pair, chunk);
+            newly += u64::from(state.mark(mark.ordinal, mark.id, load)?);
+        }
+        self.books.read(reader, newly);
+        self.answers.push(Answer::Done(reply));
+        Ok(())
+    }
+
+    /// Replaces what is known of a user.
+    pub(super) fn set_profile(&mut self, user: UserId, profile: Profile, reply: Reply<()>) {
+        let key = keys::profile(user);
+        let value = record::encode_profile(&key, &profile);
+        self.insert(key, value);
+        self.books.set_profile(user, profile);
+        self.answers.push(Answer::Done(reply));
+    }
+
+    fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.batch.insert(key, value);
+        self.rows += 1;
+    }
+
+    /// Closes the batch, into which the commit record and the read states go last.
+    /// There is none when everything that was asked for is there already.
+    pub(super) fn prepare(mut self) -> (Option<Batch>, Outcome) {
+        if let Some(first) = MessageId::new(self.first).filter(|_| !self.entries.is_empty()) {
+            let entries = std::mem::take(&mut self.entries);
+            let commit = CommitRecord {
+                first,
+                stored_at: self.stored_at,
+                entries,
+            };
+            let key = keys::commit(first.get());
+            let value = commit.encode(&key);
+            self.insert(key, value);
+        }
+        for (pair, state) in std::mem::take(&mut self.reads) {
+            let key = keys::read(pair);
+            let value = encode_floor(&key, state.floor);
+            self.insert(key, value);
+            for &chunk in &state.touched {
+                let key = keys::read_chunk(pair, chunk);
+                match state
+                    .chunks
+                    .get(&chunk)
+                    .filter(|islands| !islands.is_empty())
+                {
+                    Some(islands) => {
+                        let value = encode_islands(&key, chunk, islands);
+                        self.insert(key, value);
+                    }
+                    None => {
+                        self.batch.remove(key);
+                        self.rows += 1;
+                    }
+                }
+            }
+        }
+        let outcome = Outcome {
+            last_id: self
+                .announcements
+                .last()
+                .map(|last| last.entry.message.id.get()),
+            announcements: self.announcements,
+            answers: self.answers,
+        };
+        ((self.rows > 0).then_some(self.batch), outcome)
+    }
+}
+
+impl Outcome {
+    /// How many messages were new.
+    pub(super) fn messages(&self) -> u64 {
+        self.announcements.len() as u64
+    }
+
+    /// Tells everybody what came of their request, and gives what is to be announced.
+    pub(super) fn tell(self) -> Vec<Announcement> {
+        for answer in self.answers {
+            // A session that has ended meanwhile needs no answer.
+            match answer {
+                Answer::Appended(reply, outcome) => drop(reply.send(outcome)),
+                Answer::Done(reply) => drop(reply.send(Ok(()))),
+            }
+        }
+        self.announcements
+    }
+}

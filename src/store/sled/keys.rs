@@ -1,0 +1,169 @@
+//! The keys of the one tree: a tag, then ids in big-endian, so that their order
+//! as bytes is their order as numbers.
+//!
+//! | key | what lies there |
+//! |---|---|
+//! | `M` to from id | a message |
+//! | `J` first-id | a commit: which pair each of its ids belongs to |
+//! | `P` user peer | nothing: the two have written to each other |
+//! | `R` reader peer | up to where the reader has read the peer's messages |
+//! | `R` reader peer chunk | the messages read beyond that, by ordinal |
+//! | `A` user | a profile |
+//! | `S` | the schema version |
+
+use crate::ids::{MessageId, Sender, UserId};
+
+/// The messages from `from` in `to`'s inbox: one direction of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Pair {
+    pub(super) to: UserId,
+    pub(super) from: Sender,
+}
+
+pub(super) const SCHEMA: &[u8] = b"S";
+pub(super) const MESSAGES: &[u8] = b"M";
+pub(super) const COMMITS: &[u8] = b"J";
+pub(super) const PEERS: &[u8] = b"P";
+pub(super) const READ: &[u8] = b"R";
+pub(super) const PROFILES: &[u8] = b"A";
+
+fn key<const N: usize>(tag: &[u8], parts: [u64; N]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(tag.len() + 8 * N);
+    key.extend_from_slice(tag);
+    for part in parts {
+        key.extend_from_slice(&part.to_be_bytes());
+    }
+    key
+}
+
+pub(super) fn message(pair: Pair, id: u64) -> Vec<u8> {
+    key(MESSAGES, [pair.to.get(), pair.from.get(), id])
+}
+
+pub(super) fn messages_of(pair: Pair) -> Vec<u8> {
+    key(MESSAGES, [pair.to.get(), pair.from.get()])
+}
+
+pub(super) fn commit(first: u64) -> Vec<u8> {
+    key(COMMITS, [first])
+}
+
+pub(super) fn peer(user: UserId, peer: Sender) -> Vec<u8> {
+    key(PEERS, [user.get(), peer.get()])
+}
+
+pub(super) fn peers_of(user: UserId) -> Vec<u8> {
+    key(PEERS, [user.get()])
+}
+
+/// The floor of a pair, and the prefix of its chunks: the floor sorts first.
+pub(super) fn read(pair: Pair) -> Vec<u8> {
+    key(READ, [pair.to.get(), pair.from.get()])
+}
+
+pub(super) fn read_chunk(pair: Pair, chunk: u64) -> Vec<u8> {
+    key(READ, [pair.to.get(), pair.from.get(), chunk])
+}
+
+pub(super) fn profile(user: UserId) -> Vec<u8> {
+    key(PROFILES, [user.get()])
+}
+
+/// Takes a key apart again: its tag and the numbers behind it.
+fn parts<const N: usize>(tag: &[u8], key: &[u8]) -> Option<[u64; N]> {
+    let rest = key.strip_prefix(tag)?;
+    if rest.len() != 8 * N {
+        return None;
+    }
+    let mut parts = [0; N];
+    for (part, bytes) in parts.iter_mut().zip(rest.chunks_exact(8)) {
+        *part = u64::from_be_bytes(bytes.try_into().ok()?);
+    }
+    Some(parts)
+}
+
+pub(super) fn parse_message(key: &[u8]) -> Option<(Pair, MessageId)> {
+    let [to, from, id] = parts(MESSAGES, key)?;
+    Some((
+        Pair {
+            to: UserId::new(to)?,
+            from: Sender::new(from)?,
+        },
+        MessageId::new(id)?,
+    ))
+}
+
+pub(super) fn parse_commit(key: &[u8]) -> Option<MessageId> {
+    let [first] = parts(COMMITS, key)?;
+    MessageId::new(first)
+}
+
+pub(super) fn parse_peer(key: &[u8]) -> Option<(UserId, Sender)> {
+    let [user, peer] = parts(PEERS, key)?;
+    Some((UserId::new(user)?, Sender::new(peer)?))
+}
+
+/// A key under `R`: the pair, and the chunk where it is not the floor.
+pub(super) fn parse_read(key: &[u8]) -> Option<(Pair, Option<u64>)> {
+    let (to, from, chunk) = match parts::<2>(READ, key) {
+        Some([to, from]) => (to, from, None),
+        None => {
+            let [to, from, chunk] = parts(READ, key)?;
+            (to, from, Some(chunk))
+        }
+    };
+    Some((
+        Pair {
+            to: UserId::new(to)?,
+            from: Sender::new(from)?,
+        },
+        chunk,
+    ))
+}
+
+pub(super) fn parse_profile(key: &[u8]) -> Option<UserId> {
+    let [user] = parts(PROFILES, key)?;
+    UserId::new(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ID_END;
+    use proptest::prelude::*;
+
+    fn pair() -> impl Strategy<Value = Pair> {
+        (1..ID_END, 0..ID_END).prop_map(|(to, from)| Pair {
+            to: UserId::new(to).unwrap(),
+            from: Sender::new(from).unwrap(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn keys_come_back_as_they_went_in(pair in pair(), id in 1..ID_END, chunk: u64) {
+            prop_assert_eq!(
+                parse_message(&message(pair, id)),
+                Some((pair, MessageId::new(id).unwrap()))
+            );
+            prop_assert_eq!(parse_commit(&commit(id)), MessageId::new(id));
+            prop_assert_eq!(parse_peer(&peer(pair.to, pair.from)), Some((pair.to, pair.from)));
+            prop_assert_eq!(parse_read(&read(pair)), Some((pair, None)));
+            prop_assert_eq!(parse_read(&read_chunk(pair, chunk)), Some((pair, Some(chunk))));
+            prop_assert_eq!(parse_profile(&profile(pair.to)), Some(pair.to));
+        }
+
+        #[test]
+        fn keys_sort_as_the_numbers_in_them(a in pair(), b in pair(), x in 1..ID_END, y in 1..ID_END) {
+            prop_assert_eq!(message(a, x).cmp(&message(b, y)), (a, x).cmp(&(b, y)));
+            prop_assert_eq!(commit(x).cmp(&commit(y)), x.cmp(&y));
+            prop_assert!(read(a) < read_chunk(a, 0));
+        }
+
+        #[test]
+        fn no_bytes_make_a_parser_panic(key: Vec<u8>) {
+            let _ = (parse_message(&key), parse_commit(&key), parse_peer(&key));
+            let _ = (parse_read(&key), parse_profile(&key));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The values of the tree, each with its layout version and checksum.
+
+use super::codec::{Decoder, Encoder};
+use super::keys::{self, Pair};
+use crate::ids::{MessageId, Sender, UserId};
+use crate::message::{Message, Profile, StoredAt};
+use crate::store::{ClientMsgId, Draft, PacketDigest, ResendKey};
+
+/// A message as it lies under its `M` key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MessageRecord {
+    pub(super) message: Message,
+    pub(super) client_id: Option<ClientMsgId>,
+}
+
+const MESSAGE: u8 = 1;
+
+/// Encodes `draft` as the message `id`, the `ordinal`-th of its pair.
+pub(super) fn encode_message(
+    key: &[u8],
+    draft: &Draft,
+    ordinal: u64,
+    stored_at: StoredAt,
+) -> Vec<u8> {
+    let client_id = match &draft.resend {
+        ResendKey::Client { id, .. } => id.as_str(),
+        ResendKey::None | ResendKey::Packet(_) => "",
+    };
+    let mut value = Encoder::new(MESSAGE, draft.content.len() + draft.timestamp.len() + 24);
+    value
+        .number(ordinal)
+        .number(stored_at.0)
+        .text(client_id)
+        .text(&draft.timestamp)
+        .text(&draft.content);
+    value.seal(key)
+}
+
+pub(super) fn decode_message(key: &[u8], value: &[u8]) -> Option<MessageRecord> {
+    let (pair, id) = keys::parse_message(key)?;
+    let mut read = Decoder::open(MESSAGE, key, value)?;
+    let ordinal = read.number()?;
+    let stored_at = StoredAt(read.number()?);
+    let client_id = match read.text()? {
+        "" => None,
+        text => Some(ClientMsgId::new(text)?),
+    };
+    let timestamp = read.text()?.to_owned();
+    let content = read.text()?.to_owned();
+    let message = Message {
+        id,
+        from: pair.from,
+        to: pair.to,
+        ordinal,
+        stored_at,
+        timestamp,
+        content,
+    };
+    read.at_end()
+        .then_some(MessageRecord { message, client_id })
+}
+
+/// One id of a commit: where its message lies and what would be its resend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CommitEntry {
+    pub(super) pair: Pair,
+    pub(super) ordinal: u64,
+    pub(super) resend: ResendMark,
+}
+
+/// By what a later try of a message is known, beside its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ResendMark {
+    None,
+    Packet([u8; 16]),
+    Client([u8; 16]),
+}
+
+impl ResendMark {
+    /// The mark of `draft`; a client's own name is taken per sender.
+    pub(super) fn of(draft: &Draft) -> Self {
+        match &draft.resend {
+            ResendKey::None => Self::None,
+            ResendKey::Packet(PacketDigest(digest)) => Self::Packet(*digest),
+            ResendKey::Client { id, .. } => {
+                let mut named = draft.from.get().to_be_bytes().to_vec();
+                named.extend_from_slice(id.as_str().as_bytes());
+                Self::Client(crate::digest::digest128(&[&named]))
+            }
+        }
+    }
+}
+
+/// All the ids of one commit, from its key's onward without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CommitRecord {
+    pub(super) first: MessageId,
+    pub(super) stored_at: StoredAt,
+    pub(super) entries: Vec<CommitEntry>,
+}
+
+const COMMIT: u8 = 1;
+
+impl CommitRecord {
+    pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let mut value = Encoder::new(COMMIT, 16 + self.entries.len() * 32);
+        value
+            .number(self.stored_at.0)
+            .number(self.entries.len() as u64);
+        for entry in &self.entries {
+            value
+                .number(entry.pair.to.get())
+                .number(entry.pair.from.get())
+                .number(entry.ordinal);
+            match entry.resend {
+                ResendMark::None => value.byte(0),
+                ResendMark::Packet(digest) => value.byte(1).bytes(&digest),
+                ResendMark::Client(digest) => value.byte(2).bytes(&digest),
+            };
+        }
+        value.seal(key)
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let first = keys::parse_commit(key)?;
+        let mut read = Decoder::open(COMMIT, key, value)?;
+        let stored_at = StoredAt(read.number()?);
+        let count = read.number()?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let to = UserId::new(read.number()?)?;
+            let from = Sender::new(read.number()?)?;
+            let ordinal = read.number()?;
+            let resend = match read.byte()? {
+                0 => ResendMark::None,
+                1 => ResendMark::Packet(read.array()?),
+                2 => ResendMark::Client(read.array()?),
+                _ => return None,
+            };
+            entries.push(CommitEntry {
+                pair: Pair { to, from },
+                ordinal,
+                resend,
+            });
+        }
+        let whole = read.at_end() && !entries.is_empty();
+        whole.then_some(Self {
+            first,
+            stored_at,
+            entries,
+        })
+    }
+
+    /// The last id of the commit.
+    pub(super) fn last(&self) -> u64 {
+        self.first.get() + self.entries.len() as u64 - 1
+    }
+
+    /// The entry of `id`, where the commit holds it.
+    pub(super) fn entry(&self, id: MessageId) -> Option<&CommitEntry> {
+        let at = id.get().checked_sub(self.first.get())?;
+        self.entries.get(usize::try_from(at).ok()?)
+    }
+}
+
+const PROFILE: u8 = 1;
+
+pub(super) fn encode_profile(key: &[u8], profile: &Profile) -> Vec<u8> {
+    let mut value = Encoder::new(PROFILE, profile.name.len() + profile.picture.len());
+    value.text(&profile.name).text(&profile.picture);
+    value.seal(key)
+}
+
+pub(super) fn decode_profile(key: &[u8], value: &[u8]) -> Option<Profile> {
+    let mut read = Decoder::open(PROFILE, key, value)?;
+    let name = read.text()?.to_owned();
+    let picture = read.text()?.to_owned();
+    read.at_end().then_some(Profile { name, picture })
+}
+
+/// What the writer knows at the start: the layout of everything else.
+pub(super) const SCHEMA_VERSION: u64 = 1;
+
+const SCHEMA: u8 = 1;
+
+pub(super) fn encode_schema(version: u64) -> Vec<u8> {
+    let mut value = Encoder::new(SCHEMA, 8);
+    value.number(version);
+    value.seal(keys::SCHEMA)
+}
+
+pub(super) fn decode_schema(value: &[u8]) -> Option<u64> {
+    let mut read = Decoder::open(SCHEMA, keys::SCHEMA, value)?;
+    let version = read.number()?;
+    read.at_end().then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ID_END;
+    use proptest::prelude::*;
+
+    fn mark() -> impl Strategy<Value = ResendMark> {
+        prop_oneof![
+            Just(ResendMark::None),
+            any::<[u8; 16]>().prop_map(ResendMark::Packet),
+            any::<[u8; 16]>().prop_map(ResendMark::Client),
+        ]
+    }
+
+    fn entry() -> impl Strategy<Value = CommitEntry> {
+        (1..ID_END, 0..ID_END, 1..u64::MAX, mark()).prop_map(|(to, from, ordinal, resend)| {
+            let pair = Pair {
+                to: UserId::new(to).unwrap(),
+                from: Sender::new(from).unwrap(),
+            };
+            CommitEntry {
+                pair,
+                ordinal,
+                resend,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_comes_back(
+            id in 1..ID_END, ordinal in 1..u64::MAX, at: u64, timestamp in ".{0,32}",
+            content in "\\PC{1,200}", name in proptest::option::of("[a-z]{1,64}"),
+        ) {
+            let resend = match &name {
+                Some(name) => ResendKey::Client { id: ClientMsgId::new(name).unwrap(), again: false },
+                None => ResendKey::None,
+            };
+            let pair = Pair { to: UserId::new(2).unwrap(), from: Sender::new(1).unwrap() };
+            let draft = Draft { from: pair.from, to: pair.to, timestamp, content, resend };
+            let key = keys::message(pair, id);
+            let value = encode_message(&key, &draft, ordinal, StoredAt(at));
+            let record = decode_message(&key, &value).unwrap();
+            prop_assert_eq!(record.client_id, name.and_then(|n| ClientMsgId::new(&n)));
+            prop_assert_eq!(record.message, Message {
+                id: MessageId::new(id).unwrap(), from: pair.from, to: pair.to, ordinal,
+                stored_at: StoredAt(at), timestamp: draft.timestamp, content: draft.content,
+            });
+        }
+
+        #[test]
+        fn a_commit_comes_back(first in 1..ID_END, at: u64, entries in prop::collection::vec(entry(), 1..130)) {
+            let record = CommitRecord {
+                first: MessageId::new(first).unwrap(), stored_at: StoredAt(at), entries,
+            };
+            let key = keys::commit(first);
+            prop_assert_eq!(CommitRecord::decode(&key, &record.encode(&key)), Some(record));
+        }
+
+        #[test]
+        fn a_profile_comes_back(name: String, picture: String) {
+            let profile = Profile { name, picture };
+            let key = keys::profile(UserId::new(9).unwrap());
+            prop_assert_eq!(decode_profile(&key, &encode_profile(&key, &profile)), Some(profile));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The one thread that writes: it takes what came in while the last commit was on
+//! its way to the disk, and commits it as one.
+//!
+//! There is no timer and nothing to tune. The order of every step is the promise:
+//! commit, flush, sync, *then* raise the watermark, then answer, then announce.
+
+use std::fs::File;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sled::{Batch, Db};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
+
+use super::Shared;
+use super::books::Books;
+use super::commit::{Commit, Reply};
+use super::manifest::{self, Manifest};
+use super::reader::Mark;
+use super::record::SCHEMA_VERSION;
+use crate::ids::UserId;
+use crate::message::Profile;
+use crate::metrics::StoreMetrics;
+use crate::store::{Announcement, AppendError, Appended, Draft};
+
+/// Requests a commit takes at the most: above it sled's memory grows faster than
+/// it is collected, and the commit has long stopped getting cheaper.
+const GROUP_MAX: usize = 128;
+
+/// How old the manifest may grow while messages are written.
+const MANIFEST_AGE: Duration = Duration::from_secs(1);
+
+/// Something to be written.
+#[derive(Debug)]
+pub(super) enum Request {
+    Append(Draft, Reply<Appended>),
+    MarkRead(UserId, Vec<Mark>, Reply<()>),
+    SetProfile(UserId, Profile, Reply<()>),
+    /// Writes what is in line, then ends.
+    Close(oneshot::Sender<bool>),
+}
+
+/// The writer, until it is given its thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) db: Db,
+    pub(super) file: File,
+    pub(super) dir: PathBuf,
+    pub(super) books: Books,
+    pub(super) messages: u64,
+    pub(super) shared: Arc<Shared>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) tail: mpsc::Sender<Vec<Announcement>>,
+    pub(super) metrics: StoreMetrics,
+}
+
+/// Why the writer has to end: its books and the disk may disagree.
+type Fatal = String;
+
+impl Writer {
+    /// Writes until it is closed or fails.
+    pub(super) fn run(mut self) {
+        let mut written = Written {
+            at: Instant::now(),
+            last_id: self.books.next_id - 1,
+        };
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut written)));
+        let fatal = match outcome {
+            Ok(Ok(close)) => {
+                self.finish(close);
+                return;
+            }
+            Ok(Err(fatal)) => fatal,
+            Err(_) => "the database failed in the middle of a write".to_owned(),
+        };
+        error!(
+            cause = fatal,
+            "the store stopped writing; nothing acknowledged is lost. \
+             Free the disk or mend it, then restart imserver"
+        );
+        self.metrics.failed.inc();
+        self.shared.fail(fatal);
+        // Whoever waits or asks from now on learns that nothing is written.
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            request.refuse();
+        }
+    }
+
+    /// Commits group after group; gives back who asked to close.
+    fn work(&mut self, written: &mut Written) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| format!("no runtime for the writer: {error}"))?;
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        loop {
+            let wait = self.requests.recv_many(&mut group, GROUP_MAX);
+            match runtime.block_on(async { tokio::time::timeout(MANIFEST_AGE, wait).await }) {
+                // Everybody who could ask is gone.
+                Ok(0) => return Ok(None),
+                Ok(_) => {
+                    if let Some(close) = self.commit(group.drain(..))? {
+                        return self.drain(close);
+                    }
+                }
+                Err(_) => {}
+            }
+            self.keep_manifest(written)?;
+        }
+    }
+
+    /// Writes what was in line behind the wish to close.
+    fn drain(
+        &mut self,
+        close: oneshot::Sender<bool>,
+    ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+        self.requests.close();
+        let mut rest = Vec::new();
+        while let Ok(request) = self.requests.try_recv() {
+            rest.push(request);
+        }
+        let mut rest = rest.into_iter().peekable();
+        while rest.peek().is_some() {
+            self.commit(rest.by_ref().take(GROUP_MAX))?;
+        }
+        Ok(Some(close))
+    }
+
+    /// Makes one group durable and tells everybody.
+    fn commit(
+        &mut self,
+        group: impl Iterator<Item = Request>,
+    ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+        let mut close = None;
+        let mut commit = Commit::new(&mut self.books);
+        for request in group {
+            let entered = match request {
+                Request::Append(draft, reply) => commit.append(draft, reply),
+                Request::MarkRead(reader, marks, reply) => commit.mark_read(reader, &marks, reply),
+                Request::SetProfile(user, profile, reply) => {
+                    commit.set_profile(user, profile, reply);
+                    Ok(())
+                }
+                Request::Close(done) => {
+                    close = Some(done);
+                    Ok(())
+                }
+            };
+            entered.map_err(|error| error.to_string())?;
+        }
+        let (batch, outcome) = commit.prepare();
+        if let Some(batch) = batch {
+            let began = Instant::now();
+            self.persist(batch).map_err(|error| error.to_string())?;
+            self.metrics
+                .commit_seconds
+                .observe(began.elapsed().as_secs_f64());
+        }
+        self.messages += outcome.messages();
+        if let Some(last_id) = outcome.last_id {
+            if self.shared.raise(last_id) {
+                // The very first message: from now on an empty database is damage.
+                self.write_manifest(false)?;
+            }
+            self.metrics.messages.inc_by(outcome.messages());
+            self.metrics
+                .commit_messages
+                .observe(outcome.messages() as f64);
+        }
+        let announcements = outcome.tell();
+        if !announcements.is_empty() {
+            // Nobody listens any more only while the server stops.
+            let _ = self.tail.blocking_send(announcements);
+        }
+        self.books.tidy();
+        Ok(close)
+    }
+
+    /// Brings a batch to the disk itself.
+    fn persist(&self, batch: Batch) -> Result<(), sled::Error> {
+        self.books.tree.apply_batch(batch)?;
+        self.db.flush()?;
+        // sled's flush is sync_file_range, which leaves the drive's cache and the
+        // file's size alone: without this a power cut loses what it flushed.
+        self.file.sync_data()?;
+        // sled's garbage is collected a little at every pin; without these, memory
+        // and disk grow with the load.
+        for _ in 0..16 {
+            crossbeam_epoch::pin().flush();
+        }
+        Ok(())
+    }
+
+    /// Renews the manifest when it is behind and old enough.
+    fn keep_manifest(&mut self, written: &mut Written) -> Result<(), Fatal> {
+        let last_id = self.books.next_id - 1;
+        if last_id != written.last_id && written.at.elapsed() >= MANIFEST_AGE {
+            self.write_manifest(false)?;
+            *written = Written {
+                at: Instant::now(),
+                last_id,
+            };
+        }
+        Ok(())
+    }
+
+    fn write_manifest(&self, clean: bool) -> Result<(), Fatal> {
+        let manifest = Manifest::new(SCHEMA_VERSION, self.books.next_id - 1, self.messages, clean);
+        manifest::write(&self.dir, &manifest)
+            .map_err(|error| format!("the manifest could not be written: {error}"))
+    }
+
+    fn finish(self, close: Option<oneshot::Sender<bool>>) {
+        let clean = self.write_manifest(true);
+        if let Err(error) = &clean {
+            error!(
+                cause = error,
+                "the store was closed without its last manifest"
+            );
+        } else {
+            info!(messages = self.messages, "store closed");
+        }
+        self.shared.close();
+        let Self {
+            db, file, books, ..
+        } = self;
+        drop((books, db, file));
+        if let Some(close) = close {
+            let _ = close.send(clean.is_ok());
+        }
+    }
+}
+
+/// The manifest on the disk.
+struct Written {
+    at: Instant,
+    last_id: u64,
+}
+
+impl Request {
+    fn refuse(self) {
+        match self {
+            Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
+            Self::MarkRead(_, _, reply) | Self::SetProfile(_, _, reply) => {
+                drop(reply.send(Err(AppendError::Unavailable)));
+            }
+            Self::Close(done) => drop(done.send(false)),
+        }
+    }
+}
