@@ -13,11 +13,14 @@ const GITIGNORE: &str = include_str!("../../certs/.gitignore");
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = write_config(file)?;
     let folder = folder_of(&config.auth.keys);
-    make(
-        &folder.join(".gitignore"),
-        "keeps keys out of version control",
-        |path| secret_file::create_with_mode(path, GITIGNORE.as_bytes(), 0o644),
-    )?;
+    // Beside the configuration there may be a whole project, which is not to be ignored.
+    if folder != folder_of(file.path()) {
+        make(
+            &folder.join(".gitignore"),
+            "keeps keys out of version control",
+            |path| secret_file::create_with_mode(path, GITIGNORE.as_bytes(), 0o644),
+        )?;
+    }
     if exists(&config.auth.keys)? {
         print(format!("exists  {}", config.auth.keys.display()))?;
     } else {

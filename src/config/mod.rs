@@ -5,6 +5,7 @@
 
 mod defaults;
 mod fault;
+mod origin;
 mod reader;
 mod sections;
 #[cfg(test)]

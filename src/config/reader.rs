@@ -191,6 +191,40 @@ impl Section<'_, '_> {
         default: T,
         parse: impl FnOnce(Raw<'_>) -> Result<T, Wrong>,
     ) -> T {
+        self.take_all(key, default, |raw| parse(raw).map_err(|wrong| vec![wrong]))
+    }
+
+    /// Takes a list, each of its entries through `parse`; every faulty entry is
+    /// a fault.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        default: Vec<T>,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        self.take_all(key, default, |raw| {
+            let texts = raw.list().map_err(|wrong| vec![wrong])?;
+            let (mut entries, mut wrongs) = (Vec::new(), Vec::new());
+            for text in &texts {
+                match parse(text) {
+                    Ok(entry) => entries.push(entry),
+                    Err(wrong) => wrongs.push(wrong),
+                }
+            }
+            if wrongs.is_empty() {
+                Ok(entries)
+            } else {
+                Err(wrongs)
+            }
+        })
+    }
+
+    fn take_all<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(Raw<'_>) -> Result<T, Vec<Wrong>>,
+    ) -> T {
         self.reader.known.entry(self.name).or_default().push(key);
         let full = format!("{}.{key}", self.name);
         let given = self.reader.overrides.iter().rev().find(|o| o.key == full);
@@ -205,14 +239,15 @@ impl Section<'_, '_> {
                 None => return default,
             },
         };
-        parse(raw).unwrap_or_else(|Wrong { wrong, right }| {
+        parse(raw).unwrap_or_else(|wrongs| {
             let place = self.reader.place(&full);
-            self.reader.faults.push(Fault {
-                place,
-                key: full,
+            let faults = wrongs.into_iter().map(|Wrong { wrong, right }| Fault {
+                place: place.clone(),
+                key: full.clone(),
                 wrong,
                 right,
             });
+            self.reader.faults.extend(faults);
             default
         })
     }

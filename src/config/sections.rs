@@ -3,6 +3,7 @@
 //! Lower bounds keep out what cannot work; upper bounds what can only be a slip
 //! of the hand.
 
+use super::origin;
 use super::reader::{Reader, Section};
 use super::values::{self, Raw, Wrong, quoted};
 use super::{
@@ -46,9 +47,9 @@ fn server(mut s: Section<'_, '_>) -> Server {
     Server {
         listen: s.take("listen", d.listen, |raw| raw.address()),
         admin_listen: s.take("admin_listen", d.admin_listen, |raw| raw.address()),
-        origins: s.take("origins", d.origins, |raw| raw.list(values::origin)),
+        origins: s.list("origins", d.origins, origin::read),
         drain_timeout: s.take("drain_timeout", d.drain_timeout, |raw| raw.duration(OR_OFF)),
-        trusted_proxies: s.take("trusted_proxies", d.trusted_proxies, |r| r.list(values::ip)),
+        trusted_proxies: s.list("trusted_proxies", d.trusted_proxies, values::ip),
         chat_page: s.take("chat_page", d.chat_page, |raw| raw.switch()),
     }
 }

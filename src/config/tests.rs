@@ -143,7 +143,7 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
         ),
         (
             "[limits]\nping_interval = \"0\"",
-            "2: limits.ping_interval: \"0\" is too short; write a time from 100ms to 1h",
+            "2: limits.ping_interval: \"0\" is too short; write a time from 100ms to 1h, such",
         ),
         (
             "[limits]\npong_timeout = \"2h\"",
@@ -325,6 +325,23 @@ fn origins_are_written_as_browsers_write_them() {
         let found = fault(&format!("[server]\norigins = [\"{bad}\"]"));
         assert!(found.contains(expected), "{bad}: {found}");
     }
+}
+
+#[test]
+fn every_faulty_entry_of_a_list_is_reported() {
+    let text = "[server]\norigins = [\n  \"https://a.example\",\n  \"*\",\n  \"b\",\n]";
+    let found = faults(parse(text));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|fault| fault.place == Place::Line(2)));
+}
+
+#[test]
+fn a_strange_key_cannot_break_the_message() {
+    let found = fault("[server]\n\"a\\nb\" = 1");
+    assert!(
+        found.starts_with("2: server.\"a\\nb\": [server] has no such key"),
+        "{found}"
+    );
 }
 
 #[test]

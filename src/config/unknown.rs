@@ -2,7 +2,7 @@
 //! nearest that there is.
 
 use super::reader::{PREFIX, Reader};
-use super::values::Raw;
+use super::values::{Raw, bare};
 use super::{Fault, Place};
 use std::ops::Range;
 use toml_edit::Item;
@@ -34,7 +34,7 @@ impl Reader<'_> {
 
     pub(super) fn report_unknown_keys(&mut self) {
         for (name, item) in self.root {
-            let (key, section) = (name.to_owned(), self.known.get(name));
+            let (key, section) = (bare(name), self.known.get(name));
             let place = match self
                 .root
                 .key(name)
@@ -88,7 +88,7 @@ impl Reader<'_> {
         };
         Fault {
             place: self.place(&full),
-            key: full,
+            key: format!("{section}.{}", bare(key)),
             wrong: format!("[{section}] has no such key"),
             right,
         }

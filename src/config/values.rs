@@ -29,6 +29,17 @@ pub(super) enum Raw<'a> {
     Text(&'a str),
 }
 
+/// The name of a key as it can stand in a message: as it is, unless it would
+/// need quotes in the file too.
+pub(super) fn bare(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
 /// `text` as it can stand in a message: in quotes, escaped, not too long.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
@@ -111,12 +122,17 @@ impl Raw<'_> {
     /// Reads a time such as `"10s"`, within `range`.
     pub(super) fn duration(self, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
         let (least, most) = (*range.start(), *range.end());
-        let most_shown = humantime::format_duration(most);
         let right = if least.is_zero() {
-            format!("write a time up to {most_shown}, such as \"10s\", or \"0\"")
+            format!(
+                "write a time up to {}, such as \"10s\", or \"0\"",
+                plain(most)
+            )
         } else {
-            let least = humantime::format_duration(least);
-            format!("write a time from {least} to {most_shown}, such as \"10s\"")
+            format!(
+                "write a time from {} to {}, such as \"10s\"",
+                plain(least),
+                plain(most)
+            )
         };
         let text = match self {
             Self::Item(Item::Value(Value::Integer(number))) if *number.value() != 0 => {
@@ -158,29 +174,48 @@ impl Raw<'_> {
         })
     }
 
-    /// Reads a list of texts, each through `parse`. In an override: separated
-    /// by commas, or as TOML writes it.
-    pub(super) fn list<T>(self, parse: impl Fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
+    /// Reads a list of texts. In an override: separated by commas, or as TOML
+    /// writes it.
+    pub(super) fn list(self) -> Result<Vec<String>, Wrong> {
         let right = "write a list of texts, such as [\"a\", \"b\"]";
-        let texts = match self {
+        match self {
             Self::Text(text) if text.trim_start().starts_with('[') => {
                 let line = format!("list = {text}");
                 let document = Document::parse(line.as_str())
                     .map_err(|e| Wrong::new(format!("it is not TOML: {}", e.message()), right))?;
-                let item = document.as_table().get("list").unwrap_or(&Item::None);
-                texts_of(item, right)?
+                texts_of(
+                    document.as_table().get("list").unwrap_or(&Item::None),
+                    right,
+                )
             }
             Self::Text(text) => {
                 let parts = text
                     .split(',')
                     .map(str::trim)
                     .filter(|part| !part.is_empty());
-                parts.map(str::to_owned).collect()
+                Ok(parts.map(str::to_owned).collect())
             }
-            Self::Item(item) => texts_of(item, right)?,
-        };
-        texts.iter().map(|text| parse(text)).collect()
+            Self::Item(item) => texts_of(item, right),
+        }
     }
+}
+
+/// A time in its largest whole unit, as a person would have written it.
+fn plain(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+    ];
+    let fits = units
+        .into_iter()
+        .find(|(_, unit)| millis.is_multiple_of(*unit));
+    fits.map_or_else(
+        || format!("{millis}ms"),
+        |(name, unit)| format!("{}{name}", millis / unit),
+    )
 }
 
 fn texts_of(item: &Item, right: &str) -> Result<Vec<String>, Wrong> {
@@ -218,69 +253,4 @@ pub(super) fn name(raw: Raw<'_>) -> Result<String, Wrong> {
         ));
     }
     Ok(text)
-}
-
-/// Reads a web origin exactly as a browser writes it: it is compared byte for byte.
-pub(super) fn origin(text: &str) -> Result<String, Wrong> {
-    let wrong = |what: &str| format!("{} {what}", quoted(text));
-    let form = "write scheme://host or scheme://host:port, such as \"https://chat.example.com\"";
-    if text == "*" {
-        return Err(Wrong::new("\"*\" would let every web page in", form));
-    }
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(Wrong::new(wrong("is no origin"), form));
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    if authority != rest {
-        let right = format!("write \"{scheme}://{authority}\"");
-        return Err(Wrong::new(
-            wrong("has a path, which an origin never has"),
-            right,
-        ));
-    }
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let right = format!("browsers write \"{}\"", text.to_ascii_lowercase());
-        return Err(Wrong::new(wrong("has capital letters"), right));
-    }
-    if !text.is_ascii() {
-        let right = "browsers write such a host in its xn-- form";
-        return Err(Wrong::new(wrong("is not ASCII"), right));
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    let inner = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let host_fits = match inner {
-        Some(address) => matches!(address.parse(), Ok(IpAddr::V6(_))),
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        }
-    };
-    if !scheme_fits || !host_fits {
-        return Err(Wrong::new(wrong("is no origin"), form));
-    }
-    let Some(port) = port else {
-        return Ok(text.to_owned());
-    };
-    if !matches!(port.parse::<u16>(), Ok(n) if n > 0 && n.to_string() == port) {
-        return Err(Wrong::new(wrong("has no valid port"), form));
-    }
-    if matches!(
-        (scheme, port),
-        ("https" | "wss", "443") | ("http" | "ws", "80")
-    ) {
-        let right = format!("browsers leave the usual port out: \"{scheme}://{host}\"");
-        return Err(Wrong::new(wrong("would never match"), right));
-    }
-    Ok(text.to_owned())
 }

@@ -76,6 +76,14 @@ fn init_puts_things_where_an_existing_configuration_wants_them() {
 }
 
 #[test]
+fn init_does_not_hide_a_project_from_version_control() {
+    let folder = Folder::new();
+    folder.write("config.toml", "[auth]\nkeys = \"keys.json\"\n");
+    assert_eq!(folder.run(&["init"]).code, 0);
+    assert!(folder.exists("keys.json") && !folder.exists(".gitignore"));
+}
+
+#[test]
 fn a_development_certificate_is_made_once() {
     let folder = Folder::new();
     assert_eq!(folder.run(&["init"]).code, 0);
