@@ -1,9 +1,13 @@
 //! imserver, a private-messaging server.
 
+pub mod certificate;
+pub mod cli;
 pub mod config;
 mod digest;
 pub mod ids;
 pub mod message;
 pub mod metrics;
 pub mod protocol;
+pub mod secret_file;
 pub mod store;
+pub mod telemetry;

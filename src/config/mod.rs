@@ -3,12 +3,44 @@
 //! Every module is given its own section, never the whole. `config.toml` at the
 //! top of the repository documents each key with its default.
 
+mod defaults;
+mod fault;
+mod origin;
+mod reader;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod unknown;
+mod values;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use fault::{Error, Fault, Place};
+pub use reader::Override;
+
+/// The `config.toml` at the top of the repository: every key with its default.
+///
+/// `imserver init` writes it out for production.
+pub const DOCUMENTED: &str = include_str!("../../config.toml");
+
+/// The largest `limits.content_bytes`: with all that is stored beside the
+/// content, a record stays below the 64 KiB up to which the store keeps values
+/// inside its log.
+pub const CONTENT_BYTES_MAX: usize = 48 * 1024;
+
+/// How long the original client waits for an answer before it sends the same
+/// packet again. `limits.resend_after` must stay below it.
+pub const CLIENT_RESENDS_AFTER: Duration = Duration::from_secs(6);
+
 /// The whole configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Config::default()` is what an empty file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// `[server]`
     pub server: Server,
@@ -22,6 +54,55 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+}
+
+impl Config {
+    /// Reads `file`, with what the process environment overrides.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such file, and [`Error::Faults`]
+    /// with everything that is wrong at once. The caller shows it and exits
+    /// with 2.
+    pub fn load(file: &Path) -> Result<Self, Error> {
+        Self::load_with(file, Vec::new())
+    }
+
+    /// Reads `file`, with what the process environment and then `overrides` change.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(file: &Path, overrides: Vec<Override>) -> Result<Self, Error> {
+        let text = fs::read(file).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => Error::NotFound {
+                file: file.to_owned(),
+            },
+            _ => Error::Unreadable {
+                file: file.to_owned(),
+                cause,
+            },
+        })?;
+        let text = String::from_utf8(text).map_err(|e| {
+            let good = e.utf8_error().valid_up_to();
+            let line = reader::line_of(e.as_bytes(), good);
+            Error::syntax(file, Some(line), "it is not UTF-8 text")
+        })?;
+        Self::parse(&text, file, std::env::vars_os(), overrides)
+    }
+
+    /// Reads the text of `file`; `environment` is where overrides are looked for.
+    ///
+    /// Relative paths are taken from the folder of `file`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(
+        text: &str,
+        file: &Path,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        overrides: Vec<Override>,
+    ) -> Result<Self, Error> {
+        reader::read(text, file, environment, overrides, sections::read)
+    }
 }
 
 /// Where the server listens and whom it believes.

@@ -1,0 +1,25 @@
+# The daily shortcuts. `scripts/test` is the whole of it and what CI runs.
+
+_default:
+    @just --list
+
+# Format, then lint
+check:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Everything that CI checks
+test:
+    scripts/test
+
+# Serve for development: prints two chat links
+dev *ARGS:
+    cargo run --release --locked -- dev {{ARGS}}
+
+# Known advisories against the dependencies (needs cargo-deny and the network)
+advisories:
+    cargo deny --locked check advisories
+
+# Load generator: acknowledged messages per second, time to delivery
+bench *ARGS:
+    cargo run --release --locked -p imserver-bench -- {{ARGS}}

@@ -1,0 +1,125 @@
+//! `imserver config check`: would it start, and would clients be content?
+
+use super::{ConfigFile, Failure, print, wiring};
+use crate::certificate::{self, Validity};
+use crate::config::{Config, Tls, TlsMode};
+use nix::unistd::{AccessFlags, access};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// From when on a certificate that runs out is worth a word.
+const RUNS_OUT_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
+    let config = file.load()?;
+    print(format!(
+        "ok  {}: every setting is valid",
+        file.path().display()
+    ))?;
+    let findings = [
+        pair(&config.tls),
+        wiring::describe_key_set(&config.auth.keys)
+            .map(|found| format!("{}: {found}", config.auth.keys.display()))
+            .map_err(|e| e.to_string()),
+        data_folder(&config.store.path),
+    ];
+    let mut faults = Vec::new();
+    for finding in findings {
+        match finding {
+            Ok(found) => print(format!("ok  {found}"))?,
+            Err(fault) => faults.push(format!("\n  {fault}")),
+        }
+    }
+    if faults.is_empty() {
+        return print(summary(&config));
+    }
+    let s = if faults.len() == 1 { "" } else { "s" };
+    Err(Failure::usage(format!(
+        "{} fault{s} found:{}",
+        faults.len(),
+        faults.concat()
+    )))
+}
+
+fn summary(config: &Config) -> String {
+    let scheme = if config.tls.mode == TlsMode::On {
+        "wss"
+    } else {
+        "ws"
+    };
+    let origins = match config.server.origins.as_slice() {
+        [] => "no web pages may connect".to_owned(),
+        origins => format!("web pages of {} may connect", origins.join(", ")),
+    };
+    format!(
+        "\nIt would serve {scheme}://{}; {origins}.",
+        config.server.listen
+    )
+}
+
+fn pair(tls: &Tls) -> Result<String, String> {
+    if tls.mode == TlsMode::Off {
+        return Ok("tls.mode is \"off\": a proxy on this host must do the TLS".to_owned());
+    }
+    let key = certificate::load(tls).map_err(|e| e.to_string())?;
+    let cert = tls.cert.display();
+    let Some(Validity { from, until }) = certificate::validity(&key) else {
+        return Err(format!(
+            "{cert}: it does not say from when until when it is valid"
+        ));
+    };
+    let now = SystemTime::now();
+    let day = |time| humantime::format_rfc3339_seconds(time);
+    if now < from {
+        return Err(format!("{cert}: it is valid only from {}", day(from)));
+    }
+    let Ok(left) = until.duration_since(now) else {
+        return Err(format!(
+            "{cert}: it ran out at {}; put a new one there",
+            day(until)
+        ));
+    };
+    let soon = if left < RUNS_OUT_SOON {
+        ", which is soon"
+    } else {
+        ""
+    };
+    Ok(format!(
+        "{cert}: fits its key {}; valid until {}{soon}",
+        tls.key.display(),
+        day(until)
+    ))
+}
+
+fn data_folder(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(what) if !what.is_dir() => Err(format!("{shown}: is no folder")),
+        Ok(what) if what.mode() & 0o077 != 0 => Err(format!(
+            "{shown}: has mode {:04o}, so that others can get at the messages: run `chmod 700 {shown}`",
+            what.mode() & 0o7777
+        )),
+        Ok(_) => writable(path)
+            .map(|()| format!("{shown}: the messages, for their owner only"))
+            .map_err(|e| format!("{shown}: cannot be written to: {e}")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let above = path.ancestors().skip(1).map(|folder| match folder {
+                folder if folder == Path::new("") => Path::new("."),
+                folder => folder,
+            });
+            let above = above.into_iter().find(|folder| folder.exists());
+            let above = above.unwrap_or(Path::new("/"));
+            writable(above)
+                .map(|()| format!("{shown}: will be made at the first start"))
+                .map_err(|e| format!("{shown}: cannot be made in {}: {e}", above.display()))
+        }
+        Err(e) => Err(format!("{shown}: cannot be looked at: {e}")),
+    }
+}
+
+fn writable(folder: &Path) -> Result<(), nix::Error> {
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
+}

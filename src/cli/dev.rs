@@ -1,0 +1,197 @@
+//! `imserver dev`: from nothing to two people who chat, in one command.
+
+use super::cert::{self, exists};
+use super::{ConfigFile, Failure, print, serve, shell, wiring};
+use crate::config::{Config, Override};
+use crate::ids::UserId;
+use crate::secret_file;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long the printed links work.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Whom links are printed for.
+const USERS: [(u64, &str); 2] = [(1, "小明"), (2, "小红")];
+
+const CONFIG: &str = "\
+# Made by `imserver dev`, for development only. `imserver init` writes a file that
+# explains every setting; here are those that differ from their defaults.
+
+[server]
+listen = \"127.0.0.1:8443\"
+origins = [\"https://localhost:8443\", \"https://127.0.0.1:8443\"]
+";
+
+/// What `dev` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Everything lies in one folder: delete it to start afresh.
+
+Examples:
+  imserver dev
+  imserver dev --listen 127.0.0.1:9000
+  imserver dev --dir /tmp/chat")]
+pub(super) struct Args {
+    /// Where certificate, keys, configuration and messages are kept
+    #[arg(long, value_name = "FOLDER", default_value = "imserver-dev")]
+    dir: PathBuf,
+    /// Where to listen for this run, in place of server.listen
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
+    if file.named.is_some() {
+        return Err(Failure::usage(
+            "`imserver dev` has a configuration of its own and takes no --config; choose its \
+             folder with --dir, or run `imserver serve`",
+        ));
+    }
+    let file = ConfigFile {
+        named: Some(args.dir.join(super::CONFIG)),
+    };
+    make_folder(&args.dir, file.path())?;
+    let config = configure(args, &file)?;
+    let ip = config.server.listen.ip();
+    let names = if ip.is_unspecified() {
+        Vec::new()
+    } else {
+        vec![ip.to_string()]
+    };
+    cert::complete(&config.tls, &names)?;
+    if !exists(&config.auth.keys)? {
+        wiring::make_key_set(&config.auth.keys)?;
+    }
+    let banner = Banner::new(&config, &file)?;
+    serve::start(config, |address| print(banner.text(address)))
+}
+
+fn make_folder(folder: &Path, config: &Path) -> Result<(), Failure> {
+    let cannot =
+        |path: &Path, e| Failure::failed(format!("{} cannot be made: {e}", path.display()));
+    secret_file::create_folder(folder).map_err(|e| cannot(folder, e))?;
+    // Private keys and messages lie below: nothing of it belongs into a repository.
+    let ignore = folder.join(".gitignore");
+    for (path, text) in [(ignore.as_path(), "*\n"), (config, CONFIG)] {
+        if !exists(path)? {
+            secret_file::create(path, text.as_bytes()).map_err(|e| cannot(path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the configuration, with the listener of this run and pages from there
+/// let in.
+fn configure(args: &Args, file: &ConfigFile) -> Result<Config, Failure> {
+    let option = |address: SocketAddr| Override {
+        name: "--listen".to_owned(),
+        key: "server.listen".to_owned(),
+        text: address.to_string(),
+    };
+    let mut config = file.load_with(args.listen.map(option).into_iter().collect())?;
+    // Told now, before keys are made and a page of output scrolls by.
+    let key = "--listen ADDRESS:PORT";
+    config.server.listen = free(config.server.listen, key)?;
+    free(
+        config.server.admin_listen,
+        "the variable IMSERVER_SERVER__ADMIN_LISTEN",
+    )?;
+    for host in hosts(config.server.listen.ip()) {
+        let origin = format!("https://{host}:{}", config.server.listen.port());
+        if !config.server.origins.contains(&origin) {
+            config.server.origins.push(origin);
+        }
+    }
+    Ok(config)
+}
+
+/// Makes sure that `address` can be listened on; port 0 becomes a free one.
+fn free(address: SocketAddr, key: &str) -> Result<SocketAddr, Failure> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.local_addr())
+        .map_err(|e| serve::cannot_listen(key, address, &e))
+}
+
+/// The hosts under which a browser on this machine reaches `ip`, the best first.
+fn hosts(ip: IpAddr) -> Vec<String> {
+    let mut hosts = Vec::new();
+    if ip.is_loopback() || ip.is_unspecified() {
+        hosts.push("localhost".to_owned());
+        hosts.push("127.0.0.1".to_owned());
+    }
+    if !ip.is_unspecified() && ip != IpAddr::from([127, 0, 0, 1]) {
+        hosts.push(match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        });
+    }
+    hosts
+}
+
+/// What is printed once clients can connect.
+struct Banner {
+    folder: PathBuf,
+    option: String,
+    chat_page: bool,
+    tokens: Vec<(u64, &'static str, String)>,
+}
+
+impl Banner {
+    fn new(config: &Config, file: &ConfigFile) -> Result<Self, Failure> {
+        let lifetime = A_DAY.min(config.auth.max_lifetime);
+        let mut tokens = Vec::new();
+        for (id, name) in USERS {
+            let Some(user) = UserId::new(id) else {
+                continue;
+            };
+            tokens.push((id, name, wiring::issue(&config.auth, user, name, lifetime)?));
+        }
+        Ok(Self {
+            folder: file.path().parent().unwrap_or(Path::new(".")).to_owned(),
+            option: file.option(),
+            chat_page: config.server.chat_page,
+            tokens,
+        })
+    }
+
+    fn text(&self, address: SocketAddr) -> String {
+        let host = hosts(address.ip()).into_iter().next().unwrap_or_default();
+        let at = format!("{host}:{}", address.port());
+        let mut text = format!(
+            "\nimserver is running, FOR DEVELOPMENT ONLY: nobody vouches for its certificate, and\n\
+             whoever sees these links can write as these users. All it keeps is in {}/.\n",
+            self.folder.display()
+        );
+        for (id, name, token) in &self.tokens {
+            let wss = format!("wss://{at}/teaching/imserver/{token}");
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "\n{name} (user {id})\n");
+            if self.chat_page {
+                let _ = writeln!(text, "  page:   https://{at}/#token={token}");
+            }
+            let _ = write!(text, "  wss:    {wss}\n  wscat:  wscat -n -c '{wss}'\n");
+        }
+        if self.chat_page {
+            text.push_str(
+                "\nOpen each page in a browser of its own (or one of them in a private window). The\n\
+                 browser warns once, because this machine made the certificate itself. Chrome, Edge:\n\
+                 \"Advanced\", \"Proceed\". Firefox: \"Advanced\", \"Accept the Risk and Continue\".\n\
+                 Safari: \"Show Details\", \"visit this website\".\n",
+            );
+        }
+        let program = std::env::args_os()
+            .next()
+            .unwrap_or_else(|| "imserver".into());
+        let _ = write!(
+            text,
+            "\nA token for another user:\n  {}{} token issue --sub 3 --name 小刚 --ttl 1d\n\n\
+             The links work for a day; starting again prints new ones. Ctrl-C stops.",
+            shell(Path::new(&program)),
+            self.option
+        );
+        text
+    }
+}

@@ -1,0 +1,60 @@
+//! How a command ends when it does not succeed.
+
+use super::ConfigFile;
+use crate::config;
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why a command did not succeed: a sentence for people, and whose turn it is.
+#[derive(Debug)]
+pub(super) struct Failure {
+    sentence: String,
+    code: u8,
+}
+
+impl Failure {
+    /// What was asked for is right, but it did not work: exit code 1.
+    pub(super) fn failed(sentence: impl fmt::Display) -> Self {
+        Self {
+            sentence: sentence.to_string(),
+            code: 1,
+        }
+    }
+
+    /// The command line, the configuration or a file that it names is wrong:
+    /// exit code 2.
+    pub(super) fn usage(sentence: impl fmt::Display) -> Self {
+        Self {
+            sentence: sentence.to_string(),
+            code: 2,
+        }
+    }
+
+    /// The configuration is wrong, or not there.
+    pub(super) fn config(error: &config::Error, file: &ConfigFile) -> Self {
+        let hint = match (error, &file.named) {
+            (config::Error::NotFound { .. }, None) => {
+                "; run `imserver init` to set up for production, or `imserver dev` to try it"
+                    .to_owned()
+            }
+            (config::Error::NotFound { .. }, Some(_)) => {
+                format!(
+                    ", which --config names; `imserver init{}` makes it",
+                    file.option()
+                )
+            }
+            _ => String::new(),
+        };
+        Self::usage(format!("{error}{hint}"))
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}

@@ -1,0 +1,173 @@
+//! The command line: one file a subcommand, and the only place that prints.
+//!
+//! Results go to standard output, so that they can be used by other programs;
+//! what went wrong, and the log, go to standard error.
+
+mod cert;
+mod check;
+mod dev;
+mod failure;
+mod init;
+mod serve;
+mod wiring;
+
+use crate::config::{Config, Override};
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The configuration that is read where `--config` names no other.
+const CONFIG: &str = "config.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  imserver dev                              try it: prints two chat links
+  imserver init                             set up for production, here
+  imserver config check                     is everything in order?
+  imserver serve                            run
+  TOKEN=$(imserver token issue --sub 1)     a token for user 1
+
+Any setting of config.toml can be overridden by a variable:
+  IMSERVER_SERVER__LISTEN=127.0.0.1:9000 imserver serve
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
+
+/// A private-messaging server: wss, JWT, durable messages.
+#[derive(Debug, Parser)]
+#[command(name = "imserver", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// The configuration to use [default: config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve for development: makes all it needs and prints two chat links
+    Dev(dev::Args),
+    /// Set up for production: folders, keys and config.toml; overwrites nothing
+    Init,
+    /// Serve
+    Serve,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Certificates
+    #[command(subcommand)]
+    Cert(CertCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration and all files that it names
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertCommand {
+    /// Make a self-signed certificate for development; overwrites nothing
+    Dev(cert::Args),
+}
+
+/// Runs what the command line of this process says.
+pub fn main() -> ExitCode {
+    // clap exits with 2 by itself where the usage is wrong.
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody to tell is no reason to fail differently.
+            let _ = writeln!(io::stderr().lock(), "imserver: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<(), Failure> {
+        let file = ConfigFile { named: self.config };
+        match self.command {
+            Command::Dev(args) => dev::run(&args, &file),
+            Command::Init => init::run(&file),
+            Command::Serve => serve::run(&file),
+            Command::Config(ConfigCommand::Check) => check::run(&file),
+            Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
+        }
+    }
+}
+
+/// The configuration file of this run.
+#[derive(Debug)]
+struct ConfigFile {
+    /// What `--config` says.
+    named: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn path(&self) -> &Path {
+        self.named.as_deref().unwrap_or(Path::new(CONFIG))
+    }
+
+    /// How commands in a hint must name it: empty, or ` --config FILE`.
+    fn option(&self) -> String {
+        self.named
+            .as_deref()
+            .map_or_else(String::new, |path| format!(" --config {}", shell(path)))
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        self.load_with(Vec::new())
+    }
+
+    fn load_with(&self, overrides: Vec<Override>) -> Result<Config, Failure> {
+        Config::load_with(self.path(), overrides).map_err(|e| Failure::config(&e, self))
+    }
+}
+
+/// `path` as a shell takes it for one word.
+fn shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Prints to standard output. A reader that has left is no failure.
+fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+            "the result cannot be printed: {e}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_path_in_a_hint_can_be_pasted_into_a_shell() {
+        assert_eq!(
+            shell(Path::new("imserver-dev/config.toml")),
+            "imserver-dev/config.toml"
+        );
+        assert_eq!(shell(Path::new("my files/it's")), r"'my files/it'\''s'");
+        assert_eq!(shell(Path::new("$(id)")), "'$(id)'");
+    }
+}

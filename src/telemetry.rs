@@ -1,0 +1,173 @@
+//! The log: one line an event, to standard error, and no line that a client wrote.
+//!
+//! Bodies and tokens are never logged, but names, origins and the like are, and
+//! they come from outside. Whatever could start a line, move a cursor or turn the
+//! reading direction is escaped before it is written.
+
+use crate::config::{Log, LogFormat};
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal as _};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// A part of the filter is neither a level nor a `target=level`.
+    #[error("{part:?} is no log level; the nearest is {nearest:?}")]
+    Level {
+        /// The part.
+        part: String,
+        /// The level most like it.
+        nearest: &'static str,
+    },
+    /// The filter cannot be read.
+    #[error("this is no log filter: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The process logs already.
+    #[error("the log was set up twice")]
+    Twice,
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Reads `log.level`, such as `info` or `info,imserver::store=debug`.
+///
+/// # Errors
+/// When a part is no level and names no part of a program either: the filter
+/// itself would take `inof` for the name of one and then log nothing at all.
+pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
+    for part in level.split(',').map(str::trim) {
+        let named = part.contains(['=', '[', ':']);
+        if named || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part)) {
+            continue;
+        }
+        let alike = |level: &str| strsim::jaro_winkler(part, level);
+        let nearest = LEVELS
+            .into_iter()
+            .max_by(|a, b| alike(a).total_cmp(&alike(b)));
+        return Err(TelemetryError::Level {
+            part: part.to_owned(),
+            nearest: nearest.unwrap_or("info"),
+        });
+    }
+    Ok(EnvFilter::builder().parse(level)?)
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// When the filter is wrong, or the process logs already.
+pub fn init(log: &Log) -> Result<(), TelemetryError> {
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(&log.level)?)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    let done = match log.format {
+        LogFormat::Pretty => builder.fmt_fields(escaped_fields()).try_init(),
+        // JSON strings escape by themselves.
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    done.map_err(|_| TelemetryError::Twice)
+}
+
+/// Writes `message field=value field=value` with every value escaped.
+fn escaped_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    debug_fn(|writer: &mut Writer<'_>, field, value| {
+        if field.name() != "message" {
+            write!(writer, "{field}=")?;
+        }
+        write!(Escaping(writer), "{value:?}")
+    })
+    .delimited(" ")
+}
+
+/// Passes text on with everything escaped that is not plainly visible.
+struct Escaping<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| {
+            if c.is_control() || steers(c) {
+                write!(self.0, "{}", c.escape_unicode())
+            } else {
+                self.0.write_char(c)
+            }
+        })
+    }
+}
+
+/// Whether `c` breaks lines or turns the reading direction.
+fn steers(c: char) -> bool {
+    matches!(c,
+        '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
+        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tracing::info;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_logged_text_cannot_forge_a_line() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .fmt_fields(escaped_fields())
+            .finish();
+        let evil = "x\n2026-01-01 ERROR forged\r\u{1b}[2J\u{202e}\u{2028}小明";
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("connection", name = %evil);
+            let _inside = span.enter();
+            info!(origin = %evil, agent = evil, "greeting {evil}");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+        assert!(text.ends_with('\n'));
+        assert!(
+            !text
+                .trim_end()
+                .contains(|c: char| c.is_control() || steers(c)),
+            "{text:?}"
+        );
+        assert!(text.contains("小明"));
+    }
+
+    #[test]
+    fn a_mistyped_level_is_refused_instead_of_silencing_the_log() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,imserver::store=debug",
+            "imserver=trace,warn",
+        ] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["inof", "", "info,", "verbose", "imserver=lots"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            filter("inof").unwrap_err().to_string(),
+            "\"inof\" is no log level; the nearest is \"info\""
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! The program as people run it: what it makes, prints and refuses.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod check;
+mod dev;
+mod faults;
+mod program;
+mod setup;
