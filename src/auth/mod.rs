@@ -1,22 +1,38 @@
-//! Whom we believe: the key set that tokens are checked and signed with.
-#![expect(dead_code, reason = "the tokens come next")]
+//! Whom we believe: the key set, the tokens that it checks and signs, and the
+//! [`Identity`] that comes out of a good one.
+//!
+//! A token is taken apart and refused here, before any of its claims is used
+//! for anything (RFC 8725, section 3). Nothing outside this room can make an
+//! [`Identity`], so code that holds one need not ask again.
 
 mod alg;
+mod claims;
 mod generate;
+mod inspect;
+mod issue;
 mod json;
 mod jwk;
 mod key_file;
 mod keys;
 mod material;
+mod profile;
+mod refused;
 mod secret;
 #[cfg(test)]
 mod testing;
+mod token;
 
 pub use alg::{Alg, UnknownAlg};
+pub use claims::{Admin, Identity};
 pub use generate::{GenerateError, generate};
+pub use inspect::{Inspection, Verdict, inspect};
+pub use issue::{IssueError, Issued, Request, issue};
 pub use jwk::{Key, KeyFault};
 pub use key_file::{FileFault, KeySetError};
 pub use keys::{CurrentKeys, KeyEntry, KeyPlace, KeySet, SetFault};
+pub use profile::ProfileFault;
+pub use refused::Refused;
+pub use token::{AdminVerifier, TOKEN_MAX, Verifier};
 
 /// Names the cryptography that signs and checks tokens, for the whole process.
 ///

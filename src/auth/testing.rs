@@ -1,12 +1,43 @@
-//! What the tests of this room share: keys of every kind.
+//! What the tests of this room share: keys of every kind, and tokens said word for word.
 
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::crypto;
+
+use crate::config::Auth;
 
 use super::alg::{Alg, Family};
+use super::claims::{Identity, Rules};
 use super::generate::generate;
-use super::json::{Json, Object};
+use super::json::{Json, Object, to_base64url};
 use super::jwk::Key;
 use super::keys::KeySet;
+use super::refused::Refused;
+use super::token::check;
+
+/// The time in all tests, in seconds.
+pub(super) const NOW: u64 = 1_800_000_000;
+
+/// Claims that are believed at [`NOW`].
+pub(super) const CLAIMS: &str =
+    r#"{"iss":"imserver","aud":"imserver","sub":"7","iat":1800000000,"exp":1800003600}"#;
+
+pub(super) fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+pub(super) fn auth() -> Auth {
+    Auth {
+        keys: "keys.json".into(),
+        issuer: "imserver".to_owned(),
+        audience: "imserver".to_owned(),
+        admin_audience: "imserver-admin".to_owned(),
+        require_jti: false,
+        leeway: Duration::from_secs(30),
+        max_lifetime: Duration::from_secs(30 * 24 * 3600),
+    }
+}
 
 /// An RSA key takes a second to make; the algorithms may share one here.
 static RSA: LazyLock<Object> = LazyLock::new(|| generate(Alg::Rs256).unwrap().members().clone());
@@ -46,4 +77,29 @@ pub(super) fn public_half(key: &Key) -> Object {
         members.take(private);
     }
     members
+}
+
+/// A token with this header and these claims, whatever they are, rightly signed.
+pub(super) fn sign(key: &Key, header: &str, claims: &str) -> String {
+    sign_parts(key, &to_base64url(header), &to_base64url(claims))
+}
+
+pub(super) fn sign_parts(key: &Key, header: &str, claims: &str) -> String {
+    let signed = format!("{header}.{claims}");
+    let signing = key.signing().unwrap();
+    let signature = crypto::sign(signed.as_bytes(), signing, key.alg().algorithm()).unwrap();
+    format!("{signed}.{signature}")
+}
+
+/// The header that a token of this key has.
+pub(super) fn header(key: &Key) -> String {
+    format!(
+        r#"{{"alg":"{}","kid":"{}"}}"#,
+        key.alg(),
+        key.kid().unwrap()
+    )
+}
+
+pub(super) fn verify(keys: &KeySet, token: &str) -> Result<Identity, Refused> {
+    check(keys, &Rules::user(&auth()), token, now())
 }
