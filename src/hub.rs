@@ -23,10 +23,12 @@ const SHARDS: usize = 64;
 /// Deliveries that a connection may have in hand before it must read the log.
 const IN_HAND: usize = 64;
 
+type Shard = Mutex<HashMap<UserId, Vec<Arc<Slot>>>>;
+
 /// The connections of all users.
 #[derive(Debug)]
 pub struct Hub {
-    shards: Vec<Mutex<HashMap<UserId, Vec<Arc<Slot>>>>>,
+    shards: Vec<Shard>,
     hasher: RandomState,
     per_user: usize,
     connections: AtomicUsize,
@@ -47,7 +49,9 @@ impl Delivery {
 
     /// Whether a reader at `cursor` may take it without missing one before it.
     pub fn follows(&self, cursor: Cursor) -> bool {
-        self.announcement.previous.is_some_and(|previous| previous <= cursor)
+        self.announcement
+            .previous
+            .is_some_and(|previous| previous <= cursor)
     }
 
     /// The frame of the message, made by the first connection that needs it.
@@ -86,7 +90,13 @@ impl Slot {
                 waiting.news.deliveries.push(Arc::clone(delivery));
             } else {
                 // All of it: what is kept must have no gap.
-                *waiting = Waiting { news: News { behind: true, ..News::default() }, bytes: 0 };
+                *waiting = Waiting {
+                    news: News {
+                        behind: true,
+                        ..News::default()
+                    },
+                    bytes: 0,
+                };
             }
         }
         drop(waiting);
@@ -104,7 +114,12 @@ impl Hub {
     pub fn new(per_user: usize) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let hasher = RandomState::new();
-        Arc::new(Self { shards, hasher, per_user, connections: AtomicUsize::new(0) })
+        Arc::new(Self {
+            shards,
+            hasher,
+            per_user,
+            connections: AtomicUsize::new(0),
+        })
     }
 
     /// Enters a connection of `user`, or nothing when they have as many as they may.
@@ -122,7 +137,11 @@ impl Hub {
             slots.push(Arc::clone(&slot));
         }
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Subscription { hub: Arc::clone(self), user, slot })
+        Some(Subscription {
+            hub: Arc::clone(self),
+            user,
+            slot,
+        })
     }
 
     /// How many connections there are.
@@ -141,17 +160,22 @@ impl Hub {
 
     fn announce(&self, announcement: Announcement) {
         let user = announcement.entry.message.to;
-        let Some(shard) = self.shard(user) else { return };
+        let Some(shard) = self.shard(user) else {
+            return;
+        };
         let shard = locked(shard);
         if let Some(slots) = shard.get(&user) {
-            let delivery = Arc::new(Delivery { announcement, frame: OnceLock::new() });
+            let delivery = Arc::new(Delivery {
+                announcement,
+                frame: OnceLock::new(),
+            });
             for slot in slots {
                 slot.put(&delivery);
             }
         }
     }
 
-    fn shard(&self, user: UserId) -> Option<&Mutex<HashMap<UserId, Vec<Arc<Slot>>>>> {
+    fn shard(&self, user: UserId) -> Option<&Shard> {
         let at = self.hasher.hash_one(user) % (SHARDS as u64);
         self.shards.get(usize::try_from(at).ok()?)
     }
@@ -179,7 +203,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Some(shard) = self.hub.shard(self.user) else { return };
+        let Some(shard) = self.hub.shard(self.user) else {
+            return;
+        };
         let mut shard = locked(shard);
         if let Some(slots) = shard.get_mut(&self.user) {
             slots.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
@@ -208,8 +234,14 @@ mod tests {
             timestamp: String::new(),
             content: "x".repeat(bytes),
         };
-        let entry = Arc::new(Entry { message, sender: Arc::default() });
-        Announcement { entry, previous: MessageId::new(id - 1).map(Cursor::from) }
+        let entry = Arc::new(Entry {
+            message,
+            sender: Arc::default(),
+        });
+        Announcement {
+            entry,
+            previous: MessageId::new(id - 1).map(Cursor::from),
+        }
     }
 
     #[test]

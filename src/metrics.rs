@@ -95,19 +95,35 @@ impl SessionMetrics {
             "Messages written to a connection",
             metrics.delivered.clone(),
         );
-        registry.register("failures", "Frames answered with failure", metrics.failures.clone());
-        registry.register("closes", "Connections closed by the server", metrics.closes.clone());
+        registry.register(
+            "failures",
+            "Frames answered with failure",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "closes",
+            "Connections closed by the server",
+            metrics.closes.clone(),
+        );
         metrics
     }
 
     /// Counts a failed frame.
     pub fn failure(&self, code: FailureCode) {
-        self.failures.get_or_create(&Reason { reason: code.as_str() }).inc();
+        self.failures
+            .get_or_create(&Reason {
+                reason: code.as_str(),
+            })
+            .inc();
     }
 
     /// Counts a close.
     pub fn close(&self, close: Close) {
-        self.closes.get_or_create(&Reason { reason: close.name() }).inc();
+        self.closes
+            .get_or_create(&Reason {
+                reason: close.name(),
+            })
+            .inc();
     }
 }
 
@@ -120,8 +136,8 @@ pub struct ServerMetrics {
     refused: Family<Reason, Counter>,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
-    /// Panics, which are all our fault.
-    pub panics: Counter,
+    /// Certificates and key sets that were read again and refused.
+    pub reloads_failed: Counter,
 }
 
 impl ServerMetrics {
@@ -131,16 +147,24 @@ impl ServerMetrics {
             connections: Gauge::default(),
             refused: Family::default(),
             handshakes_failed: Counter::default(),
-            panics: Counter::default(),
+            reloads_failed: Counter::default(),
         };
-        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register(
+            "connections",
+            "Open connections",
+            metrics.connections.clone(),
+        );
         registry.register("refused", "Upgrades refused", metrics.refused.clone());
         registry.register(
             "handshakes_failed",
             "TLS handshakes that failed",
             metrics.handshakes_failed.clone(),
         );
-        registry.register("panics", "Panics in a connection", metrics.panics.clone());
+        registry.register(
+            "reloads_failed",
+            "Certificates and key sets refused when read again",
+            metrics.reloads_failed.clone(),
+        );
         metrics
     }
 

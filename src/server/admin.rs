@@ -1,6 +1,6 @@
 //! The administrators' listener: how the service is, never on the public one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -17,7 +17,8 @@ use crate::store::{Health, Store};
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) registry: Registry,
-    pub(super) store: Arc<dyn Store>,
+    /// Set once the store is open.
+    pub(super) store: OnceLock<Arc<dyn Store>>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -40,7 +41,9 @@ impl Status {
             Ok(()) => {
                 let mut response = text(StatusCode::OK, page);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                response
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 response
             }
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n".to_owned()),
@@ -49,11 +52,19 @@ impl Status {
 
     /// Ready is who takes connections and stores messages.
     fn ready(&self) -> Answer {
-        let not = |why: &str| text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"));
+        let not = |why: &str| {
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {why}\n"),
+            )
+        };
         if self.shutdown.is_cancelled() {
             return not("the server is stopping");
         }
-        match self.store.health() {
+        let Some(store) = self.store.get() else {
+            return not("the store is being opened");
+        };
+        match store.health() {
             Health::Ready => text(StatusCode::OK, "ready\n".to_owned()),
             Health::ReadOnly { why } => not(&why),
             Health::Closed => not("the store is closed"),

@@ -50,10 +50,14 @@ pub(super) fn check<'a>(
     origin(headers, origins)?;
     after(query)?;
     let (in_protocol, v2) = protocols(headers)?;
-    let mut tokens = [in_path, in_protocol, bearer(headers)?].into_iter().flatten();
+    let mut tokens = [in_path, in_protocol, bearer(headers)?]
+        .into_iter()
+        .flatten();
     let token = tokens.next();
     if tokens.next().is_some() {
-        return Err(Refusal::Malformed("more than one token was given; give one"));
+        return Err(Refusal::Malformed(
+            "more than one token was given; give one",
+        ));
     }
     Ok(Handshake { key, token, v2 })
 }
@@ -71,7 +75,9 @@ fn token_in_path(path: &str) -> Result<Option<&str>, Refusal> {
     for (at, _) in token.match_indices('%') {
         let escaped = token.get(at + 1..at + 3);
         if !escaped.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            return Err(Refusal::Malformed("the path holds a malformed percent-encoding"));
+            return Err(Refusal::Malformed(
+                "the path holds a malformed percent-encoding",
+            ));
         }
     }
     Ok(Some(token))
@@ -80,11 +86,16 @@ fn token_in_path(path: &str) -> Result<Option<&str>, Refusal> {
 /// The only value of a header, which must not stand there twice.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(Refusal::Malformed("a header stands there twice"));
     }
-    value.to_str().map(Some).map_err(|_| Refusal::Malformed("a header is not plain text"))
+    value
+        .to_str()
+        .map(Some)
+        .map_err(|_| Refusal::Malformed("a header is not plain text"))
 }
 
 /// The items of a comma-separated header, over all its lines.
@@ -94,8 +105,15 @@ fn list<'a>(
 ) -> Result<impl Iterator<Item = &'a str>, Refusal> {
     let mut items = Vec::new();
     for value in headers.get_all(name) {
-        let value = value.to_str().map_err(|_| Refusal::Malformed("a header is not plain text"))?;
-        items.extend(value.split(',').map(str::trim).filter(|item| !item.is_empty()));
+        let value = value
+            .to_str()
+            .map_err(|_| Refusal::Malformed("a header is not plain text"))?;
+        items.extend(
+            value
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty()),
+        );
     }
     Ok(items.into_iter())
 }
@@ -108,7 +126,9 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, Refusal> {
     }
     let connection = list(headers, &CONNECTION)?.any(|item| item.eq_ignore_ascii_case("upgrade"));
     if !upgrade || !connection {
-        return Err(Refusal::Malformed("`Upgrade: websocket` and `Connection: Upgrade` are needed"));
+        return Err(Refusal::Malformed(
+            "`Upgrade: websocket` and `Connection: Upgrade` are needed",
+        ));
     }
     match single(headers, &SEC_WEBSOCKET_VERSION)? {
         Some("13") => {}
@@ -121,15 +141,25 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::Malformed("an upgrade has no body"));
     }
     let is_key = |key: &&str| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
-    key.filter(is_key).ok_or(Refusal::Malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))
+    key.filter(is_key).ok_or(Refusal::Malformed(
+        "`Sec-WebSocket-Key` must be 16 bytes in base64",
+    ))
 }
 
 /// Pages name their origin and must be on the list; programs name none.
 fn origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
     let mut named = headers.get_all(ORIGIN).iter();
-    let Some(origin) = named.next() else { return Ok(()) };
-    let listed = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    if listed && named.next().is_none() { Ok(()) } else { Err(Refusal::Origin) }
+    let Some(origin) = named.next() else {
+        return Ok(());
+    };
+    let listed = origins
+        .iter()
+        .any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    if listed && named.next().is_none() {
+        Ok(())
+    } else {
+        Err(Refusal::Origin)
+    }
 }
 
 /// `after`, where it is given, is a message id or 0; other parameters are not ours.
@@ -139,14 +169,18 @@ fn after(query: Option<&str>) -> Result<(), Refusal> {
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .filter_map(|(name, value)| (name == "after").then_some(value));
-    let Some(digits) = given.next() else { return Ok(()) };
+    let Some(digits) = given.next() else {
+        return Ok(());
+    };
     let good = !digits.is_empty()
         && digits.bytes().all(|byte| byte.is_ascii_digit())
         && digits.parse().is_ok_and(|id: u64| id < crate::ids::ID_END);
     if good && given.next().is_none() {
         Ok(())
     } else {
-        Err(Refusal::Malformed("`after` must be one message id, in digits"))
+        Err(Refusal::Malformed(
+            "`after` must be one message id, in digits",
+        ))
     }
 }
 
@@ -160,19 +194,25 @@ fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, bool), Refusal> {
         } else if let Some(bearer) = offered.strip_prefix(BEARER_PROTOCOL)
             && token.replace(bearer).is_some()
         {
-            return Err(Refusal::Malformed("more than one token was given; give one"));
+            return Err(Refusal::Malformed(
+                "more than one token was given; give one",
+            ));
         }
     }
     if any && !v2 {
         // The browser would fail without an answer; the token is no protocol to answer.
-        return Err(Refusal::Malformed("of all subprotocols only im.v2 is spoken here; offer it"));
+        return Err(Refusal::Malformed(
+            "of all subprotocols only im.v2 is spoken here; offer it",
+        ));
     }
     Ok((token, v2))
 }
 
 /// The token of `Authorization: Bearer`; other schemes, a proxy's say, are not ours.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
+    let Some(value) = single(headers, &AUTHORIZATION)? else {
+        return Ok(None);
+    };
     Ok(value
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
@@ -237,7 +277,10 @@ mod tests {
     #[test]
     fn a_handshake_is_checked_to_the_letter() {
         for (changes, expected) in [
-            (&[("upgrade", ""), ("sec-websocket-key", "")][..], "upgrade_required"),
+            (
+                &[("upgrade", ""), ("sec-websocket-key", "")][..],
+                "upgrade_required",
+            ),
             (&[("upgrade", "")], "bad_request"),
             (&[("upgrade", "h2c")], "bad_request"),
             (&[("connection", "")], "bad_request"),
@@ -250,12 +293,25 @@ mod tests {
             (&[("content-length", "0")], "101"),
             (&[("transfer-encoding", "chunked")], "bad_request"),
             (&[("origin", "https://app.example")], "101"),
-            (&[("origin", "https://app.example.evil.com")], "origin_not_allowed"),
-            (&[("origin", "https://app.example:444")], "origin_not_allowed"),
+            (
+                &[("origin", "https://app.example.evil.com")],
+                "origin_not_allowed",
+            ),
+            (
+                &[("origin", "https://app.example:444")],
+                "origin_not_allowed",
+            ),
             (&[("origin", "null")], "origin_not_allowed"),
-            (&[("origin", "https://app.example|https://app.example")], "origin_not_allowed"),
+            (
+                &[("origin", "https://app.example|https://app.example")],
+                "origin_not_allowed",
+            ),
         ] {
-            assert_eq!(outcome("/teaching/imserver", None, changes), expected, "{changes:?}");
+            assert_eq!(
+                outcome("/teaching/imserver", None, changes),
+                expected,
+                "{changes:?}"
+            );
         }
     }
 
@@ -264,16 +320,44 @@ mod tests {
         let path = "/teaching/imserver/a.b.c";
         let bare = "/teaching/imserver";
         for (path, changes, expected) in [
-            (path, &[("authorization", "Bearer a.b.c")][..], "bad_request"),
-            (path, &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")], "bad_request"),
+            (
+                path,
+                &[("authorization", "Bearer a.b.c")][..],
+                "bad_request",
+            ),
+            (
+                path,
+                &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")],
+                "bad_request",
+            ),
             (path, &[("sec-websocket-protocol", "im.v2")], "101"),
             (path, &[("authorization", "Basic eDp5")], "101"),
-            (bare, &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")], "101"),
-            (bare, &[("sec-websocket-protocol", "im.v2|im.bearer.a.b.c")], "101"),
-            (bare, &[("sec-websocket-protocol", "im.bearer.a.b.c")], "bad_request"),
-            (bare, &[("sec-websocket-protocol", "im.v2, im.bearer.a, im.bearer.b")], "bad_request"),
+            (
+                bare,
+                &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")],
+                "101",
+            ),
+            (
+                bare,
+                &[("sec-websocket-protocol", "im.v2|im.bearer.a.b.c")],
+                "101",
+            ),
+            (
+                bare,
+                &[("sec-websocket-protocol", "im.bearer.a.b.c")],
+                "bad_request",
+            ),
+            (
+                bare,
+                &[("sec-websocket-protocol", "im.v2, im.bearer.a, im.bearer.b")],
+                "bad_request",
+            ),
             (bare, &[("sec-websocket-protocol", "chat")], "bad_request"),
-            (bare, &[("authorization", "Bearer a|Bearer a")], "bad_request"),
+            (
+                bare,
+                &[("authorization", "Bearer a|Bearer a")],
+                "bad_request",
+            ),
         ] {
             assert_eq!(outcome(path, None, changes), expected, "{path} {changes:?}");
         }

@@ -39,13 +39,11 @@ impl WebSocket {
             .write_buffer_size(BUFFER)
             .max_message_size(Some(frame_bytes))
             .max_frame_size(Some(frame_bytes));
-        let frames = WebSocketStream::from_partially_read(
-            stream,
-            early.into(),
-            Role::Server,
-            Some(config),
-        );
-        Self { frames: frames.await }
+        let frames =
+            WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config));
+        Self {
+            frames: frames.await,
+        }
     }
 
     /// Says why, then lets the peer read it: closing on top of unread bytes would
@@ -55,7 +53,10 @@ impl WebSocket {
             match ended {
                 Ended::Close(close) => {
                     let reason = Utf8Bytes::from(close.to_string());
-                    let frame = CloseFrame { code: CloseCode::from(close.code()), reason };
+                    let frame = CloseFrame {
+                        code: CloseCode::from(close.code()),
+                        reason,
+                    };
                     self.frames.close(Some(frame)).await?;
                 }
                 Ended::Gone => self.frames.flush().await?,
@@ -80,9 +81,7 @@ impl Socket for WebSocket {
             Some(Ok(Message::Text(text))) => Received::Text(text),
             Some(Ok(Message::Ping(_))) => Received::Ping,
             Some(Ok(Message::Pong(_))) => Received::Pong,
-            Some(Ok(Message::Binary(_) | Message::Frame(_))) => {
-                Received::Fault(Close::BinaryFrame)
-            }
+            Some(Ok(Message::Binary(_) | Message::Frame(_))) => Received::Fault(Close::BinaryFrame),
             Some(Ok(Message::Close(_))) | None => Received::Gone,
             Some(Err(error)) => fault(&error),
         }
@@ -91,11 +90,17 @@ impl Socket for WebSocket {
     async fn send(&mut self, text: Bytes) -> Result<(), Gone> {
         // Our own JSON is UTF-8; checking it again costs less than a copy.
         let text = Utf8Bytes::try_from(text).map_err(|_| Gone)?;
-        self.frames.feed(Message::Text(text)).await.map_err(|_| Gone)
+        self.frames
+            .feed(Message::Text(text))
+            .await
+            .map_err(|_| Gone)
     }
 
     async fn ping(&mut self) -> Result<(), Gone> {
-        self.frames.feed(Message::Ping(Bytes::new())).await.map_err(|_| Gone)
+        self.frames
+            .feed(Message::Ping(Bytes::new()))
+            .await
+            .map_err(|_| Gone)
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {

@@ -76,7 +76,11 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(tcp: TcpStream, patience: Duration) -> Self {
-        Self { tcp, patience, stalled: None }
+        Self {
+            tcp,
+            patience,
+            stalled: None,
+        }
     }
 }
 
@@ -101,7 +105,9 @@ impl AsyncWrite for Watched {
             return Poll::Ready(written);
         }
         let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

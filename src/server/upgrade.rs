@@ -79,7 +79,14 @@ impl Upgrades {
 
     fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
         let switch = request.switch.take();
-        let Request { method, path, query, headers, arrival, .. } = &request;
+        let Request {
+            method,
+            path,
+            query,
+            headers,
+            arrival,
+            ..
+        } = &request;
         let handshake = handshake::check(method, path, query.as_deref(), headers, &self.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;
         let admitted = self.admit(&handshake, self.address(arrival, headers))?;
@@ -109,7 +116,11 @@ impl Upgrades {
             .hub
             .subscribe(identity.user())
             .ok_or(Refusal::TooMany("this user has all their connections"))?;
-        Ok(Admitted { identity, subscription, place })
+        Ok(Admitted {
+            identity,
+            subscription,
+            place,
+        })
     }
 
     fn verify(&self, token: Option<&str>, address: IpAddr) -> Result<Identity, Refusal> {
@@ -120,7 +131,9 @@ impl Upgrades {
             self.admission.guessed_wrong(address)
         };
         let token = token.ok_or_else(|| refuse("no_token"))?;
-        self.verifier.verify(token, SystemTime::now()).map_err(|why| refuse(why.reason()))
+        self.verifier
+            .verify(token, SystemTime::now())
+            .map_err(|why| refuse(why.reason()))
     }
 
     /// The client's address: the peer's own, or what trusted proxies say it is.
@@ -134,20 +147,35 @@ impl Upgrades {
         // was written by somebody we have no reason to believe.
         let mut said: Vec<IpAddr> = Vec::new();
         for value in headers.get_all("x-forwarded-for") {
-            let Ok(value) = value.to_str() else { return peer };
+            let Ok(value) = value.to_str() else {
+                return peer;
+            };
             for address in value.split(',') {
-                let Ok(address) = address.trim().parse::<IpAddr>() else { return peer };
+                let Ok(address) = address.trim().parse::<IpAddr>() else {
+                    return peer;
+                };
                 said.push(address.to_canonical());
             }
         }
-        said.into_iter().rev().find(|address| !trusted(address)).unwrap_or(peer)
+        said.into_iter()
+            .rev()
+            .find(|address| !trusted(address))
+            .unwrap_or(peer)
     }
 
     /// The connection's life from the 101 to its end.
     async fn converse(&self, admitted: Admitted, switch: OnUpgrade) {
-        let Admitted { identity, subscription, place } = admitted;
-        let Ok(Ok(upgraded)) = tokio::time::timeout(SWITCH, switch).await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+        let Admitted {
+            identity,
+            subscription,
+            place,
+        } = admitted;
+        let Ok(Ok(upgraded)) = tokio::time::timeout(SWITCH, switch).await else {
+            return;
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
+            return;
+        };
         let frame_bytes = self.context.limits.frame_bytes;
         let stream = parts.io.into_inner();
         let socket = WebSocket::new(stream, parts.read_buf, frame_bytes).await;

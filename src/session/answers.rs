@@ -1,6 +1,7 @@
 //! What a connection still owes its client, in the order in which it was asked.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -38,7 +39,10 @@ pub(super) enum Owed {
         note: bool,
     },
     /// Read flags on their way to the disk.
-    MarkRead { receipt: Receipt<()>, timestamp: String },
+    MarkRead {
+        receipt: Receipt<()>,
+        timestamp: String,
+    },
 }
 
 /// An answer whose turn it is.
@@ -47,11 +51,25 @@ pub(super) enum Answer {
     /// Send this.
     Frame(Bytes),
     /// A message is stored; the id where it is a new note to oneself.
-    Stored { timestamp: String, note: Option<MessageId> },
+    Stored {
+        timestamp: String,
+        note: Option<MessageId>,
+    },
     /// Nothing is said of success.
     Silent,
     /// It came to nothing.
-    Failed { code: FailureCode, timestamp: String },
+    Failed {
+        code: FailureCode,
+        timestamp: String,
+    },
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers")
+            .field("owed", &self.line.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The line of owed answers; only the first is waited for.
@@ -88,10 +106,16 @@ impl Answers {
     /// Waits for the first answer; for ever when none is owed. Cancel safe.
     pub(super) async fn next(&mut self) -> Answer {
         poll_fn(|context| {
-            let Some((first, _)) = self.line.front_mut() else { return Poll::Pending };
+            let Some((first, _)) = self.line.front_mut() else {
+                return Poll::Pending;
+            };
             let answer = match first {
                 Owed::Frame(frame) => Answer::Frame(std::mem::take(frame)),
-                Owed::Append { receipt, timestamp, note } => match receipt.poll_unpin(context) {
+                Owed::Append {
+                    receipt,
+                    timestamp,
+                    note,
+                } => match receipt.poll_unpin(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(appended)) => Answer::Stored {
                         timestamp: std::mem::take(timestamp),
@@ -118,9 +142,10 @@ impl Answers {
         }
         Some(match self.pop()? {
             Owed::Frame(frame) => Answer::Frame(frame),
-            Owed::Append { timestamp, .. } | Owed::MarkRead { timestamp, .. } => {
-                Answer::Failed { code: FailureCode::StoreUnavailable, timestamp }
-            }
+            Owed::Append { timestamp, .. } | Owed::MarkRead { timestamp, .. } => Answer::Failed {
+                code: FailureCode::StoreUnavailable,
+                timestamp,
+            },
         })
     }
 
@@ -136,5 +161,8 @@ impl Answers {
 }
 
 fn failed(error: AppendError, timestamp: &mut String) -> Answer {
-    Answer::Failed { code: error.into(), timestamp: std::mem::take(timestamp) }
+    Answer::Failed {
+        code: error.into(),
+        timestamp: std::mem::take(timestamp),
+    }
 }

@@ -40,7 +40,11 @@ impl<S: Socket> Session<S> {
                 Err(failure) => failure.timestamp,
             };
             let code = FailureCode::RateLimited;
-            parsed = Err(Failure { code, message: explain(code).into(), timestamp });
+            parsed = Err(Failure {
+                code,
+                message: explain(code).into(),
+                timestamp,
+            });
         }
         let owed = match parsed {
             Ok(ClientFrame::Send(send)) => self.append(send, now).await,
@@ -76,10 +80,18 @@ impl<S: Socket> Session<S> {
         };
         let in_line = timeout(PATIENCE, self.context.store.append(draft)).await;
         match in_line.unwrap_or(Err(AppendError::Unavailable)) {
-            Ok(receipt) => Ok(Owed::Append { receipt, timestamp, note }),
+            Ok(receipt) => Ok(Owed::Append {
+                receipt,
+                timestamp,
+                note,
+            }),
             Err(error) => {
                 let code = FailureCode::from(error);
-                Err(Failure { code, message: explain(code).into(), timestamp })
+                Err(Failure {
+                    code,
+                    message: explain(code).into(),
+                    timestamp,
+                })
             }
         }
     }

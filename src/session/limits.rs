@@ -34,11 +34,16 @@ impl Rates {
             RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
         });
         let control = Quota::per_second(CONTROL_RATE).allow_burst(CONTROL_BURST);
-        Self { frames, control: RateLimiter::direct(control) }
+        Self {
+            frames,
+            control: RateLimiter::direct(control),
+        }
     }
 
     pub(super) fn allow_frame(&self) -> bool {
-        self.frames.as_ref().is_none_or(|frames| frames.check().is_ok())
+        self.frames
+            .as_ref()
+            .is_none_or(|frames| frames.check().is_ok())
     }
 
     pub(super) fn allow_control(&self) -> bool {
@@ -55,12 +60,19 @@ pub(super) struct Violations {
 
 impl Violations {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, times: VecDeque::new() }
+        Self {
+            max,
+            times: VecDeque::new(),
+        }
     }
 
     /// Counts a fault; false when there were too many within a minute.
     pub(super) fn count(&mut self, now: Instant) -> bool {
-        while self.times.front().is_some_and(|&first| now - first >= MINUTE) {
+        while self
+            .times
+            .front()
+            .is_some_and(|&first| now - first >= MINUTE)
+        {
             self.times.pop_front();
         }
         self.times.push_back(now);
@@ -92,7 +104,11 @@ struct Burst {
 
 impl Turns {
     pub(super) fn new(resend_after: Duration) -> Self {
-        Self { resend_after, bursts: HashMap::new(), begun: VecDeque::new() }
+        Self {
+            resend_after,
+            bursts: HashMap::new(),
+            begun: VecDeque::new(),
+        }
     }
 
     /// The digest of a packet that came in at `now`.
@@ -108,12 +124,19 @@ impl Turns {
         let begun = &mut self.begun;
         let burst = self.bursts.entry(members).or_insert_with(|| {
             begun.push_back((now, members));
-            Burst { began: now, packets: 0 }
+            Burst {
+                began: now,
+                packets: 0,
+            }
         });
         let turn = burst.packets;
         burst.packets = turn.saturating_add(1);
         // The first of a burst keeps the plain digest: nearly every packet is one.
-        PacketDigest(if turn == 0 { members } else { digest128(&[&members, &turn.to_be_bytes()]) })
+        PacketDigest(if turn == 0 {
+            members
+        } else {
+            digest128(&[&members, &turn.to_be_bytes()])
+        })
     }
 
     /// Ends the bursts that began too long ago.
@@ -123,7 +146,11 @@ impl Turns {
                 return;
             }
             self.begun.pop_front();
-            if self.bursts.get(&members).is_some_and(|burst| burst.began == began) {
+            if self
+                .bursts
+                .get(&members)
+                .is_some_and(|burst| burst.began == began)
+            {
                 self.bursts.remove(&members);
             }
         }
@@ -163,8 +190,14 @@ mod tests {
         assert_eq!(turns.digest(me, &packet("好"), at(start, 7.0)), second);
 
         let mut next_connection = Turns::new(Duration::from_secs(5));
-        assert_eq!(next_connection.digest(me, &packet("好"), at(start, 7.0)), first);
-        assert_eq!(next_connection.digest(me, &packet("好"), at(start, 7.0)), second);
+        assert_eq!(
+            next_connection.digest(me, &packet("好"), at(start, 7.0)),
+            first
+        );
+        assert_eq!(
+            next_connection.digest(me, &packet("好"), at(start, 7.0)),
+            second
+        );
     }
 
     #[test]

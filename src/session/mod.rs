@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::answers::{Answer, Answers, Owed};
+use self::answers::{Answer, Answers};
 use self::delivery::Inbox;
 use self::limits::{Rates, Turns, Violations};
 use crate::auth::Identity;
@@ -135,7 +135,9 @@ impl<S: Socket> Session<S> {
         context: Context,
     ) -> Self {
         let limits = &context.limits;
-        let left = identity.ends_at().duration_since(std::time::SystemTime::now());
+        let left = identity
+            .ends_at()
+            .duration_since(std::time::SystemTime::now());
         Self {
             user: identity.user(),
             claimed: ClaimedProfile {
@@ -211,7 +213,12 @@ impl<S: Socket> Session<S> {
                 break;
             }
         }
-        if self.inbox.ready(self.answers.notes_under_way()).now_or_never().is_some() {
+        if self
+            .inbox
+            .ready(self.answers.notes_under_way())
+            .now_or_never()
+            .is_some()
+        {
             self.deliver().await?;
         }
         Ok(())
@@ -226,11 +233,17 @@ impl<S: Socket> Session<S> {
                     self.inbox.own(id);
                 }
                 self.context.metrics.acknowledged.inc();
-                self.socket.send(reply::success(self.user, &timestamp).into()).await?;
+                self.socket
+                    .send(reply::success(self.user, &timestamp).into())
+                    .await?;
             }
             Answer::Failed { code, timestamp } => {
                 let message = inbound::explain(code).into();
-                let frame = self.failure(&Failure { code, message, timestamp })?;
+                let frame = self.failure(&Failure {
+                    code,
+                    message,
+                    timestamp,
+                })?;
                 self.socket.send(frame).await?;
             }
         }
@@ -278,7 +291,9 @@ impl<S: Socket> Session<S> {
 
     fn next_alarm(&self) -> Instant {
         let next = self.ends.min(self.heartbeat.next);
-        self.answers.deadline().map_or(next, |deadline| next.min(deadline))
+        self.answers
+            .deadline()
+            .map_or(next, |deadline| next.min(deadline))
     }
 
     /// Sets the alarm, leaving it alone where it rings early enough: setting it costs
@@ -308,11 +323,15 @@ impl<S: Socket> Session<S> {
         if self.socket.flush().await.is_err() {
             return Ended::Gone;
         }
-        Ended::Close(Close::Drain { retry: self.spread() })
+        Ended::Close(Close::Drain {
+            retry: self.spread(),
+        })
     }
 
     fn try_later(&self) -> Ended {
-        Ended::Close(Close::TryLater { retry: self.spread() })
+        Ended::Close(Close::TryLater {
+            retry: self.spread(),
+        })
     }
 
     /// A moment within the spread, another for every client.
