@@ -1,0 +1,22 @@
+//! Measures an imserver from outside: over wss, as its clients see it.
+//!
+//! Nothing here shares code with the server. The generator runs in a process of
+//! its own, on one thread, and reports its own CPU beside the server's, because
+//! both usually share the same cores.
+//!
+//! From the outside in:
+//!
+//! | module | what |
+//! | --- | --- |
+//! | [`pacer`] | the fixed schedule of the open loop |
+//! | [`ledger`] | every message of a pair: lost, duplicated, out of order |
+//! | [`wire`], [`frame`], [`scan`] | a lean WebSocket client; frames written and read as bytes |
+//! | [`token`], [`meter`] | tokens for the made-up users; CPU and memory of a process |
+
+pub mod frame;
+pub mod ledger;
+pub mod meter;
+pub mod pacer;
+pub mod scan;
+pub mod token;
+pub mod wire;
