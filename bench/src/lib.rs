@@ -12,7 +12,9 @@
 //! | [`ledger`] | every message of a pair: lost, duplicated, out of order |
 //! | [`wire`], [`frame`], [`scan`] | a lean WebSocket client; frames written and read as bytes |
 //! | [`token`], [`meter`] | tokens for the made-up users; CPU and memory of a process |
+//! | [`floor`] | the relay that shows how fast this machine could be at all |
 
+pub mod floor;
 pub mod frame;
 pub mod ledger;
 pub mod meter;
