@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | [`cli`] | the command line |
 //! | [`run`] | one file a measurement |
-//! | [`report`], [`print`], [`table`] | what a measurement found, and how it is shown |
+//! | [`report`], [`mod@print`], [`table`] | what a measurement found, and how it is shown |
 //! | [`load`] | senders and receivers, shared by the measurements |
 //! | [`pacer`] | the fixed schedule of the open loop |
 //! | [`ledger`] | every message of a pair: lost, duplicated, out of order |
