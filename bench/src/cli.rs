@@ -1,0 +1,193 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// Measures an imserver over wss, from outside.
+///
+/// Every measurement starts the server as a process of its own with a fresh
+/// configuration, certificate and key set, unless --url names one that runs.
+#[derive(Debug, Parser)]
+#[command(name = "imserver-bench", version)]
+pub struct Cli {
+    /// What to measure.
+    #[command(subcommand)]
+    pub measurement: Measurement,
+    /// What is measured.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Also writes the figures to this file, as JSON.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The server to measure.
+#[derive(Debug, Clone, Args)]
+pub struct ServerArgs {
+    /// The server's binary; it is started as `PATH serve --config FILE`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "target/release/imserver"
+    )]
+    pub server: PathBuf,
+    /// Measures the floor relay that is built beside this program instead.
+    #[arg(long, global = true)]
+    pub floor: bool,
+    /// Measures a server that runs already: wss://host:port. Needs --keys and --ca.
+    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["floor", "data"])]
+    pub url: Option<String>,
+    /// With --url: the server's key set, with the secret of an HS256 key.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// With --url: the certificate to trust, PEM.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// With --url: the server's process on this machine, for CPU and memory.
+    #[arg(long, global = true)]
+    pub pid: Option<u32>,
+    /// Where the server keeps its messages; kept afterwards. Without it, a
+    /// temporary directory.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The program to start.
+    ///
+    /// # Errors
+    /// This program does not know where it is itself.
+    pub fn binary(&self) -> Result<PathBuf> {
+        if self.floor {
+            let me = std::env::current_exe()?;
+            return Ok(me.parent().context("no directory")?.join("imserver-floor"));
+        }
+        Ok(self.server.clone())
+    }
+}
+
+/// The measurements, one a subcommand.
+#[derive(Debug, Subcommand)]
+pub enum Measurement {
+    /// Closed loop: each sender keeps so many messages in flight.
+    Pairs(PairsArgs),
+    /// Open loop: a fixed schedule, latencies from the scheduled time.
+    Open(OpenArgs),
+    /// One user connects with many messages waiting.
+    Backlog(BacklogArgs),
+    /// Memory of connections that do nothing.
+    Idle(IdleArgs),
+    /// CPU of a new connection: full handshake, token, upgrade.
+    Connect(ConnectArgs),
+    /// Stores many messages through the wire, so that --data can be measured
+    /// with other subcommands later.
+    Fill(FillArgs),
+    /// The whole table, one measurement after the other.
+    All(AllArgs),
+}
+
+/// What every measurement with traffic has.
+#[derive(Debug, Clone, Args)]
+pub struct TrafficArgs {
+    /// Pairs of users; each user has a connection of its own.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=8000))]
+    pub pairs: u16,
+    /// Bytes of content in each message, 32 at least.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
+    pub bytes: u16,
+    /// Seconds measured.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Seconds before that which count for nothing.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub warmup: u64,
+    /// Receivers mark messages read, up to 64 a frame.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub mark_read: bool,
+}
+
+/// Arguments of `pairs`.
+#[derive(Debug, Clone, Args)]
+pub struct PairsArgs {
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Messages in flight a sender.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub window: u64,
+}
+
+/// Arguments of `open`.
+#[derive(Debug, Clone, Args)]
+pub struct OpenArgs {
+    /// The traffic.
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Messages a second, all pairs together.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rate: u64,
+}
+
+/// Arguments of `backlog`.
+#[derive(Debug, Clone, Args)]
+pub struct BacklogArgs {
+    /// Messages waiting.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub messages: u64,
+    /// Bytes of content in each message.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
+    pub bytes: u16,
+    /// Recipients, one after the other; the medians are reported.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub rounds: u16,
+}
+
+/// Arguments of `idle`.
+#[derive(Debug, Clone, Args)]
+pub struct IdleArgs {
+    /// Connections, each of another user.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub connections: u64,
+}
+
+/// Arguments of `connect`.
+#[derive(Debug, Clone, Args)]
+pub struct ConnectArgs {
+    /// Connections, each of another user.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=20_000))]
+    pub count: u64,
+    /// Connections being made at the same time.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub parallel: u64,
+}
+
+/// Arguments of `fill`.
+#[derive(Debug, Clone, Args)]
+pub struct FillArgs {
+    /// Messages to store.
+    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: u64,
+    /// Pairs of users; the same users that the other subcommands have.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=8000))]
+    pub pairs: u16,
+    /// Bytes of content in each message.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
+    pub bytes: u16,
+}
+
+/// Arguments of `all`.
+#[derive(Debug, Clone, Args)]
+pub struct AllArgs {
+    /// Seconds measured, for each measurement with traffic.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Seconds of warm-up before each.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub warmup: u64,
+    /// Times the whole table is measured; medians are shown.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub rounds: u16,
+}

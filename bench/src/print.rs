@@ -1,0 +1,201 @@
+//! How reports are printed: a few lines a measurement.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+
+use crate::ledger::Tally;
+use crate::report::{Backlog, Connect, Fill, Idle, Report, Traffic};
+
+impl Display for Report {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pairs(traffic) | Self::Open(traffic) => traffic.fmt(f),
+            Self::Backlog(backlog) => backlog.fmt(f),
+            Self::Idle(idle) => idle.fmt(f),
+            Self::Connect(connect) => connect.fmt(f),
+            Self::Fill(fill) => fill.fmt(f),
+        }
+    }
+}
+
+impl Display for Traffic {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            pairs,
+            bytes,
+            seconds,
+            ..
+        } = self;
+        match (self.window, self.rate) {
+            (Some(window), _) => write!(f, "{pairs} pairs, {window} in flight")?,
+            (None, rate) => write!(f, "{pairs} pairs, {} /s due", rate.unwrap_or_default())?,
+        }
+        writeln!(f, ", {bytes} bytes, {seconds:.1} s")?;
+        writeln!(f, "  acknowledged {} /s", number(self.acknowledged_per_s))?;
+        writeln!(f, "  delivered    {} /s", number(self.delivered_per_s))?;
+        writeln!(f, "  to success   {}", self.to_success)?;
+        writeln!(f, "  to delivery  {}", self.to_delivery)?;
+        if let Some(lateness) = &self.generator_lateness {
+            writeln!(f, "  sent late by {lateness}")?;
+        }
+        let (server, client) = (maybe(self.server_cpu_us), number(self.client_cpu_us));
+        writeln!(f, "  CPU each     server {server} µs, client {client} µs")?;
+        writeln!(f, "  server RSS   {} MiB", maybe(self.server_rss_mib))?;
+        account(f, &self.tally, &self.troubles)
+    }
+}
+
+impl Display for Backlog {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            messages,
+            rounds,
+            upgrade_ms,
+            first_ms,
+            all_ms,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{messages} messages waiting, medians of {rounds}, from before the connect"
+        )?;
+        writeln!(
+            f,
+            "  upgraded {upgrade_ms:.1}  first {first_ms:.1}  all {all_ms:.1} ms"
+        )?;
+        account(f, &self.tally, &self.troubles)
+    }
+}
+
+impl Display for Idle {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            connections,
+            before_mib,
+            after_mib,
+            kib_per_connection,
+        } = self;
+        writeln!(f, "{connections} idle connections")?;
+        writeln!(f, "  server RSS   {before_mib:.1} to {after_mib:.1} MiB")?;
+        writeln!(f, "  each         {kib_per_connection:.1} KiB")
+    }
+}
+
+impl Display for Connect {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            count,
+            parallel,
+            per_s,
+            latency,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{count} new connections, {parallel} at a time, {} /s",
+            number(*per_s)
+        )?;
+        writeln!(f, "  to upgraded  {latency}")?;
+        let server = self
+            .server_cpu_ms
+            .map_or_else(|| "–".to_owned(), |ms| format!("{ms:.3}"));
+        writeln!(
+            f,
+            "  CPU each     server {server} ms, client {:.3} ms",
+            self.client_cpu_ms
+        )
+    }
+}
+
+impl Display for Fill {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            seconds,
+            acknowledged_per_s,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "{} messages stored in {seconds:.1} s",
+            self.tally.acknowledged
+        )?;
+        writeln!(f, "  acknowledged {} /s", number(*acknowledged_per_s))?;
+        writeln!(
+            f,
+            "  disk         {} bytes a message",
+            maybe(self.disk_bytes_per_message)
+        )?;
+        writeln!(f, "  server RSS   {} MiB", maybe(self.server_rss_mib))?;
+        account(f, &self.tally, &self.troubles)
+    }
+}
+
+/// What became of the messages; silent about what did not happen, but for loss.
+fn account(f: &mut Formatter<'_>, tally: &Tally, troubles: &BTreeMap<String, u64>) -> fmt::Result {
+    let Tally {
+        sent,
+        acknowledged,
+        delivered,
+        lost,
+        duplicated,
+        out_of_order,
+        ..
+    } = tally;
+    writeln!(
+        f,
+        "  messages     {sent} sent, {acknowledged} acknowledged, {delivered} delivered"
+    )?;
+    write!(
+        f,
+        "               {lost} lost, {duplicated} duplicated, {out_of_order} out of order"
+    )?;
+    let more = [
+        (tally.failed, "failed"),
+        (tally.unanswered, "unanswered"),
+        (tally.corrupted, "corrupted"),
+        (tally.stray_answers, "stray answers"),
+    ];
+    for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
+        write!(f, ", {count} {what}")?;
+    }
+    writeln!(f)?;
+    for (what, count) in troubles {
+        writeln!(f, "  ! {count} × {what}")?;
+    }
+    Ok(())
+}
+
+fn maybe(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), number)
+}
+
+/// A figure with as many digits as mean something.
+#[must_use]
+pub fn number(value: f64) -> String {
+    match value.abs() {
+        ..1.0 => format!("{value:.2}"),
+        ..100.0 => format!("{value:.1}"),
+        _ => {
+            let digits = format!("{value:.0}");
+            let mut text = String::new();
+            for (left, digit) in (0..digits.len()).rev().zip(digits.chars()) {
+                text.push(digit);
+                if left > 0 && left % 3 == 0 && digit != '-' {
+                    text.push(',');
+                }
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_have_as_many_digits_as_mean_something() {
+        let shown = [0.123, 1.25, 99.94, 123.4, 76_000.4, 1_234_567.0].map(number);
+        assert_eq!(shown, ["0.12", "1.2", "99.9", "123", "76,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,261 @@
+//! What a measurement found.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::ledger::Tally;
+
+/// A distribution of latencies, in milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latency {
+    /// How many were measured.
+    pub count: u64,
+    /// Half were faster.
+    pub p50_ms: f64,
+    /// One in a hundred was slower.
+    pub p99_ms: f64,
+    /// One in a thousand was slower.
+    pub p999_ms: f64,
+    /// The slowest.
+    pub max_ms: f64,
+}
+
+impl Latency {
+    /// Reads off a histogram in microseconds.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let ms = |micros: u64| ratio(micros, 1000);
+        Self {
+            count: histogram.len(),
+            p50_ms: ms(histogram.value_at_quantile(0.5)),
+            p99_ms: ms(histogram.value_at_quantile(0.99)),
+            p999_ms: ms(histogram.value_at_quantile(0.999)),
+            max_ms: ms(histogram.max()),
+        }
+    }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            p50_ms,
+            p99_ms,
+            p999_ms,
+            max_ms,
+            ..
+        } = self;
+        write!(
+            f,
+            "p50 {p50_ms:.2}  p99 {p99_ms:.2}  p99.9 {p999_ms:.2}  max {max_ms:.2} ms"
+        )
+    }
+}
+
+/// What `pairs` and `open` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Traffic {
+    /// Pairs of users.
+    pub pairs: u16,
+    /// Messages in flight a sender; none in the open loop.
+    pub window: Option<u64>,
+    /// Messages a second that were due; none in the closed loop.
+    pub rate: Option<u64>,
+    /// Bytes of content.
+    pub bytes: u16,
+    /// Seconds measured.
+    pub seconds: f64,
+    /// Acknowledged a second.
+    pub acknowledged_per_s: f64,
+    /// Delivered a second.
+    pub delivered_per_s: f64,
+    /// From sent (open loop: due) to success.
+    pub to_success: Latency,
+    /// From sent (open loop: due) to delivered.
+    pub to_delivery: Latency,
+    /// From due to sent: how late the generator was. None in the closed loop.
+    pub generator_lateness: Option<Latency>,
+    /// The server's CPU time, by acknowledged message.
+    pub server_cpu_us: Option<f64>,
+    /// The generator's CPU time, by acknowledged message.
+    pub client_cpu_us: f64,
+    /// The server's memory at the end of the measured time.
+    pub server_rss_mib: Option<f64>,
+    /// Every message of the run, warm-up and drain included.
+    pub tally: Tally,
+    /// Failures by code, and connections that broke by why.
+    pub troubles: BTreeMap<String, u64>,
+}
+
+/// What `backlog` found: medians over the rounds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Backlog {
+    /// Messages waiting.
+    pub messages: u64,
+    /// Recipients asked.
+    pub rounds: u16,
+    /// From before the TCP connect until the WebSocket stands.
+    pub upgrade_ms: f64,
+    /// From before the TCP connect to the first message.
+    pub first_ms: f64,
+    /// From before the TCP connect to the last message.
+    pub all_ms: f64,
+    /// Every message of every round.
+    pub tally: Tally,
+    /// Failures by code, while the messages were stored.
+    pub troubles: BTreeMap<String, u64>,
+}
+
+/// What `idle` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Idle {
+    /// Connections held.
+    pub connections: u64,
+    /// The server's memory without them.
+    pub before_mib: f64,
+    /// The server's memory with them.
+    pub after_mib: f64,
+    /// The difference, by connection.
+    pub kib_per_connection: f64,
+}
+
+/// What `connect` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Connect {
+    /// Connections made.
+    pub count: u64,
+    /// Made at the same time.
+    pub parallel: u64,
+    /// Made a second, which the generator limits too.
+    pub per_s: f64,
+    /// From before the TCP connect until the WebSocket stands.
+    pub latency: Latency,
+    /// The server's CPU time, by connection, its end included.
+    pub server_cpu_ms: Option<f64>,
+    /// The generator's CPU time, by connection.
+    pub client_cpu_ms: f64,
+}
+
+/// What `fill` did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fill {
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Acknowledged a second.
+    pub acknowledged_per_s: f64,
+    /// Bytes on disk by message, everything in the data directory counted.
+    pub disk_bytes_per_message: Option<f64>,
+    /// The server's memory at the end.
+    pub server_rss_mib: Option<f64>,
+    /// Every message.
+    pub tally: Tally,
+    /// Failures by code, and connections that broke by why.
+    pub troubles: BTreeMap<String, u64>,
+}
+
+/// Any of them.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "measurement", rename_all = "lowercase")]
+pub enum Report {
+    /// Closed loop.
+    Pairs(Traffic),
+    /// Open loop.
+    Open(Traffic),
+    /// Messages waiting.
+    Backlog(Backlog),
+    /// Idle connections.
+    Idle(Idle),
+    /// New connections.
+    Connect(Connect),
+    /// A data directory filled.
+    Fill(Fill),
+}
+
+impl Report {
+    /// Whether the server kept its promises; slow is not broken.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let (tally, troubles) = match self {
+            Self::Pairs(Traffic {
+                tally, troubles, ..
+            })
+            | Self::Open(Traffic {
+                tally, troubles, ..
+            })
+            | Self::Backlog(Backlog {
+                tally, troubles, ..
+            })
+            | Self::Fill(Fill {
+                tally, troubles, ..
+            }) => (tally, troubles),
+            Self::Idle(_) | Self::Connect(_) => return true,
+        };
+        tally.is_clean() && tally.unanswered == 0 && troubles.is_empty()
+    }
+}
+
+/// `part / whole` for counts.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts and bytes stay far below 2^53"
+)]
+pub fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// Items a second.
+#[must_use]
+pub fn per_second(items: u64, time: Duration) -> f64 {
+    ratio(items, 1) / time.as_secs_f64().max(1e-9)
+}
+
+/// Bytes as MiB.
+#[must_use]
+pub fn mib(bytes: u64) -> f64 {
+    ratio(bytes, 1 << 20)
+}
+
+/// Time by item, in microseconds.
+#[must_use]
+pub fn micros_each(time: Duration, items: u64) -> f64 {
+    time.as_secs_f64() * 1e6 / ratio(items, 1).max(1.0)
+}
+
+/// The median; the mean of the middle two where there are two.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    let lower = values.len().saturating_sub(1) / 2;
+    let middle = values.get(lower).zip(values.get(upper));
+    middle.map_or(f64::NAN, |(lower, upper)| f64::midpoint(*lower, *upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_a_known_distribution_are_right() {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000, 3).unwrap();
+        (1..=1000).for_each(|ms| histogram.record(ms * 1000).unwrap());
+        let latency = Latency::of(&histogram);
+        let near = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.002;
+        assert_eq!(latency.count, 1000);
+        assert!(near(latency.p50_ms, 500.0), "{latency}");
+        assert!(near(latency.p99_ms, 990.0), "{latency}");
+        assert!(near(latency.p999_ms, 999.0), "{latency}");
+        assert!(near(latency.max_ms, 1000.0), "{latency}");
+    }
+
+    #[test]
+    fn a_median_needs_no_odd_count() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median(vec![4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!(median(Vec::new()).is_nan());
+    }
+}

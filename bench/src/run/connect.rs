@@ -1,0 +1,74 @@
+//! `connect`: what a new connection costs.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+
+use crate::cli::ConnectArgs;
+use crate::meter::Meter;
+use crate::report::{Connect, Latency, Report, micros_each, per_second};
+use crate::target::{IDLE, Target};
+
+/// Users of their own, who have no messages.
+const FIRST_USER: u64 = 1 << 32;
+/// Connections made first and not counted.
+const WARMUP: u64 = 100;
+/// Each connection may take so long before something is wrong.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes and ends connections, a few at a time.
+pub(super) async fn run(target: &Target, args: &ConnectArgs) -> Result<Report> {
+    let mut histogram = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+    // Signed before the clock starts.
+    let paths = |from, count| (from..from + count).map(|user| target.path_of(user));
+    let warmup: Vec<String> = paths(FIRST_USER, WARMUP).collect();
+    let counted: Vec<String> = paths(FIRST_USER + WARMUP, args.count).collect();
+    connect(target, &warmup, args.parallel).await?;
+
+    let server_before = target.meter().map(|meter| meter.cpu()).transpose()?;
+    let client_before = Meter::of_self().cpu()?;
+    let begun = Instant::now();
+    let times = connect(target, &counted, args.parallel).await?;
+    let elapsed = begun.elapsed();
+    let client = Meter::of_self().cpu()?.saturating_sub(client_before);
+    let server = target.meter().map(|meter| meter.cpu()).transpose()?;
+    let server = server
+        .zip(server_before)
+        .map(|(after, before)| after.saturating_sub(before));
+
+    for time in times {
+        histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+    let each_ms = |cpu| micros_each(cpu, args.count) / 1e3;
+    Ok(Report::Connect(Connect {
+        count: args.count,
+        parallel: args.parallel,
+        per_s: per_second(args.count, elapsed),
+        latency: Latency::of(&histogram),
+        server_cpu_ms: server.map(each_ms),
+        client_cpu_ms: each_ms(client),
+    }))
+}
+
+/// Connects and closes with every path; gives how long each took to stand.
+async fn connect(target: &Target, paths: &[String], parallel: u64) -> Result<Vec<Duration>> {
+    let waiting = RefCell::new(paths.iter());
+    let times = RefCell::new(Vec::with_capacity(paths.len()));
+    let next = || waiting.borrow_mut().next();
+    let lanes = (0..parallel).map(async |_| -> Result<()> {
+        while let Some(path) = next() {
+            let begun = Instant::now();
+            let wire = tokio::time::timeout(TIMEOUT, target.connect_with(path, IDLE))
+                .await
+                .context("a connection took too long")??;
+            times.borrow_mut().push(begun.elapsed());
+            wire.close().await;
+        }
+        Ok(())
+    });
+    try_join_all(lanes).await?;
+    Ok(times.into_inner())
+}

@@ -1,0 +1,53 @@
+//! `idle`: memory of connections that do nothing.
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+
+use super::connect_all;
+use crate::cli::IdleArgs;
+use crate::report::{Idle, Report, mib, ratio};
+use crate::target::{IDLE, Target};
+use crate::wire::Wire;
+
+/// Users of their own, who have no messages.
+const FIRST_USER: u64 = 1 << 31;
+/// Connections made and ended first, so that what the server sets up once is
+/// not charged to those that are counted.
+const WARMUP: u64 = 32;
+
+/// Weighs the server without and with the connections.
+pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
+    let meter = target
+        .meter()
+        .context("memory needs a server on this machine: --pid")?;
+    let users = |count| FIRST_USER..FIRST_USER + count;
+    for wire in connect_all(target, users(WARMUP), IDLE).await? {
+        wire.close().await;
+    }
+    let before = meter.settled_resident().await?;
+
+    let mut held = JoinSet::new();
+    for wire in connect_all(target, users(args.connections), IDLE).await? {
+        held.spawn_local(hold(wire));
+    }
+    let after = meter.settled_resident().await?;
+    anyhow::ensure!(
+        held.try_join_next().is_none(),
+        "the server ended idle connections"
+    );
+    held.shutdown().await;
+    Ok(Report::Idle(Idle {
+        connections: args.connections,
+        before_mib: mib(before),
+        after_mib: mib(after),
+        kib_per_connection: ratio(after.saturating_sub(before), args.connections) / 1024.0,
+    }))
+}
+
+/// Answers pings until the connection ends.
+async fn hold(mut wire: Wire) -> Result<()> {
+    loop {
+        wire.exchange().await?;
+        while wire.next_text()?.is_some() {}
+    }
+}

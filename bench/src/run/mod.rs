@@ -1,0 +1,106 @@
+//! One file a measurement.
+
+mod all;
+mod backlog;
+mod connect;
+mod fill;
+mod idle;
+mod traffic;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::cli::{Measurement, ServerArgs};
+use crate::report::Report;
+use crate::table::Row;
+use crate::target::Target;
+use crate::wire::Wire;
+
+/// The user that the first pair begins with. The pairs are the same in every
+/// run, so that a filled data directory holds their conversations.
+const FIRST_USER: u64 = 1;
+
+/// Making connections may take so long in all, before something is wrong.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a run of this program found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// One report a measurement, in order.
+    pub reports: Vec<Report>,
+    /// The table, where it was asked for.
+    pub rows: Vec<Row>,
+}
+
+/// Runs what was asked for.
+///
+/// # Errors
+/// The server does not start, refuses connections, or has gone.
+pub async fn run(measurement: &Measurement, server: &ServerArgs) -> Result<Findings> {
+    if let Measurement::All(args) = measurement {
+        return all::run(args, server).await;
+    }
+    let report = one(measurement, server).await?;
+    Ok(Findings {
+        reports: vec![report],
+        rows: Vec::new(),
+    })
+}
+
+/// Starts a server, measures one thing, stops it.
+async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
+    raise_file_limit()?;
+    let target = Target::start(server).await?;
+    let report = match measurement {
+        Measurement::Pairs(args) => traffic::pairs(&target, args).await,
+        Measurement::Open(args) => traffic::open(&target, args).await,
+        Measurement::Backlog(args) => backlog::run(&target, args).await,
+        Measurement::Idle(args) => idle::run(&target, args).await,
+        Measurement::Connect(args) => connect::run(&target, args).await,
+        Measurement::Fill(args) => fill::run(&target, args).await,
+        Measurement::All(_) => Err(anyhow::anyhow!("the table is not one measurement")),
+    }?;
+    target.stop().await?;
+    Ok(report)
+}
+
+/// Connects all of `users`, eight at a time; the connections come in their order.
+async fn connect_all(
+    target: &Target,
+    users: impl Iterator<Item = u64>,
+    buffer: usize,
+) -> Result<Vec<Wire>> {
+    let paths: Vec<String> = users.map(|user| target.path_of(user)).collect();
+    let allowed = raise_file_limit()?;
+    ensure!(
+        allowed > paths.len() as u64 + 100,
+        "only {allowed} open files are allowed"
+    );
+    let connecting = async {
+        let mut wires = Vec::with_capacity(paths.len());
+        for some in paths.chunks(8) {
+            let some = some.iter().map(|path| target.connect_with(path, buffer));
+            wires.extend(futures_util::future::try_join_all(some).await?);
+        }
+        Ok(wires)
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .context("connecting took too long")?
+}
+
+/// Allows this process, and the server it will start, all the sockets it may have.
+fn raise_file_limit() -> Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// A number that tells this run's messages from those of others.
+fn run_number() -> Result<u32> {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).context("no randomness")?;
+    Ok(u32::from_be_bytes(bytes))
+}

@@ -1,0 +1,177 @@
+//! `pairs` and `open`: messages flowing.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use tokio::task::JoinSet;
+
+use super::{FIRST_USER, connect_all, run_number};
+use crate::cli::{OpenArgs, PairsArgs, TrafficArgs};
+use crate::ledger::Tally;
+use crate::load::{Load, Pair};
+use crate::meter::Meter;
+use crate::pacer::Pacer;
+use crate::report::{Latency, Report, Traffic, mib, micros_each, per_second};
+use crate::target::{BUSY, Target};
+use crate::wire::Wire;
+
+/// Closed loop: what was answered makes room for the next.
+pub(super) async fn pairs(target: &Target, args: &PairsArgs) -> Result<Report> {
+    let cast = Cast::connect(target, &args.traffic).await?;
+    let load = Load::new()?;
+    let receivers = receivers(&load, &cast.pairs, cast.receivers, args.traffic.mark_read);
+    let mut senders = JoinSet::new();
+    for (pair, wire) in cast.pairs.iter().zip(cast.senders) {
+        let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
+        senders.spawn_local(load.send_closed(pair, wire, args.window, u64::MAX));
+    }
+    let interval = Interval::measure(target, &load, &args.traffic).await?;
+    let tally = load.finish(&cast.pairs, senders, receivers).await;
+    let mut report = interval.report(&load, &args.traffic, tally);
+    report.window = Some(args.window);
+    Ok(Report::Pairs(report))
+}
+
+/// Open loop: the schedule goes on whatever the server does.
+pub(super) async fn open(target: &Target, args: &OpenArgs) -> Result<Report> {
+    let cast = Cast::connect(target, &args.traffic).await?;
+    let load = Load::new()?;
+    let receivers = receivers(&load, &cast.pairs, cast.receivers, args.traffic.mark_read);
+    // One second of schedule beyond the measured time, so that it ends loaded.
+    let length = Duration::from_secs(args.traffic.warmup + args.traffic.seconds + 1);
+    let pairs = u64::from(args.traffic.pairs);
+    let (pacer, schedule) = Pacer::start(load.clock, args.rate, pairs, length);
+    let mut senders = JoinSet::new();
+    for ((index, pair), wire) in (0..).zip(&cast.pairs).zip(cast.senders) {
+        let (load, pair, pacer) = (Rc::clone(&load), Rc::clone(pair), pacer.clone());
+        senders.spawn_local(load.send_open(pair, wire, pacer, index));
+    }
+    let interval = Interval::measure(target, &load, &args.traffic).await?;
+    while !pacer.ended() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    schedule
+        .join()
+        .map_err(|_| anyhow!("the schedule's thread panicked"))?;
+    let tally = load.finish(&cast.pairs, senders, receivers).await;
+    let mut report = interval.report(&load, &args.traffic, tally);
+    report.rate = Some(args.rate);
+    report.generator_lateness = Some(Latency::of(&load.lateness.borrow()));
+    Ok(Report::Open(report))
+}
+
+/// Everybody who takes part, connected.
+struct Cast {
+    pairs: Vec<Rc<Pair>>,
+    senders: Vec<Wire>,
+    receivers: Vec<Wire>,
+}
+
+impl Cast {
+    async fn connect(target: &Target, traffic: &TrafficArgs) -> Result<Self> {
+        let run = run_number()?;
+        let pairs: Vec<_> = (0..usize::from(traffic.pairs))
+            .map(|index| Pair::new(run, index, FIRST_USER, traffic.bytes))
+            .collect();
+        let recipients = pairs.iter().map(|pair| pair.recipient);
+        let receivers = connect_all(target, recipients, BUSY).await?;
+        let senders = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
+        Ok(Self {
+            pairs,
+            senders,
+            receivers,
+        })
+    }
+}
+
+/// Starts the receivers.
+pub(super) fn receivers(
+    load: &Rc<Load>,
+    pairs: &[Rc<Pair>],
+    wires: Vec<Wire>,
+    mark_read: bool,
+) -> JoinSet<()> {
+    let mut receivers = JoinSet::new();
+    for (pair, wire) in pairs.iter().zip(wires) {
+        receivers.spawn_local(Rc::clone(load).receive(Rc::clone(pair), wire, mark_read));
+    }
+    receivers
+}
+
+/// What was counted between the warm-up and the drain.
+struct Interval {
+    elapsed: Duration,
+    acknowledged: u64,
+    delivered: u64,
+    server_cpu: Option<Duration>,
+    client_cpu: Duration,
+    server_rss: Option<u64>,
+}
+
+/// The counters at one moment.
+struct Reading {
+    at: Instant,
+    acknowledged: u64,
+    delivered: u64,
+    server_cpu: Option<Duration>,
+    client_cpu: Duration,
+}
+
+impl Reading {
+    fn take(target: &Target, load: &Load) -> Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            acknowledged: load.acknowledged.get(),
+            delivered: load.delivered.get(),
+            server_cpu: target.meter().map(|meter| meter.cpu()).transpose()?,
+            client_cpu: Meter::of_self().cpu()?,
+        })
+    }
+}
+
+impl Interval {
+    /// Lets the load run: first the warm-up, then what counts.
+    async fn measure(target: &Target, load: &Load, traffic: &TrafficArgs) -> Result<Self> {
+        tokio::time::sleep(Duration::from_secs(traffic.warmup)).await;
+        load.begin_span();
+        let from = Reading::take(target, load)?;
+        tokio::time::sleep(Duration::from_secs(traffic.seconds)).await;
+        let to = Reading::take(target, load)?;
+        load.end_span();
+        Ok(Self {
+            elapsed: to.at - from.at,
+            acknowledged: to.acknowledged - from.acknowledged,
+            delivered: to.delivered - from.delivered,
+            server_cpu: to
+                .server_cpu
+                .zip(from.server_cpu)
+                .map(|(to, from)| to - from),
+            client_cpu: to.client_cpu - from.client_cpu,
+            server_rss: target.meter().map(|meter| meter.resident()).transpose()?,
+        })
+    }
+
+    /// The report, after the drain: messages sent in time may have been answered late.
+    fn report(&self, load: &Load, traffic: &TrafficArgs, tally: Tally) -> Traffic {
+        Traffic {
+            pairs: traffic.pairs,
+            window: None,
+            rate: None,
+            bytes: traffic.bytes,
+            seconds: self.elapsed.as_secs_f64(),
+            acknowledged_per_s: per_second(self.acknowledged, self.elapsed),
+            delivered_per_s: per_second(self.delivered, self.elapsed),
+            to_success: Latency::of(&load.to_success.borrow()),
+            to_delivery: Latency::of(&load.to_delivery.borrow()),
+            generator_lateness: None,
+            server_cpu_us: self
+                .server_cpu
+                .map(|cpu| micros_each(cpu, self.acknowledged)),
+            client_cpu_us: micros_each(self.client_cpu, self.acknowledged),
+            server_rss_mib: self.server_rss.map(mib),
+            tally,
+            troubles: load.troubles.borrow().clone(),
+        }
+    }
+}

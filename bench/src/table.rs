@@ -1,0 +1,233 @@
+//! The table: what was measured beside what is expected.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::print::number;
+use crate::report::{Report, Traffic, median};
+
+/// What is expected of a figure.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// More is better.
+    AtLeast(f64),
+    /// Less is better.
+    AtMost(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// What the figure is.
+    pub figure: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
+    /// The median of the rounds; none where it cannot be known.
+    pub measured: Option<f64>,
+    /// What the first version must reach.
+    pub first: Bound,
+    /// What it should reach in the end.
+    pub goal: Bound,
+}
+
+/// The figures that matter, with what is expected of them.
+#[must_use]
+pub fn rows(reports: &[Report]) -> Vec<Row> {
+    use Bound::{AtLeast, AtMost};
+    let row = |figure, unit, first, goal, read: fn(&Report) -> Option<f64>| {
+        let values: Vec<f64> = reports.iter().filter_map(read).collect();
+        let measured = (!values.is_empty()).then(|| median(values));
+        Row {
+            figure,
+            unit,
+            measured,
+            first,
+            goal,
+        }
+    };
+    vec![
+        row(
+            "64 pairs, 1 in flight: acknowledged",
+            "/s",
+            AtLeast(12e3),
+            AtLeast(30e3),
+            |report| narrow(report).map(|traffic| traffic.acknowledged_per_s),
+        ),
+        row(
+            "– server CPU per message",
+            "µs",
+            AtMost(60.0),
+            AtMost(30.0),
+            |report| narrow(report)?.server_cpu_us,
+        ),
+        row("– ack p99", "ms", AtMost(20.0), AtMost(6.0), |report| {
+            narrow(report).map(|traffic| traffic.to_success.p99_ms)
+        }),
+        row(
+            "64 pairs, 16 in flight: acknowledged and delivered",
+            "/s",
+            AtLeast(25e3),
+            AtLeast(76e3),
+            |report| {
+                wide(report).map(|traffic| traffic.acknowledged_per_s.min(traffic.delivered_per_s))
+            },
+        ),
+        row(
+            "– server CPU per message",
+            "µs",
+            AtMost(35.0),
+            AtMost(16.0),
+            |report| wide(report)?.server_cpu_us,
+        ),
+        row(
+            "open loop 5,000/s: end-to-end p99",
+            "ms",
+            AtMost(10.0),
+            AtMost(3.0),
+            |report| {
+                let Report::Open(traffic) = report else {
+                    return None;
+                };
+                Some(traffic.to_delivery.p99_ms)
+            },
+        ),
+        row(
+            "10,000 messages waiting: first delivered",
+            "ms",
+            AtMost(20.0),
+            AtMost(4.0),
+            |report| {
+                let Report::Backlog(backlog) = report else {
+                    return None;
+                };
+                Some(backlog.first_ms)
+            },
+        ),
+        row(
+            "– all delivered",
+            "ms",
+            AtMost(400.0),
+            AtMost(60.0),
+            |report| {
+                let Report::Backlog(backlog) = report else {
+                    return None;
+                };
+                Some(backlog.all_ms)
+            },
+        ),
+        row(
+            "memory per idle connection (2,000)",
+            "KiB",
+            AtMost(24.0),
+            AtMost(14.0),
+            |report| {
+                let Report::Idle(idle) = report else {
+                    return None;
+                };
+                Some(idle.kib_per_connection)
+            },
+        ),
+        row(
+            "CPU per new connection",
+            "ms",
+            AtMost(0.35),
+            AtMost(0.20),
+            |report| {
+                let Report::Connect(connect) = report else {
+                    return None;
+                };
+                connect.server_cpu_ms
+            },
+        ),
+    ]
+}
+
+fn narrow(report: &Report) -> Option<&Traffic> {
+    closed(report, 1)
+}
+
+fn wide(report: &Report) -> Option<&Traffic> {
+    closed(report, 16)
+}
+
+fn closed(report: &Report, window: u64) -> Option<&Traffic> {
+    match report {
+        Report::Pairs(traffic) if traffic.window == Some(window) => Some(traffic),
+        _ => None,
+    }
+}
+
+/// Prints rows as a Markdown table.
+#[must_use]
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = "| | measured | first | goal |\n|---|---|---|---|\n".to_owned();
+    for Row {
+        figure,
+        unit,
+        measured,
+        first,
+        goal,
+    } in rows
+    {
+        let measured = match measured {
+            None => "–".to_owned(),
+            Some(value) => {
+                let verdict = match (first.holds(*value), goal.holds(*value)) {
+                    (_, true) => "goal",
+                    (true, false) => "first",
+                    (false, false) => "missed",
+                };
+                format!("{} {unit} ({verdict})", number(*value))
+            }
+        };
+        let (first, goal) = (bound(*first), bound(*goal));
+        // Writing into a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| {figure} | {measured} | {first} {unit} | {goal} {unit} |"
+        );
+    }
+    text
+}
+
+fn bound(bound: Bound) -> String {
+    match bound {
+        Bound::AtLeast(value) => format!("≥ {}", number(value)),
+        Bound::AtMost(value) => format!("≤ {}", number(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Idle;
+
+    #[test]
+    fn a_row_shows_the_median_and_what_it_reaches() {
+        let idle = |kib_per_connection| {
+            Report::Idle(Idle {
+                connections: 2000,
+                before_mib: 1.0,
+                after_mib: 2.0,
+                kib_per_connection,
+            })
+        };
+        let rows = rows(&[idle(99.0), idle(15.0), idle(20.0)]);
+        let text = markdown(&rows);
+        assert!(text.contains(
+            "| memory per idle connection (2,000) | 20.0 KiB (first) | ≤ 24.0 KiB | ≤ 14.0 KiB |"
+        ));
+        assert!(text.contains("| CPU per new connection | – |"));
+    }
+}

@@ -1,0 +1,281 @@
+//! The server under test: its files, its process, its address.
+
+mod files;
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::unistd::Pid;
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use self::files::{configuration, private_file, two_free_addresses};
+use crate::cli::ServerArgs;
+use crate::meter::Meter;
+use crate::token::{Signer, random_key_set};
+use crate::wire::Wire;
+
+/// Opening a store of some millions of messages takes seconds, not minutes.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// More than the drain timeout that the written configuration asks for.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// Buffer of a connection that carries traffic: one TLS record.
+pub const BUSY: usize = 16 * 1024;
+/// Buffer of a connection that only exists.
+pub const IDLE: usize = 512;
+
+/// A running server and all that is needed to connect to it.
+#[derive(Debug)]
+pub struct Target {
+    address: SocketAddr,
+    name: ServerName<'static>,
+    path: String,
+    tls: Arc<ClientConfig>,
+    signer: Signer,
+    meter: Option<Meter>,
+    data: Option<PathBuf>,
+    process: Option<Process>,
+}
+
+/// A server of our own, killed when dropped.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    log: PathBuf,
+    _directory: TempDir,
+}
+
+impl Target {
+    /// Starts the server that the command line names, or finds the running one.
+    ///
+    /// # Errors
+    /// It did not start, or cannot be reached; the end of its log is included.
+    pub async fn start(args: &ServerArgs) -> Result<Self> {
+        let mut target = match &args.url {
+            Some(url) => Self::running(url, args)?,
+            None => Self::own(args)?,
+        };
+        target.wait_until_ready().await?;
+        Ok(target)
+    }
+
+    /// Connects `user`, with a buffer of `buffer` bytes for what comes in.
+    ///
+    /// # Errors
+    /// As [`Wire::connect`].
+    pub async fn connect(&self, user: u64, buffer: usize) -> Result<Wire> {
+        self.connect_with(&self.path_of(user), buffer).await
+    }
+
+    /// The path of `user`'s WebSocket, token included.
+    #[must_use]
+    pub fn path_of(&self, user: u64) -> String {
+        format!("{}/{}", self.path, self.signer.token(user))
+    }
+
+    /// Connects with a path made earlier, so that signing is not measured.
+    ///
+    /// # Errors
+    /// As [`Wire::connect`].
+    pub async fn connect_with(&self, path: &str, buffer: usize) -> Result<Wire> {
+        Wire::connect(self.address, self.name.clone(), &self.tls, path, buffer).await
+    }
+
+    /// The server's costs; none for a server elsewhere.
+    #[must_use]
+    pub fn meter(&self) -> Option<Meter> {
+        self.meter
+    }
+
+    /// Where the server keeps its messages, if that is known.
+    #[must_use]
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// Asks the server to stop and waits for it, if it is ours.
+    ///
+    /// # Errors
+    /// It did not stop in time (it is killed then), or failed while stopping.
+    pub async fn stop(mut self) -> Result<()> {
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let pid = Pid::from_raw(i32::try_from(process.child.id())?);
+        kill(pid, Signal::SIGTERM).context("cannot stop the server")?;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while process.child.try_wait()?.is_none() {
+            ensure!(
+                Instant::now() < deadline,
+                "the server did not stop within {STOP_TIMEOUT:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    fn running(url: &str, args: &ServerArgs) -> Result<Self> {
+        let rest = url
+            .strip_prefix("wss://")
+            .context("--url must start with wss://")?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, "teaching/imserver"));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().context("the port in --url")?),
+            None => (authority, 443),
+        };
+        let mut addresses = (host, port)
+            .to_socket_addrs()
+            .context("cannot resolve --url")?;
+        let keys = args.keys.as_deref().context("--url needs --keys")?;
+        let ca = args.ca.as_deref().context("--url needs --ca")?;
+        Ok(Self {
+            address: addresses.next().context("--url resolves to no address")?,
+            name: ServerName::try_from(host.to_owned()).context("the host in --url")?,
+            path: format!("/{}", path.trim_end_matches('/')),
+            tls: trusting(&CertificateDer::from_pem_file(ca).context("cannot read --ca")?)?,
+            signer: Signer::from_key_set(keys)?,
+            meter: args.pid.map(Meter::of),
+            data: None,
+            process: None,
+        })
+    }
+
+    fn own(args: &ServerArgs) -> Result<Self> {
+        let directory = TempDir::with_prefix("imserver-bench-")?;
+        let root = directory.path();
+        let data = args.data.clone().unwrap_or_else(|| root.join("data"));
+        fs::create_dir_all(&data)?;
+        let data = data.canonicalize()?;
+        if statfs(&data)?.filesystem_type() == TMPFS_MAGIC {
+            bail!(
+                "{} is in memory, where durable costs nothing: use --data",
+                data.display()
+            );
+        }
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        private_file(
+            &root.join("server.key"),
+            &certified.signing_key.serialize_pem(),
+        )?;
+        fs::write(root.join("server.pem"), certified.cert.pem())?;
+        private_file(&root.join("keys.json"), &random_key_set()?)?;
+        let (listen, admin) = two_free_addresses()?;
+
+        let mut command = Command::new(args.binary()?);
+        if args.floor {
+            command.arg("--listen").arg(listen.to_string());
+            command.arg("--cert").arg(root.join("server.pem"));
+            command.arg("--key").arg(root.join("server.key"));
+            command.arg("--journal").arg(data.join("journal"));
+        } else {
+            fs::write(
+                root.join("config.toml"),
+                configuration(listen, admin, &data),
+            )?;
+            command
+                .arg("serve")
+                .arg("--config")
+                .arg(root.join("config.toml"));
+        }
+        for (name, _) in std::env::vars_os() {
+            // Settings of the person's own server must not leak into this one.
+            if name.to_string_lossy().starts_with("IMSERVER_") {
+                command.env_remove(name);
+            }
+        }
+        let log = root.join("server.out");
+        let output = File::create(&log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        Ok(Self {
+            address: listen,
+            name: ServerName::try_from("localhost")?,
+            path: "/teaching/imserver".to_owned(),
+            tls: trusting(certified.cert.der())?,
+            signer: Signer::from_key_set(&root.join("keys.json"))?,
+            meter: Some(Meter::of(child.id())),
+            data: Some(data),
+            process: Some(Process {
+                child,
+                log,
+                _directory: directory,
+            }),
+        })
+    }
+
+    /// Ready is a server that completes a TLS handshake.
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            let attempt = async {
+                let tcp = TcpStream::connect(self.address).await?;
+                TlsConnector::from(Arc::clone(&self.tls))
+                    .connect(self.name.clone(), tcp)
+                    .await
+            };
+            let refused = match tokio::time::timeout(START_TIMEOUT, attempt).await? {
+                Ok(_) => return Ok(()),
+                Err(refused) => refused,
+            };
+            if let Some(process) = &mut self.process
+                && let Some(status) = process.child.try_wait()?
+            {
+                bail!("the server ended with {status}:\n{}", process.last_words());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the server is not ready: {refused}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Process {
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines
+            .get(lines.len().saturating_sub(20)..)
+            .unwrap_or_default()
+            .join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Has no effect on one that ended and was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// TLS 1.3, this one certificate, every handshake a full one.
+fn trusting(certificate: &CertificateDer<'static>) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
