@@ -167,6 +167,9 @@ impl Server {
         });
         let admin_tasks = Tasks::default();
         let admin = listen("server.admin_listen", self.admin)?;
+        let admin_address = admin
+            .local_addr()
+            .unwrap_or(self.config.server.admin_listen);
         let admin = listener(
             admin,
             admin::routes(Arc::clone(&status)),
@@ -220,7 +223,7 @@ impl Server {
         let address = public.local_addr().unwrap_or(self.config.server.listen);
         let public = listener(public, routes, &tls, limits.connections);
         sessions.spawn(public.run(stop.clone(), sessions.clone()));
-        info!(%address, admin = %self.config.server.admin_listen, "serving");
+        info!(%address, admin = %admin_address, "serving");
         ready(address);
 
         stop.cancelled().await;

@@ -1,0 +1,191 @@
+//! A client by the 2020 document: frames in, frames out.
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::http::tls;
+use super::{Forge, TestServer, within};
+
+/// A connection of one user.
+#[derive(Debug)]
+pub struct Client {
+    /// Who it is.
+    pub user: u64,
+    socket: WebSocketStream<TlsStream<TcpStream>>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The close code; 1006 when there was none.
+    pub code: u16,
+    /// The reason.
+    pub reason: String,
+}
+
+/// The document's packet of type 0.
+pub fn frame(from: u64, to: u64, content: &str, timestamp: &str) -> Value {
+    json!({
+        "fromId": from, "toId": to, "type": 0, "content": content, "timestamp": timestamp,
+        "Describe": "",
+    })
+}
+
+/// The document's packet of type 1.
+pub fn mark_read(from: u64, ids: &[u64]) -> Value {
+    json!({
+        "fromId": from, "toId": 0, "type": 1, "content": json!(ids).to_string(),
+        "timestamp": "1", "Describe": "",
+    })
+}
+
+impl Client {
+    /// Connects with a token of an hour in the URL.
+    pub async fn connect(server: &TestServer, user: u64) -> Self {
+        let token = Forge::token(user);
+        Self::open(server, user, &format!("/teaching/imserver/{token}"), &[])
+            .await
+            .unwrap()
+    }
+
+    /// Connects with the token given.
+    pub async fn with_token(server: &TestServer, user: u64, token: &str) -> Self {
+        Self::open(server, user, &format!("/teaching/imserver/{token}"), &[])
+            .await
+            .unwrap()
+    }
+
+    /// Connects to `path` with further headers.
+    pub async fn open(
+        server: &TestServer,
+        user: u64,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Error> {
+        let stream = tls(server.address, server.roots()).await;
+        let url = format!("wss://localhost:{}{path}", server.address.port());
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let opening = tokio_tungstenite::client_async(request, stream);
+        let (socket, _) = within("the upgrade", opening).await?;
+        Ok(Self { user, socket })
+    }
+
+    /// Sends text as it is.
+    pub async fn send_text(&mut self, text: impl Into<String>) {
+        self.send_message(Message::text(text.into())).await;
+    }
+
+    /// Sends any WebSocket message.
+    pub async fn send_message(&mut self, message: Message) {
+        within("room to write", self.socket.send(message))
+            .await
+            .unwrap();
+    }
+
+    /// Sends a packet.
+    pub async fn send(&mut self, packet: &Value) {
+        self.send_text(packet.to_string()).await;
+    }
+
+    /// Sends "content" to `to` and waits for its success; gives nothing back, as the
+    /// document's success holds nothing.
+    pub async fn say(&mut self, to: u64, content: &str, timestamp: &str) {
+        let packet = frame(self.user, to, content, timestamp);
+        self.send(&packet).await;
+        let answer = self.next().await;
+        assert_eq!(answer, self.success(timestamp), "{content:?}");
+    }
+
+    /// The success frame for `timestamp`, as the server must write it.
+    pub fn success(&self, timestamp: &str) -> Value {
+        json!({
+            "fromId": 0, "toId": self.user, "type": 0, "content": "", "timestamp": timestamp,
+            "Describe": "",
+        })
+    }
+
+    /// The next text frame, as it came.
+    pub async fn next_text(&mut self) -> String {
+        loop {
+            match within("a frame", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("expected a frame, got {other:?}"),
+            }
+        }
+    }
+
+    /// The next frame.
+    pub async fn next(&mut self) -> Value {
+        serde_json::from_str(&self.next_text().await).unwrap()
+    }
+
+    /// The next frame, which must be a failure: its code.
+    pub async fn failure(&mut self) -> String {
+        let frame = self.next().await;
+        assert_eq!(frame["type"], 1, "{frame}");
+        let describe: Value = serde_json::from_str(frame["Describe"].as_str().unwrap()).unwrap();
+        describe["code"].as_str().unwrap().to_owned()
+    }
+
+    /// The next frame, which must be a message: its id and content.
+    pub async fn message(&mut self) -> (u64, String) {
+        let frame = self.next().await;
+        assert_eq!(
+            (&frame["type"], &frame["toId"]),
+            (&json!(2), &json!(self.user)),
+            "{frame}"
+        );
+        let describe: Value = serde_json::from_str(frame["Describe"].as_str().unwrap()).unwrap();
+        let id = describe["messageId"].as_str().unwrap().parse().unwrap();
+        (id, frame["content"].as_str().unwrap().to_owned())
+    }
+
+    /// Proves that nothing was on its way: a note to oneself is answered and nothing
+    /// comes before the answer.
+    pub async fn nothing_came(&mut self) {
+        let packet = frame(self.user, self.user, "is anything there?", "probe");
+        self.send(&packet).await;
+        let answer = self.next().await;
+        assert_eq!(answer, self.success("probe"));
+    }
+
+    /// Reads until the server closes, whatever comes before.
+    pub async fn closed(&mut self) -> Closed {
+        let nothing = || Closed {
+            code: 1006,
+            reason: String::new(),
+        };
+        loop {
+            match within("the close", self.socket.next()).await {
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return Closed {
+                        code: close.code.into(),
+                        reason: close.reason.to_string(),
+                    };
+                }
+                Some(Ok(Message::Close(None))) | Some(Err(_)) | None => return nothing(),
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Closes as a well-behaved client does.
+    pub async fn close(mut self) {
+        let _ = self.socket.close(None).await;
+        while let Some(Ok(_)) = within("the end", self.socket.next()).await {}
+    }
+
+    /// The bare WebSocket.
+    pub fn socket(&mut self) -> &mut WebSocketStream<TlsStream<TcpStream>> {
+        &mut self.socket
+    }
+}

@@ -1,0 +1,24 @@
+//! A server of one's own for every test, and clients to talk to it.
+
+mod client;
+mod http;
+mod server;
+mod token;
+
+pub use client::{Client, Closed, frame, mark_read};
+pub use http::{Answer, Upgrade, raw};
+pub use server::{Setup, TestServer};
+pub use token::{Claims, Forge};
+
+use std::time::Duration;
+
+/// How long anything may take before the test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for `work`, or fails the test with `what` it waited for.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
