@@ -1,5 +1,6 @@
 //! imserver, a private-messaging server.
 
+pub mod auth;
 pub mod certificate;
 pub mod cli;
 pub mod config;

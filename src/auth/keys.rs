@@ -1,0 +1,358 @@
+//! The key set (RFC 7517, section 5): which keys check tokens, and which signs.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use zeroize::Zeroizing;
+
+use super::alg::Alg;
+use super::json::{Json, JsonFault, Object};
+use super::jwk::{Key, KeyFault, read_kid};
+
+/// More than the text of the largest key, an RSA key of 8192 bits: 6.5 kB.
+const KEY_TEXT: usize = 8 * 1024;
+
+/// The keys that tokens are checked with, each under its own name.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// Members of the file beside `keys`, kept so that saving loses nothing.
+    others: Others,
+}
+
+#[derive(Default)]
+struct Others(Object);
+
+/// What is wrong with a key set, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetFault {
+    /// It is not JSON, or a member stands twice in it.
+    #[error("is not a key set: {0}")]
+    NotJson(String),
+    /// It has no list of keys.
+    #[error("is not a key set; {{\"keys\":[…]}} is needed (RFC 7517, section 5)")]
+    NoList,
+    /// One of its keys cannot be used.
+    #[error("{place} {fault}")]
+    Key {
+        /// Which one.
+        place: KeyPlace,
+        /// Why.
+        fault: KeyFault,
+    },
+    /// Two keys have one name.
+    #[error("{0} has the \"kid\" of a key before it; give every key its own")]
+    SameKid(KeyPlace),
+    /// A key has no name where it needs one.
+    #[error(
+        "{0} has no \"kid\", which only the single key of a set may lack; give it one, any text \
+         that no other key has (tokens issued without a \"kid\" are then refused)"
+    )]
+    NoKid(KeyPlace),
+}
+
+/// A key of the file, as a sentence names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    number: usize,
+    kid: Option<String>,
+}
+
+/// What an operator may know of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// Its name, if it has one.
+    pub kid: Option<String>,
+    /// The one algorithm it is for.
+    pub alg: Alg,
+    /// Whether it could sign.
+    pub can_sign: bool,
+    /// Whether it is the one that does.
+    pub signs: bool,
+}
+
+impl KeySet {
+    /// Reads a set from its JSON text. It may be empty.
+    ///
+    /// # Errors
+    /// Names the first key that cannot be used; nothing of the set should be.
+    pub fn parse(text: &[u8]) -> Result<Self, SetFault> {
+        let set = Json::parse(text).map_err(|fault| match fault {
+            JsonFault::Syntax(sentence) | JsonFault::Duplicate(sentence) => {
+                SetFault::NotJson(sentence)
+            }
+        })?;
+        let mut others = set.into_object().ok_or(SetFault::NoList)?;
+        let Some(Json::List(jwks)) = others.take("keys") else {
+            return Err(SetFault::NoList);
+        };
+        let mut keys = Vec::with_capacity(jwks.len());
+        for (index, jwk) in jwks.into_iter().enumerate() {
+            let place = KeyPlace::of(index, &jwk);
+            keys.push(Key::read(jwk).map_err(|fault| SetFault::Key { place, fault })?);
+        }
+        check_names(&keys)?;
+        Ok(Self {
+            keys,
+            others: Others(others),
+        })
+    }
+
+    /// Adds a key, which signs from then on if it can.
+    ///
+    /// # Errors
+    /// When another key has its name, or one of them has none; the set is then
+    /// as it was.
+    pub fn add(&mut self, key: Key) -> Result<(), SetFault> {
+        self.keys.push(key);
+        let checked = check_names(&self.keys);
+        if checked.is_err() {
+            self.keys.pop();
+        }
+        checked
+    }
+
+    /// The key that signs: the last one that can.
+    pub fn signing_key(&self) -> Option<&Key> {
+        self.keys.iter().rev().find(|key| key.can_sign())
+    }
+
+    /// What an operator may know of each key, in the order of the file.
+    pub fn list(&self) -> Vec<KeyEntry> {
+        let signing = self.signing_key();
+        let entry = |key: &Key| KeyEntry {
+            kid: key.kid().map(str::to_owned),
+            alg: key.alg(),
+            can_sign: key.can_sign(),
+            signs: signing.is_some_and(|signing| std::ptr::eq(signing, key)),
+        };
+        self.keys.iter().map(entry).collect()
+    }
+
+    /// Whether there is no key in it.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether its file must be kept from other users.
+    pub fn holds_secrets(&self) -> bool {
+        self.keys.iter().any(Key::is_private)
+    }
+
+    /// The key that a token names. Without a name: the single one, if the set
+    /// holds no other.
+    pub(super) fn find(&self, kid: Option<&str>) -> Option<&Key> {
+        match (kid, self.keys.as_slice()) {
+            (Some(_), keys) => keys.iter().find(|key| key.kid() == kid),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    /// The text of its file.
+    pub(super) fn to_text(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| Json::Object(key.members().clone()))
+            .collect();
+        let mut set = self.others.0.clone();
+        set.push("keys", Json::List(keys));
+        // Room for all of it at once: a buffer that grows leaves copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity((self.keys.len() + 1) * KEY_TEXT));
+        serde_json::to_writer_pretty(&mut *text, &set)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+fn check_names(keys: &[Key]) -> Result<(), SetFault> {
+    let mut seen = HashSet::new();
+    for (index, key) in keys.iter().enumerate() {
+        let place = || KeyPlace {
+            number: index + 1,
+            kid: key.kid().map(str::to_owned),
+        };
+        match key.kid() {
+            None if keys.len() > 1 => return Err(SetFault::NoKid(place())),
+            Some(kid) if !seen.insert(kid) => return Err(SetFault::SameKid(place())),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl KeyPlace {
+    fn of(index: usize, jwk: &Json) -> Self {
+        let kid = match jwk {
+            Json::Object(members) => read_kid(members).ok().flatten(),
+            _ => None,
+        };
+        Self {
+            number: index + 1,
+            kid,
+        }
+    }
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {}", self.number)?;
+        self.kid
+            .as_ref()
+            .map_or(Ok(()), |kid| write!(f, " ({kid:?})"))
+    }
+}
+
+impl fmt::Debug for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The key set in force, shared by all verifiers and replaced while they run.
+///
+/// A token is checked with one set from beginning to end: the old one or the
+/// new one, never a mixture.
+#[derive(Clone, Debug)]
+pub struct CurrentKeys(Arc<ArcSwap<KeySet>>);
+
+impl CurrentKeys {
+    /// Puts a first set in force.
+    pub fn new(keys: KeySet) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(keys)))
+    }
+
+    /// Puts another set in force, for every clone of this.
+    pub fn replace(&self, keys: KeySet) {
+        self.0.store(Arc::new(keys));
+    }
+
+    /// The set in force now.
+    pub fn get(&self) -> Arc<KeySet> {
+        self.0.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::testing::{jwk, key, public_half, replace, set};
+
+    #[test]
+    fn the_last_key_that_can_sign_signs() {
+        let public = Key::read(Json::Object(public_half(&key(Alg::EdDsa)))).unwrap();
+        let keys = set([key(Alg::Hs256), key(Alg::Es256), public]);
+        let entries = keys.list();
+        let brief: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.alg, entry.can_sign, entry.signs))
+            .collect();
+        assert_eq!(
+            brief,
+            [
+                (Alg::Hs256, true, false),
+                (Alg::Es256, true, true),
+                (Alg::EdDsa, false, false)
+            ]
+        );
+        assert_eq!(entries[1].kid.as_deref(), Some("ES256"));
+        assert!(keys.holds_secrets());
+    }
+
+    #[test]
+    fn what_is_saved_reads_back_with_all_members() {
+        let mut odd = jwk(Alg::Es256);
+        odd.push("own", Json::parse(br#"{"a":[1,2.5,null,true]}"#).unwrap());
+        let mut keys = set(Alg::ALL.map(key));
+        keys.keys.retain(|key| key.kid() != Some("ES256"));
+        keys.add(Key::read(Json::Object(odd)).unwrap()).unwrap();
+        keys.others.0.push("comment", Json::text("ours"));
+        let text = keys.to_text().unwrap();
+        let again = KeySet::parse(&text).unwrap();
+        assert_eq!(again.list(), keys.list());
+        assert_eq!(again.to_text().unwrap(), text);
+        assert!(str::from_utf8(&text).unwrap().contains("2.5"));
+    }
+
+    #[test]
+    fn a_set_names_every_key_once() {
+        let mut keys = set([key(Alg::Hs256)]);
+        let error = keys.add(key(Alg::Hs256)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("key 2 (\"HS256\") has the \"kid\""),
+            "{error}"
+        );
+        assert_eq!(keys.list().len(), 1);
+
+        let mut nameless = jwk(Alg::EdDsa);
+        nameless.take("kid");
+        let nameless = || Key::read(Json::Object(nameless.clone())).unwrap();
+        assert!(matches!(keys.add(nameless()), Err(SetFault::NoKid(_))));
+        let mut keys = set([nameless()]);
+        let error = keys.add(key(Alg::Hs256)).unwrap_err();
+        assert!(
+            error.to_string().starts_with("key 1 has no \"kid\""),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_refused() {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"keys":{}}"#,
+            r#"{"keys":[],"keys":[]}"#,
+            "7",
+        ] {
+            let error = KeySet::parse(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("is not a key set"), "{error}");
+        }
+        assert!(KeySet::parse(br#"{"keys":[]}"#).unwrap().is_empty());
+        let error = KeySet::parse(br#"{"keys":[5]}"#).unwrap_err().to_string();
+        assert!(error.starts_with("key 1 is not a JSON object"), "{error}");
+    }
+
+    #[test]
+    fn nothing_that_is_said_of_a_set_holds_a_secret() {
+        let keys = set(Alg::ALL.map(key));
+        let said = format!(
+            "{keys:?} {:?} {:?}",
+            keys.list(),
+            CurrentKeys::new(KeySet::default())
+        );
+        for key in &keys.keys {
+            for member in ["k", "d", "p", "q", "dp", "dq", "qi"] {
+                if let Some(secret) = key.members().get(member).and_then(Json::as_text) {
+                    assert!(!said.contains(secret));
+                }
+            }
+        }
+        // Nor an error, wherever the secret stands wrongly.
+        let secret = keys
+            .find(Some("HS512"))
+            .unwrap()
+            .members()
+            .get("k")
+            .unwrap()
+            .clone();
+        for member in ["kty", "alg", "use", "key_ops", "k", "d", "x", "crv"] {
+            for alg in [Alg::Hs256, Alg::EdDsa] {
+                let mut members = jwk(alg);
+                replace(&mut members, member, secret.clone());
+                if let Err(error) = Key::read(Json::Object(members)) {
+                    let said = format!("{error} {error:?}");
+                    assert!(!said.contains(&secret.as_text().unwrap()[..8]), "{said}");
+                }
+            }
+        }
+    }
+}
