@@ -1,14 +1,29 @@
-//! imserver, a private-messaging server.
+//! imserver, a private-messaging server: wss, JWT, durable messages, one binary.
+//!
+//! Data moves one way: socket → session → store → hub → socket. The rooms, each
+//! of which may use those below it:
+//!
+//! - [`cli`]: one file a subcommand; the only place that prints
+//! - [`server`]: listeners, TLS, routes, the upgrade, WebSocket frames
+//! - [`session`]: one connection after its token was verified
+//! - [`hub`]: who is connected, and how they are woken
+//! - [`store`]: the inbox log, where a message is or is not
+//! - [`protocol`]: the frames on the wire
+//! - [`auth`]: tokens and key sets
+//! - [`config`], [`ids`], [`message`] and other small things that all may use
 
 pub mod auth;
 pub mod certificate;
 pub mod cli;
 pub mod config;
 mod digest;
+pub mod hub;
 pub mod ids;
 pub mod message;
 pub mod metrics;
 pub mod protocol;
 pub mod secret_file;
+pub mod server;
+pub mod session;
 pub mod store;
 pub mod telemetry;

@@ -12,7 +12,10 @@ pub enum Refused {
     #[error("it is over 8 KiB")]
     TooLong,
     /// It is not a JWS in compact form, or not JSON inside.
-    #[error("it is not a JWS in compact form with JSON objects as header and claims")]
+    #[error(
+        "it is not a JWS in compact form, three parts in canonical base64url of which two are JSON \
+         objects; was it cut?"
+    )]
     Malformed,
     /// A member stands twice in its header or claims.
     #[error("a member of its header or claims stands twice")]

@@ -66,7 +66,8 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
         wiring::make_key_set(&config.auth.keys)?;
     }
     let banner = Banner::new(&config, &file)?;
-    serve::start(config, |address| print(banner.text(address)))
+    // Nobody to read it is no reason to stop serving.
+    serve::start(config, |address| drop(print(banner.text(address))))
 }
 
 fn make_folder(folder: &Path, config: &Path) -> Result<(), Failure> {

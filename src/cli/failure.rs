@@ -30,6 +30,11 @@ impl Failure {
         }
     }
 
+    /// A command failed, for all the reasons in a row: exit code 1.
+    pub(super) fn of(error: anyhow::Error) -> Self {
+        Self::failed(format!("{error:#}"))
+    }
+
     /// The configuration is wrong, or not there.
     pub(super) fn config(error: &config::Error, file: &ConfigFile) -> Self {
         let hint = match (error, &file.named) {

@@ -8,7 +8,9 @@ mod check;
 mod dev;
 mod failure;
 mod init;
+mod key;
 mod serve;
+mod token;
 mod wiring;
 
 use crate::config::{Config, Override};
@@ -57,6 +59,10 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The keys that sign and check tokens
+    Key(key::Args),
+    /// Tokens for users and administrators
+    Token(token::Args),
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -96,6 +102,8 @@ impl Cli {
             Command::Init => init::run(&file),
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
+            Command::Key(args) => key::run(args, &file.load()?).map_err(Failure::of),
+            Command::Token(args) => token::run(args, &file.load()?).map_err(Failure::of),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
         }
     }

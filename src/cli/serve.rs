@@ -1,23 +1,81 @@
 //! `imserver serve`: the server itself.
 
-use super::{ConfigFile, Failure, wiring};
-use crate::config::Config;
-use crate::telemetry;
 use std::io;
 use std::net::SocketAddr;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{ConfigFile, Failure};
+use crate::auth::KeySet;
+use crate::certificate;
+use crate::config::{Config, TlsMode};
+use crate::server::{RunError, Server, StartError};
+use crate::telemetry;
+
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
-    start(file.load()?, |_| Ok(()))
+    start(file.load()?, |_| ())
 }
 
-/// Starts the log, then serves until told to stop. `bound` is called with the
+/// Starts the log, then serves until told to stop. `ready` is called with the
 /// public listener's address once clients can connect.
-pub(super) fn start(
-    config: Config,
-    bound: impl FnOnce(SocketAddr) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Failure::failed)?;
-    wiring::serve(config, bound)
+    let keys = KeySet::load(&config.auth.keys).map_err(Failure::usage)?;
+    let certificate = match config.tls.mode {
+        TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),
+        TlsMode::Off => None,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let server = Server::bind(config, keys, certificate)?;
+        server.run(stop_on_signals(), ready).await
+    });
+    // What the drain cut off does not hold up the end.
+    runtime.shutdown_background();
+    outcome.map_err(|error| match error {
+        RunError::Start(StartError::Listen {
+            key,
+            address,
+            source,
+        }) => cannot_listen(key, address, &source),
+        other => Failure::failed(other),
+    })
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once,
+/// which loses nothing that was acknowledged.
+fn stop_on_signals() -> CancellationToken {
+    let stop = CancellationToken::new();
+    let stopping = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "it must outlive every drain")]
+    tokio::spawn(async move {
+        let signals = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            warn!("signals cannot be heard: the server can only be killed");
+            return;
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let first = next().await;
+        info!(signal = first, "told to stop; once more ends at once");
+        stopping.cancel();
+        let second = next().await;
+        warn!(signal = second, "ended without waiting");
+        std::process::exit(1);
+    });
+    stop
 }
 
 /// What to tell somebody whose address cannot be listened on.

@@ -1,38 +1,46 @@
-//! What other rooms do for the command line.
+//! What the room of tokens does for the command line, as failures for people.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::Failure;
-use crate::config::{Auth, Config};
+use crate::auth::{self, Alg, KeySet, Request};
+use crate::config::Auth;
 use crate::ids::UserId;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
 
 /// Makes a key set with one EdDSA key.
 pub(super) fn make_key_set(path: &Path) -> Result<(), Failure> {
-    crate::secret_file::create(path, b"{\"keys\":[]}\n").map_err(Failure::failed)
+    let key = auth::generate(Alg::EdDsa).map_err(Failure::failed)?;
+    KeySet::edit(path, |keys| keys.add(key)).map_err(Failure::failed)
 }
 
 /// Reads the key set and says what is in it.
 pub(super) fn describe_key_set(path: &Path) -> Result<String, Failure> {
-    crate::secret_file::read(path)
-        .map(|_| "a key set".to_owned())
-        .map_err(Failure::usage)
+    let keys = KeySet::load(path).map_err(Failure::usage)?;
+    let list = keys.list();
+    let signing = list.iter().find(|key| key.signs);
+    Ok(match signing.and_then(|key| key.kid.as_deref()) {
+        Some(kid) => format!("{} key(s); {kid} signs", list.len()),
+        None => format!("{} key(s); none signs", list.len()),
+    })
 }
 
 /// Issues a token for a user.
 pub(super) fn issue(
-    _auth: &Auth,
+    auth: &Auth,
     user: UserId,
-    _name: &str,
-    _lifetime: Duration,
+    name: &str,
+    ttl: Duration,
 ) -> Result<String, Failure> {
-    Ok(format!("token-of-{user}"))
-}
-
-/// Serves until told to stop.
-pub(super) fn serve(
-    config: Config,
-    bound: impl FnOnce(SocketAddr) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    bound(config.server.listen)
+    let keys = KeySet::load(&auth.keys).map_err(Failure::usage)?;
+    let name = Some(name.to_owned());
+    let request = Request {
+        user,
+        name,
+        picture: None,
+        ttl,
+        admin: false,
+    };
+    let issued = auth::issue(&keys, auth, &request, SystemTime::now()).map_err(Failure::failed)?;
+    Ok(issued.token)
 }

@@ -1,0 +1,174 @@
+//! The accept loop: TCP, TLS, one request head, each within its time.
+//!
+//! Ours instead of warp's, which has no TLS, no header timeout, and loses sight of
+//! upgraded connections. Nothing that a peer does ends the loop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Uri, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+use warp::filters::BoxedFilter;
+
+use super::refusal::Refusal;
+use super::routes::Answer;
+use super::stream::{Stream, Watched};
+use crate::metrics::ServerMetrics;
+
+/// Headers a request may have, and the bytes of its whole head: a token of 8 KiB fits.
+const HEADERS: usize = 64;
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// How long to wait when the system has no connection to give: out of descriptors, say.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// TCP connections beyond the allowed WebSockets: those who shake hands, load the page
+/// or are told that there is no room.
+const MARGIN: usize = 1024;
+
+/// Where a request came from, and its connection's place.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) peer: SocketAddr,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+/// A listener with what is served on it.
+pub(super) struct Listener {
+    pub(super) tcp: TcpListener,
+    /// `None`: a proxy on this host has ended TLS.
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) routes: BoxedFilter<(Answer,)>,
+    pub(super) handshake_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    /// Connections in all, handshakes included.
+    pub(super) connections: usize,
+    pub(super) metrics: ServerMetrics,
+}
+
+impl Listener {
+    /// Accepts until `shutdown`; every connection is a task of `tracker`.
+    pub(super) async fn run(self, shutdown: CancellationToken, tracker: TaskTracker) {
+        let places = self
+            .connections
+            .saturating_add(MARGIN)
+            .min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(places));
+        let listener = Arc::new(self);
+        loop {
+            // A place first: who cannot be served waits in the system's own queue.
+            let accepted = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.tcp.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                () = shutdown.cancelled() => return,
+                accepted = accepted => accepted,
+            };
+            let Ok(place) = place else { return };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    let arrival = Arrival {
+                        peer,
+                        _place: Arc::new(place),
+                    };
+                    let (listener, shutdown) = (Arc::clone(&listener), shutdown.clone());
+                    tracker.spawn(async move { listener.serve(tcp, arrival, shutdown).await });
+                }
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    sleep(BREATHER).await;
+                }
+            }
+        }
+    }
+
+    /// One connection, from its first byte until it is closed or upgraded.
+    async fn serve(&self, tcp: TcpStream, arrival: Arrival, shutdown: CancellationToken) {
+        let deadline = Instant::now() + self.handshake_timeout;
+        // Frames are small and wanted at once. Where it fails the peer is gone already.
+        let _ = tcp.set_nodelay(true);
+        let watched = Watched::new(tcp, self.write_timeout);
+        let stream = match &self.tls {
+            None => Stream::Plain(watched),
+            Some(tls) => match timeout_at(deadline, tls.accept(watched)).await {
+                Ok(Ok(tls)) => Stream::Tls(Box::new(tls)),
+                Ok(Err(error)) => return self.no_handshake(&arrival, &error),
+                Err(_) => return self.no_handshake(&arrival, &"it took too long"),
+            },
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let peer = arrival.peer;
+        let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let checked = hygiene(request.version(), request.uri(), request.headers());
+            let answering = checked.map(|()| {
+                request.extensions_mut().insert(arrival.clone());
+                routes.call(request)
+            });
+            async move {
+                match answering {
+                    Ok(answering) => answering.await,
+                    Err(refusal) => Ok(refusal.response()),
+                }
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(left.max(BREATHER))
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            // Its text may hold parts of the request: its kind must do.
+            debug!(%peer, timeout = error.is_timeout(), parse = error.is_parse(), "no request");
+        }
+    }
+
+    fn no_handshake(&self, arrival: &Arrival, why: &dyn std::fmt::Display) {
+        self.metrics.handshakes_failed.inc();
+        debug!(peer = %arrival.peer, %why, "TLS handshake failed");
+    }
+}
+
+/// What every request must be, so that a proxy before us and we see the same one.
+fn hygiene(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+    if version != Version::HTTP_11 {
+        return Err(Refusal::Malformed("HTTP/1.1 is spoken here"));
+    }
+    if uri.authority().is_some() || uri.scheme().is_some() {
+        return Err(Refusal::Malformed(
+            "the request names a path, not a whole address",
+        ));
+    }
+    if headers.get_all(HOST).iter().count() != 1 {
+        return Err(Refusal::Malformed("exactly one `Host` is needed"));
+    }
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    if lengths > 1 || lengths > 0 && headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::Malformed("the length of the body is given twice"));
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Who may come in: so many in all, so many per address, and not those who guess.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::refusal::Refusal;
+use crate::config;
+
+/// Refused tokens a minute and address, before the answer is to stay away.
+///
+/// An office behind one address whose tokens all expire at once stays below it;
+/// whoever guesses does not.
+const GUESSES: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
+
+/// Guesses after which those of long ago are forgotten.
+const TIDY_EVERY: usize = 1024;
+
+/// The door.
+#[derive(Debug)]
+pub(super) struct Admission {
+    places: Arc<Semaphore>,
+    per_address: usize,
+    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    guesses: DefaultKeyedRateLimiter<IpAddr>,
+    guessed: AtomicUsize,
+}
+
+/// A place inside, given back on drop.
+#[derive(Debug)]
+pub(super) struct Place {
+    _place: OwnedSemaphorePermit,
+    _address: Option<AddressPlace>,
+}
+
+#[derive(Debug)]
+struct AddressPlace {
+    address: IpAddr,
+    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Admission {
+    pub(super) fn new(limits: &config::Limits) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(
+                limits.connections.min(Semaphore::MAX_PERMITS),
+            )),
+            per_address: limits.connections_per_address,
+            addresses: Arc::default(),
+            guesses: RateLimiter::keyed(Quota::per_minute(GUESSES)),
+            guessed: AtomicUsize::new(1),
+        }
+    }
+
+    /// Lets a connection from `address` in.
+    ///
+    /// # Errors
+    /// 429, with what there is too much of.
+    pub(super) fn enter(&self, address: IpAddr) -> Result<Place, Refusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| Refusal::TooMany("the server has all its connections"))?;
+        let address = match self.per_address {
+            0 => None,
+            max => Some(self.at_address(network(address), max)?),
+        };
+        Ok(Place {
+            _place: place,
+            _address: address,
+        })
+    }
+
+    fn at_address(&self, address: IpAddr, max: usize) -> Result<AddressPlace, Refusal> {
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry(address).or_default();
+        if *count >= max {
+            return Err(Refusal::TooMany("too many connections from this address"));
+        }
+        *count += 1;
+        Ok(AddressPlace {
+            address,
+            addresses: Arc::clone(&self.addresses),
+        })
+    }
+
+    /// Counts a refused token and says how to refuse it.
+    ///
+    /// Tokens are looked at first: the signature costs nothing beside the handshake
+    /// that came before, and whoever shares an address with a guesser is let in.
+    pub(super) fn guessed_wrong(&self, address: IpAddr) -> Refusal {
+        if self.per_address == 0 {
+            return Refusal::Unauthorized;
+        }
+        if self
+            .guessed
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(TIDY_EVERY)
+        {
+            self.guesses.retain_recent();
+        }
+        match self.guesses.check_key(&network(address)) {
+            Ok(()) => Refusal::Unauthorized,
+            Err(_) => Refusal::TooMany("too many refused tokens from this address"),
+        }
+    }
+}
+
+/// Whoever has an IPv6 address has a /64 of them: they count as one.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = addresses.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(connections: usize, per_address: usize) -> config::Limits {
+        config::Limits {
+            connections,
+            connections_per_address: per_address,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_place_is_given_back_when_its_connection_ends() {
+        let door = Admission::new(&limits(3, 2));
+        let (here, there): (IpAddr, IpAddr) = (
+            "10.0.0.1".parse().unwrap(),
+            "::ffff:10.0.0.2".parse().unwrap(),
+        );
+        let first = door.enter(here).unwrap();
+        let _second = door.enter(here).unwrap();
+        assert!(
+            matches!(door.enter(here), Err(Refusal::TooMany(_))),
+            "per address"
+        );
+        let _third = door.enter(there).unwrap();
+        assert!(
+            matches!(door.enter(there), Err(Refusal::TooMany(_))),
+            "in all"
+        );
+        drop(first);
+        assert!(door.enter(here).is_ok());
+    }
+
+    #[test]
+    fn a_guesser_is_sent_away_and_nobody_else() {
+        let door = Admission::new(&limits(1, 1));
+        let guesser = "2001:db8::1".parse().unwrap();
+        let neighbour = "2001:db8::2".parse().unwrap();
+        let other = "2001:db9::1".parse().unwrap();
+        for _ in 0..GUESSES.get() {
+            assert_eq!(door.guessed_wrong(guesser), Refusal::Unauthorized);
+        }
+        assert!(
+            matches!(door.guessed_wrong(neighbour), Refusal::TooMany(_)),
+            "the same /64"
+        );
+        assert_eq!(door.guessed_wrong(other), Refusal::Unauthorized);
+    }
+}

@@ -1,0 +1,77 @@
+//! What stands where on the public listener.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Response};
+use hyper::upgrade::OnUpgrade;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+
+use super::accept::Arrival;
+use super::page;
+use super::refusal::Refusal;
+use super::upgrade::{Request, Upgrades};
+
+/// An answer, whoever made it.
+pub(super) type Answer = warp::reply::Response;
+
+/// The routes: WebSockets, the page where it is switched on, and nothing else.
+pub(super) fn public(upgrades: Arc<Upgrades>, chat_page: bool) -> BoxedFilter<(Answer,)> {
+    let sockets = warp::path("teaching")
+        .and(warp::path("imserver"))
+        .and(upgrade(upgrades));
+    let pages = warp::any()
+        .and_then(move || async move {
+            if chat_page {
+                Ok(())
+            } else {
+                Err(warp::reject())
+            }
+        })
+        .untuple_one()
+        .and(page::routes());
+    sockets.or(pages).unify().or(nothing()).unify().boxed()
+}
+
+/// The WebSocket's own route. It looks at the raw path: `warp::path` would take
+/// several spellings for one.
+fn upgrade(
+    upgrades: Arc<Upgrades>,
+) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
+    let query = warp::query::raw()
+        .map(Some)
+        .or(warp::any().map(|| None))
+        .unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Arrival>())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .map(
+            move |method: Method,
+                  path: FullPath,
+                  query: Option<String>,
+                  headers: HeaderMap,
+                  arrival: Arrival,
+                  switch: Option<OnUpgrade>| {
+                let path = path.as_str().to_owned();
+                let request = Request {
+                    method,
+                    path,
+                    query,
+                    headers,
+                    arrival,
+                    switch,
+                };
+                upgrades.answer(request)
+            },
+        )
+}
+
+/// 404, whatever was asked for.
+pub(super) fn nothing() -> impl Filter<Extract = (Answer,), Error = std::convert::Infallible> + Clone
+{
+    warp::any().map(|| -> Response<_> { Refusal::NotFound.response() })
+}

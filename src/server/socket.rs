@@ -1,0 +1,139 @@
+//! WebSocket frames over a stream: what tungstenite calls errors are closes here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::stream::Stream;
+use crate::protocol::close::Close;
+use crate::session::{Ended, Gone, Received, Socket};
+
+/// Read and write buffers: what an idle connection holds, and enough for twenty
+/// messages of usual size in one TLS record.
+const BUFFER: usize = 4 * 1024;
+
+/// How long a closing peer may take to read what we said and go.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a peer may still send while it is being closed.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// An upgraded connection.
+pub(super) struct WebSocket {
+    frames: WebSocketStream<Stream>,
+}
+
+impl WebSocket {
+    /// Speaks WebSocket on `stream`, of which `early` was already read.
+    pub(super) async fn new(stream: Stream, early: Bytes, frame_bytes: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER)
+            .write_buffer_size(BUFFER)
+            .max_message_size(Some(frame_bytes))
+            .max_frame_size(Some(frame_bytes));
+        let frames =
+            WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config));
+        Self {
+            frames: frames.await,
+        }
+    }
+
+    /// Says why, then lets the peer read it: closing on top of unread bytes would
+    /// reset the connection and the reason with it.
+    pub(super) async fn finish(mut self, ended: Ended) {
+        let farewell = async {
+            match ended {
+                Ended::Close(close) => {
+                    let reason = Utf8Bytes::from(close.to_string());
+                    let frame = CloseFrame {
+                        code: CloseCode::from(close.code()),
+                        reason,
+                    };
+                    self.frames.close(Some(frame)).await?;
+                }
+                Ended::Gone => self.frames.flush().await?,
+            }
+            let stream = self.frames.get_mut();
+            stream.shutdown().await?;
+            let mut rest = stream.take(LINGER_BYTES as u64);
+            let mut buffer = [0; 1024];
+            while rest.read(&mut buffer).await? > 0 {}
+            Ok::<_, Error>(())
+        };
+        // A peer that is gone hears nothing, and nothing is owed to it.
+        let _ = timeout(LINGER, farewell).await;
+    }
+}
+
+impl Socket for WebSocket {
+    type Text = Utf8Bytes;
+
+    async fn receive(&mut self) -> Received<Utf8Bytes> {
+        match self.frames.next().await {
+            Some(Ok(Message::Text(text))) => Received::Text(text),
+            Some(Ok(Message::Ping(_))) => Received::Ping,
+            Some(Ok(Message::Pong(_))) => Received::Pong,
+            Some(Ok(Message::Binary(_) | Message::Frame(_))) => Received::Fault(Close::BinaryFrame),
+            Some(Ok(Message::Close(_))) | None => Received::Gone,
+            Some(Err(error)) => fault(&error),
+        }
+    }
+
+    async fn send(&mut self, text: Bytes) -> Result<(), Gone> {
+        // Our own JSON is UTF-8; checking it again costs less than a copy.
+        let text = Utf8Bytes::try_from(text).map_err(|_| Gone)?;
+        self.frames
+            .feed(Message::Text(text))
+            .await
+            .map_err(|_| Gone)
+    }
+
+    async fn ping(&mut self) -> Result<(), Gone> {
+        self.frames
+            .feed(Message::Ping(Bytes::new()))
+            .await
+            .map_err(|_| Gone)
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        self.frames.flush().await.map_err(|_| Gone)
+    }
+}
+
+/// What an error of the library means on the wire.
+fn fault(error: &Error) -> Received<Utf8Bytes> {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+            Received::Fault(Close::FrameTooBig)
+        }
+        Error::Utf8(_) => Received::Fault(Close::InvalidUtf8),
+        Error::Protocol(
+            ProtocolError::ResetWithoutClosingHandshake
+            | ProtocolError::ReceivedAfterClosing
+            | ProtocolError::SendAfterClosing,
+        ) => Received::Gone,
+        Error::Protocol(_) | Error::Capacity(_) => Received::Fault(Close::Protocol),
+        _ => Received::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_close_reason_is_too_long_for_a_control_frame() {
+        let retry = Duration::MAX;
+        for close in [Close::Drain { retry }, Close::TryLater { retry }] {
+            assert!(close.to_string().len() <= 123);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! From an HTTP request to a session: everything is checked before the answer 101,
+//! so that a refusal is a plain answer and never a WebSocket that closes at once.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, info_span};
+
+use super::accept::Arrival;
+use super::admission::{Admission, Place};
+use super::handshake::{self, Handshake, V2};
+use super::refusal::{COMMON, Refusal};
+use super::socket::WebSocket;
+use super::stream::Stream;
+use crate::auth::{Identity, Verifier};
+use crate::hub::{Hub, Subscription};
+use crate::metrics::ServerMetrics;
+use crate::session::{Context, Ended, Session};
+use crate::store::Health;
+
+/// How long the answer 101 may take to reach the peer.
+const SWITCH: Duration = Duration::from_secs(10);
+
+/// Everything an upgrade needs.
+#[derive(Debug)]
+pub(super) struct Upgrades {
+    pub(super) verifier: Verifier,
+    pub(super) origins: Vec<String>,
+    pub(super) trusted_proxies: Vec<IpAddr>,
+    pub(super) admission: Admission,
+    pub(super) hub: Arc<Hub>,
+    pub(super) context: Context,
+    pub(super) metrics: ServerMetrics,
+    pub(super) shutdown: CancellationToken,
+    pub(super) sessions: TaskTracker,
+}
+
+/// A request on its way to become a connection.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) arrival: Arrival,
+    pub(super) switch: Option<OnUpgrade>,
+}
+
+/// Who comes in, with all the places they take.
+struct Admitted {
+    identity: Identity,
+    subscription: Subscription,
+    place: Place,
+}
+
+impl Upgrades {
+    /// Answers the request: 101 and a session, or the refusal.
+    pub(super) fn answer<B: From<String>>(self: &Arc<Self>, request: Request) -> Response<B> {
+        match self.accept(request) {
+            Ok(response) => response.map(|()| B::from(String::new())),
+            Err(refusal) => {
+                if refusal != Refusal::Unauthorized {
+                    self.metrics.refused(refusal.code());
+                }
+                refusal.response()
+            }
+        }
+    }
+
+    fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
+        let switch = request.switch.take();
+        let Request {
+            method,
+            path,
+            query,
+            headers,
+            arrival,
+            ..
+        } = &request;
+        let handshake = handshake::check(method, path, query.as_deref(), headers, &self.origins)?;
+        let switch = switch.ok_or(Refusal::UpgradeRequired)?;
+        let admitted = self.admit(&handshake, self.address(arrival, headers))?;
+        let response = switching(&handshake)?;
+        let upgrades = Arc::clone(self);
+        let arrival = arrival.clone();
+        self.sessions.spawn(async move {
+            // The arrival holds the TCP connection's place: it must not be given back
+            // while the upgraded connection lives.
+            upgrades.converse(admitted, switch).await;
+            drop(arrival);
+        });
+        Ok(response)
+    }
+
+    /// Lets somebody in whose token is good, while there is room.
+    fn admit(&self, handshake: &Handshake<'_>, address: IpAddr) -> Result<Admitted, Refusal> {
+        if self.shutdown.is_cancelled() {
+            return Err(Refusal::Unavailable("the server is stopping"));
+        }
+        if self.context.store.health() != Health::Ready {
+            return Err(Refusal::Unavailable("messages cannot be stored now"));
+        }
+        let identity = self.verify(handshake.token, address)?;
+        let place = self.admission.enter(address)?;
+        let subscription = self
+            .hub
+            .subscribe(identity.user())
+            .ok_or(Refusal::TooMany("this user has all their connections"))?;
+        Ok(Admitted {
+            identity,
+            subscription,
+            place,
+        })
+    }
+
+    fn verify(&self, token: Option<&str>, address: IpAddr) -> Result<Identity, Refusal> {
+        let refuse = |reason| {
+            // Here and in the metric stands the true reason; the client is told none.
+            debug!(%address, reason, "token refused");
+            self.metrics.refused(reason);
+            self.admission.guessed_wrong(address)
+        };
+        let token = token.ok_or_else(|| refuse("no_token"))?;
+        self.verifier
+            .verify(token, SystemTime::now())
+            .map_err(|why| refuse(why.reason()))
+    }
+
+    /// The client's address: the peer's own, or what trusted proxies say it is.
+    fn address(&self, arrival: &Arrival, headers: &HeaderMap) -> IpAddr {
+        let peer = arrival.peer.ip().to_canonical();
+        let trusted = |address: &IpAddr| self.trusted_proxies.contains(address);
+        if !trusted(&peer) {
+            return peer;
+        }
+        // The rightmost address that is not a proxy of ours: what stands left of it
+        // was written by somebody we have no reason to believe.
+        let mut said: Vec<IpAddr> = Vec::new();
+        for value in headers.get_all("x-forwarded-for") {
+            let Ok(value) = value.to_str() else {
+                return peer;
+            };
+            for address in value.split(',') {
+                let Ok(address) = address.trim().parse::<IpAddr>() else {
+                    return peer;
+                };
+                said.push(address.to_canonical());
+            }
+        }
+        said.into_iter()
+            .rev()
+            .find(|address| !trusted(address))
+            .unwrap_or(peer)
+    }
+
+    /// The connection's life from the 101 to its end.
+    async fn converse(&self, admitted: Admitted, switch: OnUpgrade) {
+        let Admitted {
+            identity,
+            subscription,
+            place,
+        } = admitted;
+        let Ok(Ok(upgraded)) = tokio::time::timeout(SWITCH, switch).await else {
+            return;
+        };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
+            return;
+        };
+        let frame_bytes = self.context.limits.frame_bytes;
+        let stream = parts.io.into_inner();
+        let socket = WebSocket::new(stream, parts.read_buf, frame_bytes).await;
+        let span = info_span!("connection", user = %identity.user());
+        self.metrics.connections.inc();
+        let session = Session::new(&identity, subscription, socket, self.context.clone());
+        let (socket, ended) = session.run().instrument(span.clone()).await;
+        self.metrics.connections.dec();
+        if let Ended::Close(close) = ended {
+            self.context.metrics.close(close);
+        }
+        span.in_scope(|| debug!(?ended, "connection ended"));
+        socket.finish(ended).await;
+        drop(place);
+    }
+}
+
+fn switching(handshake: &Handshake<'_>) -> Result<Response<()>, Refusal> {
+    let accept = HeaderValue::try_from(derive_accept_key(handshake.key.as_bytes()))
+        .map_err(|_| Refusal::Malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))?;
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    for (name, value) in COMMON {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if handshake.v2 {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(V2));
+    }
+    Ok(response)
+}

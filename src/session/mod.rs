@@ -1,0 +1,397 @@
+//! One connection after its token was verified: a cursor into the user's inbox,
+//! a wake-up, and the answers it owes.
+//!
+//! Replay and live delivery are the same loop, so they cannot race: what the
+//! connection has not taken stays in the store, behind the cursor. The session
+//! never touches a TCP stream; it speaks to a [`Socket`].
+
+mod answers;
+mod delivery;
+mod inbound;
+mod limits;
+
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use self::answers::{Answer, Answers};
+use self::delivery::Inbox;
+use self::limits::{Rates, Turns, Violations};
+use crate::auth::Identity;
+use crate::config;
+use crate::hub::Subscription;
+use crate::ids::UserId;
+use crate::metrics::SessionMetrics;
+use crate::protocol::close::Close;
+use crate::protocol::failure::Failure;
+use crate::protocol::reply;
+use crate::store::{ClaimedProfile, Store, StoreError};
+
+/// The frames of a connection, in and out.
+pub trait Socket: Send {
+    /// A text frame's content.
+    type Text: Deref<Target = str> + Send + Sync;
+
+    /// Waits for the next frame. Cancel safe.
+    fn receive(&mut self) -> impl Future<Output = Received<Self::Text>> + Send;
+
+    /// Puts a text frame into the write buffer, which may write some of it out.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer takes no more.
+    fn send(&mut self, text: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Puts a ping into the write buffer.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer takes no more.
+    fn ping(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// [`Gone`] when the peer takes no more.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum Received<T> {
+    /// A frame.
+    Text(T),
+    /// A ping, which the socket answers itself.
+    Ping,
+    /// The answer to one of ours.
+    Pong,
+    /// Something that ends the connection.
+    Fault(Close),
+    /// The peer is gone, or asked to close.
+    Gone,
+}
+
+/// The peer is gone, or has taken nothing for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// What a session needs beside its socket.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where messages are.
+    pub store: Arc<dyn Store>,
+    /// What one client may ask.
+    pub limits: Arc<config::Limits>,
+    /// What is counted.
+    pub metrics: SessionMetrics,
+    /// Cancelled when the server stops.
+    pub shutdown: CancellationToken,
+    /// Over how long the clients of a stopping server are spread.
+    pub retry_spread: Duration,
+}
+
+/// A connection in conversation. Can only be made from an identity.
+#[derive(Debug)]
+pub struct Session<S> {
+    user: UserId,
+    claimed: ClaimedProfile,
+    /// When the token ends.
+    ends: Instant,
+    socket: S,
+    inbox: Inbox,
+    answers: Answers,
+    rates: Rates,
+    violations: Violations,
+    turns: Turns,
+    heartbeat: Heartbeat,
+    context: Context,
+}
+
+/// Why a session ended: what to tell the client, or nothing when it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The server closes.
+    Close(Close),
+    /// The client is gone.
+    Gone,
+}
+
+impl From<Gone> for Ended {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl<S: Socket> Session<S> {
+    /// Makes the session of `identity` on `socket`.
+    pub fn new(
+        identity: &Identity,
+        subscription: Subscription,
+        socket: S,
+        context: Context,
+    ) -> Self {
+        let limits = &context.limits;
+        let left = identity
+            .ends_at()
+            .duration_since(std::time::SystemTime::now());
+        Self {
+            user: identity.user(),
+            claimed: ClaimedProfile {
+                name: identity.name().map(str::to_owned),
+                picture: identity.picture().map(str::to_owned),
+            },
+            ends: Instant::now() + left.unwrap_or_default(),
+            socket,
+            inbox: Inbox::new(identity.user(), subscription),
+            answers: Answers::default(),
+            rates: Rates::new(limits),
+            violations: Violations::new(limits.violations),
+            turns: Turns::new(limits.resend_after),
+            heartbeat: Heartbeat::new(limits),
+            context,
+        }
+    }
+
+    /// Serves the connection to its end. Gives the socket back, to be closed.
+    pub async fn run(mut self) -> (S, Ended) {
+        let ended = match self.converse().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        };
+        (self.socket, ended)
+    }
+
+    async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
+        self.introduce().await?;
+        let shutdown = self.context.shutdown.clone();
+        let mut alarm = std::pin::pin!(sleep_until(self.next_alarm()));
+        loop {
+            let notes_under_way = self.answers.notes_under_way();
+            tokio::select! {
+                // Ends come first: a token that is over sends nothing any more. Answers
+                // come before news, so that the id of an own note is known in time.
+                biased;
+                () = shutdown.cancelled() => return Err(self.drain().await),
+                () = &mut alarm => self.on_alarm().await?,
+                answer = self.answers.next() => self.answer(answer).await?,
+                () = self.inbox.ready(notes_under_way) => self.deliver().await?,
+                received = self.socket.receive(), if self.answers.has_room() => {
+                    self.receive(received).await?;
+                }
+            }
+            self.take_what_is_ready().await?;
+            self.socket.flush().await?;
+            self.set(alarm.as_mut());
+        }
+    }
+
+    /// Lets the store know the name and picture that the token brought.
+    async fn introduce(&mut self) -> Result<(), Ended> {
+        let claimed = std::mem::take(&mut self.claimed);
+        let remembered = self.context.store.set_profile(self.user, claimed);
+        match tokio::time::timeout(answers::PATIENCE, remembered).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(self.try_later()),
+        }
+    }
+
+    /// After one event, whatever else is there already, so that one write carries it all.
+    async fn take_what_is_ready(&mut self) -> Result<(), Ended> {
+        use futures_util::FutureExt;
+        for _ in 0..READY_MAX {
+            if let Some(answer) = self.answers.next().now_or_never() {
+                self.answer(answer).await?;
+            } else if self.answers.has_room()
+                && let Some(received) = self.socket.receive().now_or_never()
+            {
+                self.receive(received).await?;
+            } else {
+                break;
+            }
+        }
+        if self
+            .inbox
+            .ready(self.answers.notes_under_way())
+            .now_or_never()
+            .is_some()
+        {
+            self.deliver().await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
+        match answer {
+            Answer::Frame(frame) => self.socket.send(frame).await?,
+            Answer::Silent => {}
+            Answer::Stored { timestamp, note } => {
+                if let Some(id) = note {
+                    self.inbox.own(id);
+                }
+                self.context.metrics.acknowledged.inc();
+                self.socket
+                    .send(reply::success(self.user, &timestamp).into())
+                    .await?;
+            }
+            Answer::Failed { code, timestamp } => {
+                let message = inbound::explain(code).into();
+                let frame = self.failure(&Failure {
+                    code,
+                    message,
+                    timestamp,
+                })?;
+                self.socket.send(frame).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame of a failure, counted; or the end, when it is one too many.
+    fn failure(&mut self, failure: &Failure) -> Result<Bytes, Ended> {
+        debug!(code = failure.code.as_str(), "frame failed");
+        self.context.metrics.failure(failure.code);
+        if failure.code.is_clients_fault() && !self.violations.count(Instant::now()) {
+            return Err(Ended::Close(Close::TooManyViolations));
+        }
+        Ok(reply::failure(self.user, failure).into())
+    }
+
+    async fn deliver(&mut self) -> Result<(), Ended> {
+        let frames = match self.inbox.next(&*self.context.store).await {
+            Ok(frames) => frames,
+            Err(StoreError::Unavailable | StoreError::Damaged(_)) => return Err(self.try_later()),
+        };
+        self.context.metrics.delivered.inc_by(frames.len() as u64);
+        for frame in frames {
+            self.socket.send(frame).await?;
+        }
+        Ok(())
+    }
+
+    /// Whatever has come due by the clock.
+    async fn on_alarm(&mut self) -> Result<(), Ended> {
+        let now = Instant::now();
+        if now >= self.ends {
+            return Err(Ended::Close(Close::TokenExpired));
+        }
+        match self.heartbeat.due(now) {
+            Beat::Wait => {}
+            Beat::Ping => self.socket.ping().await?,
+            Beat::Dead => return Err(Ended::Close(Close::NoPong)),
+        }
+        while let Some(answer) = self.answers.overdue(now) {
+            self.answer(answer).await?;
+        }
+        Ok(())
+    }
+
+    fn next_alarm(&self) -> Instant {
+        let next = self.ends.min(self.heartbeat.next);
+        self.answers
+            .deadline()
+            .map_or(next, |deadline| next.min(deadline))
+    }
+
+    /// Sets the alarm, leaving it alone where it rings early enough: setting it costs
+    /// more than one ring in vain every few seconds.
+    fn set(&self, alarm: std::pin::Pin<&mut Sleep>) {
+        let next = self.next_alarm();
+        if alarm.deadline() > next || alarm.is_elapsed() {
+            alarm.reset(next);
+        }
+    }
+
+    /// Answers what is under way, then sends the client elsewhere.
+    async fn drain(&mut self) -> Ended {
+        while !self.answers.is_empty() {
+            let deadline = self.answers.deadline().unwrap_or_else(Instant::now);
+            let answer = match tokio::time::timeout_at(deadline, self.answers.next()).await {
+                Ok(answer) => answer,
+                Err(_) => match self.answers.overdue(Instant::now()) {
+                    Some(answer) => answer,
+                    None => continue,
+                },
+            };
+            if let Err(ended) = self.answer(answer).await {
+                return ended;
+            }
+        }
+        if self.socket.flush().await.is_err() {
+            return Ended::Gone;
+        }
+        Ended::Close(Close::Drain {
+            retry: self.spread(),
+        })
+    }
+
+    fn try_later(&self) -> Ended {
+        Ended::Close(Close::TryLater {
+            retry: self.spread(),
+        })
+    }
+
+    /// A moment within the spread, another for every client.
+    fn spread(&self) -> Duration {
+        RETRY_MIN + self.context.retry_spread.mul_f64(fastrand::f64())
+    }
+}
+
+/// Events that share one write at the most, so that a busy socket starves nothing.
+const READY_MAX: usize = 64;
+
+/// Nobody needs to come back sooner: a restart takes about as long.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+
+/// Pings, and whether they were answered.
+#[derive(Debug)]
+struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    next: Instant,
+    waiting: bool,
+}
+
+/// What the heartbeat asks for.
+enum Beat {
+    Wait,
+    Ping,
+    Dead,
+}
+
+impl Heartbeat {
+    fn new(limits: &config::Limits) -> Self {
+        // Spread, so that those who came together are not pinged together.
+        let first = limits.ping_interval.mul_f64(0.5 + fastrand::f64() / 2.0);
+        Self {
+            interval: limits.ping_interval,
+            timeout: limits.pong_timeout,
+            next: Instant::now() + first,
+            waiting: false,
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Beat {
+        if now < self.next {
+            return Beat::Wait;
+        }
+        if self.waiting {
+            return Beat::Dead;
+        }
+        self.waiting = true;
+        self.next = now + self.timeout;
+        Beat::Ping
+    }
+
+    fn pong(&mut self, now: Instant) {
+        if std::mem::take(&mut self.waiting) {
+            self.next = now + self.interval;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
