@@ -1,6 +1,7 @@
 //! How a command ends when it does not succeed.
 
 use super::ConfigFile;
+use crate::auth::{IssueError, KeySetError};
 use crate::config;
 use std::fmt;
 use std::process::ExitCode;
@@ -30,11 +31,6 @@ impl Failure {
         }
     }
 
-    /// A command failed, for all the reasons in a row: exit code 1.
-    pub(super) fn of(error: anyhow::Error) -> Self {
-        Self::failed(format!("{error:#}"))
-    }
-
     /// The configuration is wrong, or not there.
     pub(super) fn config(error: &config::Error, file: &ConfigFile) -> Self {
         let hint = match (error, &file.named) {
@@ -55,6 +51,34 @@ impl Failure {
 
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+impl From<KeySetError> for Failure {
+    fn from(error: KeySetError) -> Self {
+        match error {
+            KeySetError::Io { .. } => Self::failed(error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Library => Self::failed(error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        error
+            .downcast::<KeySetError>()
+            .map(Self::from)
+            .or_else(|error| error.downcast::<IssueError>().map(Self::from))
+            .unwrap_or_else(|error| Self::failed(format!("{error:#}")))
     }
 }
 

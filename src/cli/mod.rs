@@ -102,8 +102,8 @@ impl Cli {
             Command::Init => init::run(&file),
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
-            Command::Key(args) => key::run(args, &file.load()?).map_err(Failure::of),
-            Command::Token(args) => token::run(args, &file.load()?).map_err(Failure::of),
+            Command::Key(args) => Ok(key::run(args, &file.load()?)?),
+            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
         }
     }

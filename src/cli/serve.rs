@@ -22,7 +22,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 /// public listener's address once clients can connect.
 pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Failure::failed)?;
-    let keys = KeySet::load(&config.auth.keys).map_err(Failure::usage)?;
+    let keys = KeySet::load(&config.auth.keys)?;
     let certificate = match config.tls.mode {
         TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),
         TlsMode::Off => None,

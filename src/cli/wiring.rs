@@ -11,18 +11,21 @@ use crate::ids::UserId;
 /// Makes a key set with one EdDSA key.
 pub(super) fn make_key_set(path: &Path) -> Result<(), Failure> {
     let key = auth::generate(Alg::EdDsa).map_err(Failure::failed)?;
-    KeySet::edit(path, |keys| keys.add(key)).map_err(Failure::failed)
+    Ok(KeySet::edit(path, |keys| keys.add(key))?)
 }
 
 /// Reads the key set and says what is in it.
 pub(super) fn describe_key_set(path: &Path) -> Result<String, Failure> {
-    let keys = KeySet::load(path).map_err(Failure::usage)?;
-    let list = keys.list();
-    let signing = list.iter().find(|key| key.signs);
-    Ok(match signing.and_then(|key| key.kid.as_deref()) {
-        Some(kid) => format!("{} key(s); {kid} signs", list.len()),
-        None => format!("{} key(s); none signs", list.len()),
-    })
+    let keys = KeySet::load(path)?.list();
+    let s = if keys.len() == 1 { "" } else { "s" };
+    let signing = keys.iter().find(|key| key.signs).map_or_else(
+        || "none signs, so tokens are issued elsewhere".to_owned(),
+        |key| match &key.kid {
+            Some(kid) => format!("{kid} ({}) signs", key.alg),
+            None => format!("one without a kid ({}) signs", key.alg),
+        },
+    );
+    Ok(format!("{} key{s}; {signing}", keys.len()))
 }
 
 /// Issues a token for a user.
@@ -32,7 +35,7 @@ pub(super) fn issue(
     name: &str,
     ttl: Duration,
 ) -> Result<String, Failure> {
-    let keys = KeySet::load(&auth.keys).map_err(Failure::usage)?;
+    let keys = KeySet::load(&auth.keys)?;
     let name = Some(name.to_owned());
     let request = Request {
         user,
@@ -41,6 +44,5 @@ pub(super) fn issue(
         ttl,
         admin: false,
     };
-    let issued = auth::issue(&keys, auth, &request, SystemTime::now()).map_err(Failure::failed)?;
-    Ok(issued.token)
+    Ok(auth::issue(&keys, auth, &request, SystemTime::now())?.token)
 }

@@ -1,5 +1,9 @@
 use crate::program::Folder;
-use std::net::TcpListener;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead as _, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 
 #[test]
 fn dev_has_a_configuration_of_its_own() {
@@ -37,4 +41,63 @@ fn a_public_address_for_this_run_is_checked_like_any_setting() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn dev_serves_prints_links_for_two_users_and_stops_when_told() {
+    let folder = Folder::new();
+    let mut dev = folder
+        .command(&["dev", "--listen", "127.0.0.1:0"])
+        .env("IMSERVER_SERVER__ADMIN_LISTEN", "127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines();
+    let mut banner = Vec::new();
+    for line in lines.by_ref().map(Result::unwrap) {
+        let last = line.ends_with("Ctrl-C stops.");
+        banner.push(line);
+        if last {
+            break;
+        }
+    }
+    let banner = banner.join("\n");
+
+    let (pages, wscat) = (
+        banner.matches("/#token=ey"),
+        banner.matches("wscat -n -c 'wss://localhost:"),
+    );
+    assert_eq!((pages.count(), wscat.count()), (2, 2), "{banner}");
+    for expected in [
+        "小明 (user 1)",
+        "小红 (user 2)",
+        "FOR DEVELOPMENT ONLY",
+        "Advanced",
+    ] {
+        assert!(banner.contains(expected), "{expected:?} is not in {banner}");
+    }
+    let port = banner.split("https://localhost:").nth(1).unwrap();
+    let port: u16 = port.split('/').next().unwrap().parse().unwrap();
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+
+    // The printed command works, beside the running server.
+    let command = banner
+        .lines()
+        .find(|line| line.contains("token issue"))
+        .unwrap();
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    assert_eq!(folder.run(&arguments).code, 0, "{command}");
+    for (name, mode) in [
+        ("imserver-dev", 0o700),
+        ("imserver-dev/certs/server.key", 0o600),
+        ("imserver-dev/certs/keys.json", 0o600),
+        ("imserver-dev/data", 0o700),
+    ] {
+        assert_eq!(folder.mode(name), mode, "{name}");
+    }
+
+    let id = Pid::from_raw(dev.id().try_into().unwrap());
+    kill(id, Signal::SIGTERM).unwrap();
+    assert_eq!(dev.wait().unwrap().code(), Some(0));
 }

@@ -7,3 +7,4 @@ mod dev;
 mod faults;
 mod program;
 mod setup;
+mod token;

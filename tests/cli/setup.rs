@@ -54,6 +54,12 @@ fn init_overwrites_nothing_and_completes_what_is_half_made() {
     assert!(said.out.contains("exists  config.toml"), "{}", said.out);
     assert!(said.out.contains("made    certs/keys.json"), "{}", said.out);
 
+    assert_ne!(
+        folder.read("certs/keys.json"),
+        before[1],
+        "a new key is a different key"
+    );
+
     folder.remove("config.toml");
     assert_eq!(folder.run(&["init"]).code, 0);
     assert!(folder.exists("config.toml"));

@@ -1,0 +1,60 @@
+use crate::program::Folder;
+
+#[test]
+fn an_issued_token_stands_alone_on_stdout_and_is_accepted_here() {
+    let folder = Folder::ready();
+    let said = folder.run(&["token", "issue", "--sub", "1", "--name", "小明"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let token = said.out.strip_suffix('\n').unwrap();
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    assert!(!token.contains(char::is_whitespace));
+    let said = folder.run(&["token", "inspect", token]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("user 1"), "{}", said.out);
+
+    let other = Folder::ready();
+    let said = other.run(&["token", "inspect", token]);
+    assert_eq!(said.code, 1, "{said:?}");
+}
+
+#[test]
+fn keys_are_made_and_listed_without_their_secrets() {
+    let folder = Folder::ready();
+    assert_eq!(folder.run(&["key", "generate", "--alg", "ES256"]).code, 0);
+    let said = folder.run(&["key", "list"]);
+    assert_eq!(said.out.lines().count(), 2, "{}", said.out);
+    assert!(
+        said.out.contains("EdDSA") && said.out.contains("ES256"),
+        "{}",
+        said.out
+    );
+    let said = folder.run(&["config", "check"]);
+    assert!(
+        said.out.contains("2 keys; ") && said.out.contains("(ES256) signs"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn wrong_usage_and_unusable_keys_exit_2() {
+    let folder = Folder::ready();
+    for wrong in [
+        &["token", "issue"][..],
+        &["token", "issue", "--sub", "0"],
+        &["token", "issue", "--sub", "01"],
+        &["token", "issue", "--sub", "1", "--ttl", "31d"],
+        &["key", "generate", "--alg", "none"],
+    ] {
+        let said = folder.run(wrong);
+        assert_eq!(said.code, 2, "{wrong:?}: {said:?}");
+        assert_eq!(said.out, "");
+    }
+    folder.set_mode("certs/keys.json", 0o644);
+    let said = folder.run(&["token", "issue", "--sub", "1"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    folder.remove("certs/keys.json");
+    let said = folder.run(&["token", "issue", "--sub", "1"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("imserver key generate"), "{}", said.err);
+}
