@@ -1,5 +1,20 @@
 //! The whole server as its users meet it: the built binary, real TLS, real sockets,
 //! a real data directory.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that panics has failed, as it should"
+)]
+
 mod chat;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox is larger than today's need"
+)]
 mod support;
