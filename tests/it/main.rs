@@ -12,9 +12,11 @@
 )]
 
 mod chat;
+mod frames;
 #[allow(
     dead_code,
     unused_imports,
     reason = "a toolbox is larger than today's need"
 )]
 mod support;
+mod websocket;
