@@ -134,6 +134,9 @@ impl Writer {
         &mut self,
         group: impl Iterator<Item = Request>,
     ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+        // Before the group, not behind it: after a quiet time the books still know
+        // packets whose window is over.
+        self.books.tidy();
         let mut close = None;
         let mut commit = Commit::new(&mut self.books);
         for request in group {
@@ -175,7 +178,6 @@ impl Writer {
             // Nobody listens any more only while the server stops.
             let _ = self.tail.blocking_send(announcements);
         }
-        self.books.tidy();
         Ok(close)
     }
 
