@@ -12,7 +12,11 @@
 )]
 
 mod chat;
+mod delivery;
 mod frames;
+mod lifecycle;
+mod resend;
+mod slow_reader;
 #[allow(
     dead_code,
     unused_imports,

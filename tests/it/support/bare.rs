@@ -109,13 +109,30 @@ impl Bare {
         }
     }
 
+    /// The server's next ping; whatever comes before is passed over.
+    pub async fn expect_ping(&mut self) -> Vec<u8> {
+        loop {
+            match self.next().await {
+                Some((opcode, payload)) if opcode == FIN | PING => return payload,
+                Some(_) => {}
+                None => panic!("expected a ping, got the end"),
+            }
+        }
+    }
+
     /// Reads until the server closes, and then to the end of the connection.
     pub async fn closed(&mut self) -> Closed {
+        let close = self.close_frame().await;
+        assert_eq!(self.next().await, None, "after a close comes nothing");
+        close
+    }
+
+    /// Reads until the server says that it closes, and lets it wait for the answer.
+    pub async fn close_frame(&mut self) -> Closed {
         loop {
             match self.next().await {
                 Some((opcode, payload)) if opcode == FIN | CLOSE => {
                     assert!(payload.len() >= 2, "a close without a code");
-                    assert_eq!(self.next().await, None, "after a close comes nothing");
                     return Closed {
                         code: u16::from_be_bytes([payload[0], payload[1]]),
                         reason: String::from_utf8(payload[2..].to_vec()).unwrap(),
