@@ -269,9 +269,13 @@ impl<S: Socket> Session<S> {
     }
 
     async fn deliver(&mut self) -> Result<(), Ended> {
-        let frames = match self.inbox.next(&*self.context.store).await {
-            Ok(frames) => frames,
-            Err(StoreError::Unavailable | StoreError::Damaged(_)) => return Err(self.try_later()),
+        let reading = self.inbox.next(&*self.context.store);
+        // Nothing else happens meanwhile: neither the token's end nor the server's.
+        let frames = match tokio::time::timeout(answers::PATIENCE, reading).await {
+            Ok(Ok(frames)) => frames,
+            Ok(Err(StoreError::Unavailable | StoreError::Damaged(_))) | Err(_) => {
+                return Err(self.try_later());
+            }
         };
         self.context.metrics.delivered.inc_by(frames.len() as u64);
         for frame in frames {
