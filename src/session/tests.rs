@@ -1,1 +1,7 @@
+//! The session over a socket in memory, with a clock that the test moves and a store
+//! that fails on cue.
 
+mod answering;
+mod cue;
+mod ending;
+mod rig;

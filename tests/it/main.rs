@@ -13,8 +13,10 @@
 
 mod chat;
 mod delivery;
+mod failures;
 mod frames;
 mod lifecycle;
+mod reading;
 mod resend;
 mod slow_reader;
 #[allow(

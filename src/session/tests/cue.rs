@@ -1,0 +1,177 @@
+//! A store that does what the test tells it.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::rig::Plan;
+use crate::ids::{MessageId, Sender, UserId};
+use crate::message::{Message, StoredAt};
+use crate::store::{
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, Health, Page,
+    Receipt, Span, Store, StoreError, Tail,
+};
+
+/// A message in the store's line, whose outcome the test decides.
+#[derive(Debug)]
+pub(super) struct InLine {
+    pub(super) draft: Draft,
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// A store that does what it is told.
+#[derive(Debug)]
+pub(super) struct Cue {
+    /// Room in the line; each message takes a place for good.
+    pub(super) room: Semaphore,
+    line: Mutex<Vec<InLine>>,
+    inbox: Mutex<Vec<Announcement>>,
+    tail: mpsc::Sender<Vec<Announcement>>,
+    /// What reads come to; `None` is nothing at all.
+    reading: Option<Result<(), StoreError>>,
+    /// What the profile comes to; `None` is nothing at all.
+    introducing: Option<Result<(), AppendError>>,
+    /// What read flags come to once there is a permit.
+    pub(super) marking: Arc<Semaphore>,
+    pub(super) marked: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Cue {
+    /// A store as it is planned, and what it announces.
+    pub(super) fn new(plan: &Plan) -> (Arc<Self>, Tail) {
+        let (tail, announcements) = mpsc::channel(1000);
+        let store = Self {
+            room: Semaphore::new(plan.room),
+            line: Mutex::default(),
+            inbox: Mutex::default(),
+            tail,
+            reading: plan.reading.clone(),
+            introducing: plan.introducing.clone(),
+            marking: Arc::new(Semaphore::new(0)),
+            marked: Arc::default(),
+        };
+        (Arc::new(store), announcements)
+    }
+
+    /// What is in the line, in order.
+    pub(super) fn in_line(&self) -> Vec<String> {
+        let line = self.line.lock().unwrap();
+        line.iter().map(|one| one.draft.content.clone()).collect()
+    }
+
+    /// Takes the first message out of the line.
+    pub(super) fn take(&self) -> InLine {
+        self.line.lock().unwrap().remove(0)
+    }
+
+    /// The first message of the line comes to this.
+    pub(super) fn settle(&self, outcome: Result<Appended, AppendError>) {
+        let _ = self.take().reply.send(outcome);
+    }
+
+    /// The first message of the line is stored, and announced.
+    pub(super) async fn store(&self) -> u64 {
+        let InLine { draft, reply } = self.take();
+        let id = self
+            .arrive(draft.from.get(), draft.to.get(), &draft.content)
+            .await;
+        let _ = reply.send(Ok(Appended {
+            id: MessageId::new(id).unwrap(),
+            duplicate: false,
+        }));
+        id
+    }
+
+    /// A message from anybody is there, and announced.
+    pub(super) async fn arrive(&self, from: u64, to: u64, content: &str) -> u64 {
+        let announcement = {
+            let mut inbox = self.inbox.lock().unwrap();
+            let id = inbox.len() as u64 + 1;
+            let message = Message {
+                id: MessageId::new(id).unwrap(),
+                from: Sender::new(from).unwrap(),
+                to: UserId::new(to).unwrap(),
+                ordinal: id,
+                stored_at: StoredAt(0),
+                timestamp: String::new(),
+                content: content.to_owned(),
+            };
+            let entry = Arc::new(Entry {
+                message,
+                sender: Arc::default(),
+            });
+            let before = inbox.iter().rev().find(|a| a.entry.message.to.get() == to);
+            let before = before.map_or(Cursor::START, |a| a.entry.message.id.into());
+            let announcement = Announcement {
+                entry,
+                previous: Some(before),
+            };
+            inbox.push(announcement.clone());
+            announcement
+        };
+        let id = announcement.entry.message.id.get();
+        self.tail.send(vec![announcement]).await.unwrap();
+        id
+    }
+}
+
+impl Store for Cue {
+    fn append(&self, draft: Draft) -> BoxFuture<'_, Result<Receipt<Appended>, AppendError>> {
+        Box::pin(async move {
+            let room = self.room.acquire().await;
+            room.map_err(|_| AppendError::Unavailable)?.forget();
+            let (reply, outcome) = oneshot::channel();
+            self.line.lock().unwrap().push(InLine { draft, reply });
+            let outcome = outcome.map(|outcome| outcome.unwrap_or(Err(AppendError::Unavailable)));
+            Ok(outcome.boxed())
+        })
+    }
+
+    fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {
+        let log = self.inbox.lock().unwrap();
+        let head = log
+            .last()
+            .map_or(Cursor::START, |a| a.entry.message.id.into());
+        let wanted = log.iter().map(|a| &a.entry).filter(|entry| {
+            entry.message.to == inbox && Cursor::from(entry.message.id) > span.after
+        });
+        let page = Page {
+            entries: wanted.cloned().collect(),
+            up_to: head,
+            head,
+        };
+        match self.reading.clone() {
+            Some(outcome) => std::future::ready(outcome.map(|()| page)).boxed(),
+            None => std::future::pending().boxed(),
+        }
+    }
+
+    fn mark_read(&self, _: UserId, ids: Vec<MessageId>) -> Receipt<()> {
+        let (permit, marked) = (Arc::clone(&self.marking), Arc::clone(&self.marked));
+        Box::pin(async move {
+            permit.acquire().await.unwrap().forget();
+            marked
+                .lock()
+                .unwrap()
+                .extend(ids.into_iter().map(MessageId::get));
+            Ok(())
+        })
+    }
+
+    fn set_profile(&self, _: UserId, _: ClaimedProfile) -> Receipt<()> {
+        match self.introducing.clone() {
+            Some(outcome) => std::future::ready(outcome).boxed(),
+            None => std::future::pending().boxed(),
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health::Ready
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
