@@ -230,7 +230,8 @@ impl Rig {
 
     /// How the session ends, and when.
     pub(super) async fn ended(self) -> (Instant, Ended) {
-        let (_, ended) = self.session.await.unwrap();
+        let end = timeout(Duration::from_secs(1_000_000), self.session).await;
+        let (_, ended) = end.unwrap().unwrap();
         (Instant::now(), ended)
     }
 }
