@@ -3,5 +3,6 @@
 
 mod answering;
 mod cue;
+mod delivering;
 mod ending;
 mod rig;

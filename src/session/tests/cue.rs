@@ -86,34 +86,37 @@ impl Cue {
 
     /// A message from anybody is there, and announced.
     pub(super) async fn arrive(&self, from: u64, to: u64, content: &str) -> u64 {
-        let announcement = {
-            let mut inbox = self.inbox.lock().unwrap();
-            let id = inbox.len() as u64 + 1;
-            let message = Message {
-                id: MessageId::new(id).unwrap(),
-                from: Sender::new(from).unwrap(),
-                to: UserId::new(to).unwrap(),
-                ordinal: id,
-                stored_at: StoredAt(0),
-                timestamp: String::new(),
-                content: content.to_owned(),
-            };
-            let entry = Arc::new(Entry {
-                message,
-                sender: Arc::default(),
-            });
-            let before = inbox.iter().rev().find(|a| a.entry.message.to.get() == to);
-            let before = before.map_or(Cursor::START, |a| a.entry.message.id.into());
-            let announcement = Announcement {
-                entry,
-                previous: Some(before),
-            };
-            inbox.push(announcement.clone());
-            announcement
-        };
+        let announcement = self.arrive_unheard(from, to, content);
         let id = announcement.entry.message.id.get();
         self.tail.send(vec![announcement]).await.unwrap();
         id
+    }
+
+    /// A message from anybody is there; its announcement is lost.
+    pub(super) fn arrive_unheard(&self, from: u64, to: u64, content: &str) -> Announcement {
+        let mut inbox = self.inbox.lock().unwrap();
+        let id = inbox.len() as u64 + 1;
+        let message = Message {
+            id: MessageId::new(id).unwrap(),
+            from: Sender::new(from).unwrap(),
+            to: UserId::new(to).unwrap(),
+            ordinal: id,
+            stored_at: StoredAt(0),
+            timestamp: String::new(),
+            content: content.to_owned(),
+        };
+        let entry = Arc::new(Entry {
+            message,
+            sender: Arc::default(),
+        });
+        let before = inbox.iter().rev().find(|a| a.entry.message.to.get() == to);
+        let before = before.map_or(Cursor::START, |a| a.entry.message.id.into());
+        let announcement = Announcement {
+            entry,
+            previous: Some(before),
+        };
+        inbox.push(announcement.clone());
+        announcement
     }
 }
 
