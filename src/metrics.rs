@@ -7,9 +7,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::protocol::close::Close;
-use crate::protocol::failure::FailureCode;
-
 /// Counters of the store's writer.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
@@ -109,21 +106,13 @@ impl SessionMetrics {
     }
 
     /// Counts a failed frame.
-    pub fn failure(&self, code: FailureCode) {
-        self.failures
-            .get_or_create(&Reason {
-                reason: code.as_str(),
-            })
-            .inc();
+    pub fn failure(&self, code: &'static str) {
+        self.failures.get_or_create(&Reason { reason: code }).inc();
     }
 
     /// Counts a close.
-    pub fn close(&self, close: Close) {
-        self.closes
-            .get_or_create(&Reason {
-                reason: close.name(),
-            })
-            .inc();
+    pub fn close(&self, reason: &'static str) {
+        self.closes.get_or_create(&Reason { reason }).inc();
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::{ConfigFile, Failure};
 use crate::auth::KeySet;
 use crate::certificate;
-use crate::config::{Config, TlsMode};
+use crate::config::{Config, LogFormat, TlsMode};
 use crate::server::{RunError, Server, StartError};
 use crate::telemetry;
 
@@ -21,7 +21,8 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 /// Starts the log, then serves until told to stop. `ready` is called with the
 /// public listener's address once clients can connect.
 pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Result<(), Failure> {
-    telemetry::init(&config.log).map_err(Failure::failed)?;
+    let json = config.log.format == LogFormat::Json;
+    telemetry::init(&config.log.level, json).map_err(Failure::failed)?;
     let keys = KeySet::load(&config.auth.keys)?;
     let certificate = match config.tls.mode {
         TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),

@@ -25,9 +25,9 @@ use crate::message::Profile;
 use crate::metrics::StoreMetrics;
 use crate::store::{Announcement, AppendError, Appended, Draft};
 
-/// Requests a commit takes at the most: above it sled's memory grows faster than
-/// it is collected, and the commit has long stopped getting cheaper.
-const GROUP_MAX: usize = 128;
+/// Requests a commit takes at the most: beyond it a commit gets no cheaper per
+/// message, and sled's garbage grows faster than it is collected.
+const GROUP_MAX: usize = 512;
 
 /// How old the manifest may grow while messages are written.
 const MANIFEST_AGE: Duration = Duration::from_secs(1);
