@@ -21,18 +21,11 @@ const ROOMS: [&[&str]; 9] = [
     &["hub"],
     &["store"],
     &["protocol"],
-    &["auth", "certificate", "telemetry"],
-    &[
-        "config",
-        "digest",
-        "ids",
-        "message",
-        "metrics",
-        "secret_file",
-    ],
+    &["auth", "certificate"],
+    SMALL,
 ];
 
-/// Rooms of one storey that may still use each other, because they go no further.
+/// Small things that all may use, and that may use each other.
 const SMALL: &[&str] = &[
     "config",
     "digest",
@@ -40,6 +33,7 @@ const SMALL: &[&str] = &[
     "message",
     "metrics",
     "secret_file",
+    "telemetry",
 ];
 
 /// Each of these libraries has one home.
