@@ -69,7 +69,19 @@ pub fn init(level: &str, json: bool) -> Result<(), TelemetryError> {
     } else {
         builder.fmt_fields(escaped_fields()).try_init()
     };
-    done.map_err(|_| TelemetryError::Twice)
+    done.map_err(|_| TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(|panic| {
+        // Its place and no more: its words may quote what somebody wrote.
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(
+            place,
+            "a fault of ours: please report it; one task was ended"
+        );
+    }));
+    Ok(())
 }
 
 /// Writes `message field=value field=value` with every value escaped.
