@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,9 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
     })
 }
 
+/// Signals that follow each other within this time are one wish to stop.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
 /// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once,
 /// which loses nothing that was acknowledged.
 fn stop_on_signals() -> CancellationToken {
@@ -72,6 +76,8 @@ fn stop_on_signals() -> CancellationToken {
         let first = next().await;
         info!(signal = first, "told to stop; once more ends at once");
         stopping.cancel();
+        // A terminal or a wrapper may deliver one wish twice.
+        while tokio::time::timeout(ONE_WISH, next()).await.is_ok() {}
         let second = next().await;
         warn!(signal = second, "ended without waiting");
         std::process::exit(1);
