@@ -135,6 +135,9 @@ impl Writer {
         group: impl Iterator<Item = Request>,
     ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
         let mut close = None;
+        // Before the commit, not behind it: after a quiet hour the resend keys of the
+        // last commit are as old as that hour.
+        self.books.tidy();
         let mut commit = Commit::new(&mut self.books);
         for request in group {
             let entered = match request {
@@ -175,7 +178,6 @@ impl Writer {
             // Nobody listens any more only while the server stops.
             let _ = self.tail.blocking_send(announcements);
         }
-        self.books.tidy();
         Ok(close)
     }
 
