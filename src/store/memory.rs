@@ -162,13 +162,8 @@ impl Store for MemoryStore {
 
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()> {
         self.change(|contents| {
-            let profile = Arc::make_mut(contents.profiles.entry(user).or_default());
-            if let Some(name) = claimed.name {
-                profile.name = name;
-            }
-            if let Some(picture) = claimed.picture {
-                profile.picture = picture;
-            }
+            let profile = contents.profiles.entry(user).or_default();
+            *profile = Arc::new(claimed.over(profile));
         })
     }
 

@@ -154,6 +154,19 @@ pub struct ClaimedProfile {
     pub picture: Option<String>,
 }
 
+impl ClaimedProfile {
+    /// What is known of the user after this claim, where `known` was known before.
+    pub(crate) fn over(&self, known: &Profile) -> Profile {
+        let claimed = |claimed: &Option<String>, known: &str| {
+            claimed.clone().unwrap_or_else(|| known.to_owned())
+        };
+        Profile {
+            name: claimed(&self.name, &known.name),
+            picture: claimed(&self.picture, &known.picture),
+        }
+    }
+}
+
 /// A resume point: everything up to and with this id has been taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
