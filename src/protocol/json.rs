@@ -109,9 +109,10 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
                 "Describe" => &mut members.describe,
                 "timestamp" => {
                     let raw: &'de RawValue = map.next_value()?;
-                    if members.timestamp.replace(timestamp(raw.get())?).is_some() {
+                    if members.timestamp.is_some() {
                         return Err(ours("`timestamp` stands there twice"));
                     }
+                    members.timestamp = Some(timestamp(raw.get())?);
                     continue;
                 }
                 _ => {

@@ -57,6 +57,8 @@ impl WebSocket {
                         code: CloseCode::from(close.code()),
                         reason,
                     };
+                    // A pong that is still owed goes first: a close is the last frame.
+                    self.frames.flush().await?;
                     self.frames.close(Some(frame)).await?;
                 }
                 Ended::Gone => self.frames.flush().await?,

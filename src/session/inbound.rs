@@ -1,8 +1,11 @@
 //! What the client sends: checked against its limits, then on its way to the store.
 
-use tokio::time::{Instant, timeout};
+use std::sync::Arc;
 
-use super::answers::{Owed, PATIENCE};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::answers::{Owed, Place};
 use super::{Ended, Received, Session, Socket};
 use crate::protocol::close::Close;
 use crate::protocol::failure::{Failure, FailureCode};
@@ -10,9 +13,9 @@ use crate::protocol::frame::{self, ClientFrame};
 use crate::store::{AppendError, Draft, ResendKey};
 
 impl<S: Socket> Session<S> {
-    pub(super) async fn receive(&mut self, received: Received<S::Text>) -> Result<(), Ended> {
+    pub(super) fn receive(&mut self, received: Received<S::Text>) -> Result<(), Ended> {
         match received {
-            Received::Text(text) => self.take(&text).await,
+            Received::Text(text) => self.take(&text),
             Received::Ping if self.rates.allow_control() => Ok(()),
             Received::Ping => Err(Ended::Close(Close::TooManyViolations)),
             Received::Pong => {
@@ -28,7 +31,7 @@ impl<S: Socket> Session<S> {
         }
     }
 
-    async fn take(&mut self, text: &str) -> Result<(), Ended> {
+    fn take(&mut self, text: &str) -> Result<(), Ended> {
         let now = Instant::now();
         if now >= self.ends {
             return Err(Ended::Close(Close::TokenExpired));
@@ -47,7 +50,7 @@ impl<S: Socket> Session<S> {
             });
         }
         let owed = match parsed {
-            Ok(ClientFrame::Send(send)) => self.append(send, now).await,
+            Ok(ClientFrame::Send(send)) => Ok(self.append(send, now)),
             Ok(ClientFrame::MarkRead { timestamp, ids }) if ids.is_empty() => {
                 drop(timestamp);
                 return Ok(());
@@ -66,33 +69,25 @@ impl<S: Socket> Session<S> {
         Ok(())
     }
 
-    /// Puts a message in line; the outcome is owed.
-    async fn append(&mut self, send: frame::Send<'_>, now: Instant) -> Result<Owed, Failure> {
+    /// Puts a message in line; the outcome is owed, and so is the wait for room.
+    fn append(&mut self, send: frame::Send<'_>, now: Instant) -> Owed {
         let note = send.to == self.user;
-        let resend = ResendKey::Packet(self.turns.digest(self.user, &send, now));
+        let turn = self.turns.turn(self.user, &send, now);
         let timestamp = send.timestamp.into_owned();
         let draft = Draft {
             from: self.user.into(),
             to: send.to,
             timestamp: timestamp.clone(),
             content: send.content.into_owned(),
-            resend,
+            resend: ResendKey::Packet(turn.digest()),
         };
-        let in_line = timeout(PATIENCE, self.context.store.append(draft)).await;
-        match in_line.unwrap_or(Err(AppendError::Unavailable)) {
-            Ok(receipt) => Ok(Owed::Append {
-                receipt,
-                timestamp,
-                note,
-            }),
-            Err(error) => {
-                let code = FailureCode::from(error);
-                Err(Failure {
-                    code,
-                    message: explain(code).into(),
-                    timestamp,
-                })
-            }
+        let store = Arc::clone(&self.context.store);
+        let place = Place::of(async move { store.append(draft).await }.boxed());
+        Owed::Append {
+            place,
+            timestamp,
+            note,
+            turn,
         }
     }
 }

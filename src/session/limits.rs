@@ -100,6 +100,28 @@ pub(super) struct Turns {
 struct Burst {
     began: Instant,
     packets: u32,
+    /// Turns that came to nothing: the next equal packets are tries of these again.
+    failed: Vec<u32>,
+}
+
+/// A packet's turn among the equal ones of its burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    members: [u8; 16],
+    began: Instant,
+    number: u32,
+}
+
+impl Turn {
+    /// What a resend of just this packet has in common with it.
+    pub(super) fn digest(self) -> PacketDigest {
+        // The first of a burst keeps the plain digest: nearly every packet is one.
+        PacketDigest(if self.number == 0 {
+            self.members
+        } else {
+            digest128(&[&self.members, &self.number.to_be_bytes()])
+        })
+    }
 }
 
 impl Turns {
@@ -111,8 +133,8 @@ impl Turns {
         }
     }
 
-    /// The digest of a packet that came in at `now`.
-    pub(super) fn digest(&mut self, from: UserId, packet: &Send<'_>, now: Instant) -> PacketDigest {
+    /// The turn of a packet that came in at `now`.
+    pub(super) fn turn(&mut self, from: UserId, packet: &Send<'_>, now: Instant) -> Turn {
         self.forget(now);
         let members = digest128(&[
             &from.get().to_be_bytes(),
@@ -127,16 +149,30 @@ impl Turns {
             Burst {
                 began: now,
                 packets: 0,
+                failed: Vec::new(),
             }
         });
-        let turn = burst.packets;
-        burst.packets = turn.saturating_add(1);
-        // The first of a burst keeps the plain digest: nearly every packet is one.
-        PacketDigest(if turn == 0 {
-            members
-        } else {
-            digest128(&[&members, &turn.to_be_bytes()])
-        })
+        let number = burst.failed.pop().unwrap_or_else(|| {
+            let number = burst.packets;
+            burst.packets = number.saturating_add(1);
+            number
+        });
+        Turn {
+            members,
+            began: burst.began,
+            number,
+        }
+    }
+
+    /// Gives a turn back whose packet failed: the client sends the same packet again,
+    /// and that is no further message but another try of this one.
+    pub(super) fn give_back(&mut self, turn: Turn) {
+        if let Some(burst) = self.bursts.get_mut(&turn.members)
+            && burst.began == turn.began
+        {
+            burst.failed.push(turn.number);
+            burst.failed.sort_unstable_by(|a, b| b.cmp(a));
+        }
     }
 
     /// Ends the bursts that began too long ago.
@@ -182,20 +218,33 @@ mod tests {
         let me = UserId::new(1).unwrap();
         let start = Instant::now();
         let mut turns = Turns::new(Duration::from_secs(5));
-        let first = turns.digest(me, &packet("好"), start);
-        let second = turns.digest(me, &packet("好"), at(start, 1.0));
+        let first = turns.turn(me, &packet("好"), start).digest();
+        let second = turns.turn(me, &packet("好"), at(start, 1.0)).digest();
         assert_ne!(first, second);
-        assert_ne!(turns.digest(me, &packet("不"), at(start, 1.0)), first);
-        assert_eq!(turns.digest(me, &packet("好"), at(start, 6.0)), first);
-        assert_eq!(turns.digest(me, &packet("好"), at(start, 7.0)), second);
-
-        let mut next_connection = Turns::new(Duration::from_secs(5));
-        assert_eq!(
-            next_connection.digest(me, &packet("好"), at(start, 7.0)),
+        assert_ne!(
+            turns.turn(me, &packet("不"), at(start, 1.0)).digest(),
             first
         );
         assert_eq!(
-            next_connection.digest(me, &packet("好"), at(start, 7.0)),
+            turns.turn(me, &packet("好"), at(start, 6.0)).digest(),
+            first
+        );
+        assert_eq!(
+            turns.turn(me, &packet("好"), at(start, 7.0)).digest(),
+            second
+        );
+
+        let mut next_connection = Turns::new(Duration::from_secs(5));
+        assert_eq!(
+            next_connection
+                .turn(me, &packet("好"), at(start, 7.0))
+                .digest(),
+            first
+        );
+        assert_eq!(
+            next_connection
+                .turn(me, &packet("好"), at(start, 7.0))
+                .digest(),
             second
         );
     }
@@ -206,9 +255,9 @@ mod tests {
         let start = Instant::now();
         let mut turns = Turns::new(Duration::from_secs(5));
         for i in 0..100 {
-            turns.digest(me, &packet(&i.to_string()), start);
+            turns.turn(me, &packet(&i.to_string()), start);
         }
-        turns.digest(me, &packet("later"), at(start, 5.0));
+        turns.turn(me, &packet("later"), at(start, 5.0));
         assert_eq!((turns.bursts.len(), turns.begun.len()), (1, 1));
     }
 

@@ -162,6 +162,7 @@ impl<S: Socket> Session<S> {
             Ok(never) => match never {},
             Err(ended) => ended,
         };
+        self.answers.see_through().await;
         (self.socket, ended)
     }
 
@@ -180,7 +181,7 @@ impl<S: Socket> Session<S> {
                 answer = self.answers.next() => self.answer(answer).await?,
                 () = self.inbox.ready(notes_under_way) => self.deliver().await?,
                 received = self.socket.receive(), if self.answers.has_room() => {
-                    self.receive(received).await?;
+                    self.receive(received)?;
                 }
             }
             self.take_what_is_ready().await?;
@@ -208,7 +209,7 @@ impl<S: Socket> Session<S> {
             } else if self.answers.has_room()
                 && let Some(received) = self.socket.receive().now_or_never()
             {
-                self.receive(received).await?;
+                self.receive(received)?;
             } else {
                 break;
             }
@@ -237,7 +238,14 @@ impl<S: Socket> Session<S> {
                     .send(reply::success(self.user, &timestamp).into())
                     .await?;
             }
-            Answer::Failed { code, timestamp } => {
+            Answer::Failed {
+                code,
+                timestamp,
+                turn,
+            } => {
+                if let Some(turn) = turn {
+                    self.turns.give_back(turn);
+                }
                 let message = inbound::explain(code).into();
                 let frame = self.failure(&Failure {
                     code,

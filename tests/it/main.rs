@@ -12,9 +12,15 @@
 )]
 
 mod chat;
+mod delivery;
+mod frames;
+mod lifecycle;
+mod resend;
+mod slow_reader;
 #[allow(
     dead_code,
     unused_imports,
     reason = "a toolbox is larger than today's need"
 )]
 mod support;
+mod websocket;

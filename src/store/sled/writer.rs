@@ -133,6 +133,9 @@ impl Writer {
         &mut self,
         group: impl Iterator<Item = Request>,
     ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+        // Before the group, not behind it: after a quiet time the books still know
+        // packets whose window is over.
+        self.books.tidy();
         let mut close = None;
         // Before the commit, not behind it: after a quiet hour the resend keys of the
         // last commit are as old as that hour.

@@ -160,19 +160,31 @@ impl Client {
 
     /// Reads until the server closes, whatever comes before.
     pub async fn closed(&mut self) -> Closed {
-        let nothing = || Closed {
-            code: 1006,
-            reason: String::new(),
-        };
+        self.answers_until_closed().await.1
+    }
+
+    /// Reads until the server closes; the frames that came before.
+    pub async fn answers_until_closed(&mut self) -> (Vec<Value>, Closed) {
+        let mut frames = Vec::new();
         loop {
             match within("the close", self.socket.next()).await {
                 Some(Ok(Message::Close(Some(close)))) => {
-                    return Closed {
+                    let end = Closed {
                         code: close.code.into(),
                         reason: close.reason.to_string(),
                     };
+                    return (frames, end);
                 }
-                Some(Ok(Message::Close(None))) | Some(Err(_)) | None => return nothing(),
+                Some(Ok(Message::Close(None)) | Err(_)) | None => {
+                    let end = Closed {
+                        code: 1006,
+                        reason: String::new(),
+                    };
+                    return (frames, end);
+                }
+                Some(Ok(Message::Text(text))) => {
+                    frames.push(serde_json::from_str(&text).unwrap());
+                }
                 Some(Ok(_)) => {}
             }
         }

@@ -59,7 +59,11 @@ impl Answer {
 
 /// Opens a TLS connection to the server.
 pub async fn tls(address: SocketAddr, roots: Arc<RootCertStore>) -> TlsStream<TcpStream> {
-    let tcp = TcpStream::connect(address).await.unwrap();
+    tls_over(TcpStream::connect(address).await.unwrap(), roots).await
+}
+
+/// Speaks TLS over a TCP connection that the test has made its own way.
+pub async fn tls_over(tcp: TcpStream, roots: Arc<RootCertStore>) -> TlsStream<TcpStream> {
     tcp.set_nodelay(true).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

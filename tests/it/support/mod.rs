@@ -1,12 +1,14 @@
 //! A server of one's own for every test, and clients to talk to it.
 
+mod bare;
 mod client;
 mod http;
 mod server;
 mod token;
 
+pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
-pub use http::{Answer, Upgrade, raw};
+pub use http::{Answer, Upgrade, admin, raw};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge};
 
