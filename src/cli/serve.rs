@@ -49,8 +49,8 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
     })
 }
 
-/// Signals that follow each other within this time are one wish to stop.
-const ONE_WISH: Duration = Duration::from_secs(1);
+/// A terminal or a wrapper may deliver one wish to stop twice within this time.
+const ONE_WISH: Duration = Duration::from_millis(200);
 
 /// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once,
 /// which loses nothing that was acknowledged.
@@ -74,10 +74,11 @@ fn stop_on_signals() -> CancellationToken {
             }
         };
         let first = next().await;
-        info!(signal = first, "told to stop; once more ends at once");
+        info!(signal = first, "told to stop");
         stopping.cancel();
-        // A terminal or a wrapper may deliver one wish twice.
-        while tokio::time::timeout(ONE_WISH, next()).await.is_ok() {}
+        let moment = tokio::time::Instant::now() + ONE_WISH;
+        while tokio::time::timeout_at(moment, next()).await.is_ok() {}
+        info!("waiting for what is under way; a further signal ends at once");
         let second = next().await;
         warn!(signal = second, "ended without waiting");
         std::process::exit(1);

@@ -233,8 +233,8 @@ async fn marking_read_touches_ones_own_messages_only_and_is_durable() {
         );
     }
     hong.nothing_came().await;
-    for expected in 0..5 {
-        assert_eq!(number(&mut li).await, (of_li[expected], expected as u64));
+    for (expected, id) in of_li.iter().enumerate() {
+        assert_eq!(number(&mut li).await, (*id, expected as u64));
     }
     li.nothing_came().await;
 }
