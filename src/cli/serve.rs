@@ -31,6 +31,7 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(READERS)
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     let outcome = runtime.block_on(async {
@@ -48,6 +49,9 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
         other => Failure::failed(other),
     })
 }
+
+/// Threads that read the store: more of them only wait for the same disk.
+const READERS: usize = 32;
 
 /// A terminal or a wrapper may deliver one wish to stop twice within this time.
 const ONE_WISH: Duration = Duration::from_millis(200);
