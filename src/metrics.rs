@@ -5,10 +5,23 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
-use crate::protocol::close::Close;
-use crate::protocol::failure::FailureCode;
+/// Enters a metric and gives a handle on it.
+fn enter<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// One label: why something was refused, failed or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    /// A word from a fixed list, never from a client.
+    reason: &'static str,
+}
+
+/// Counts by reason.
+type Reasons = Family<Reason, Counter>;
 
 /// Counters of the store's writer.
 #[derive(Clone, Debug)]
@@ -26,41 +39,26 @@ pub struct StoreMetrics {
 impl StoreMetrics {
     /// Makes the counters and enters them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            messages: Counter::default(),
-            commit_messages: Histogram::new(exponential_buckets(1.0, 2.0, 8)),
-            commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
-            failed: Counter::default(),
-        };
-        registry.register(
-            "messages",
-            "Messages made durable",
-            metrics.messages.clone(),
-        );
-        registry.register(
-            "commit_messages",
-            "Messages in one commit",
-            metrics.commit_messages.clone(),
-        );
-        registry.register(
-            "commit_seconds",
-            "Time from a commit to the disk",
-            metrics.commit_seconds.clone(),
-        );
-        registry.register(
-            "store_failed",
-            "Writer stopped for good",
-            metrics.failed.clone(),
-        );
-        metrics
+        // 1 to 512 messages; 0.1 ms to 3 s.
+        let sizes = Histogram::new(exponential_buckets(1.0, 2.0, 10));
+        let times = Histogram::new(exponential_buckets(0.000_1, 2.0, 16));
+        Self {
+            messages: enter(
+                registry,
+                "messages",
+                "Messages made durable",
+                Counter::default(),
+            ),
+            commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
+            commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
+            failed: enter(
+                registry,
+                "store_failed",
+                "Writer stopped for good",
+                Counter::default(),
+            ),
+        }
     }
-}
-
-/// One label: why something was refused, failed or ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Reason {
-    /// A word from a fixed list, never from a client.
-    pub reason: &'static str,
 }
 
 /// Counters of the sessions.
@@ -70,60 +68,39 @@ pub struct SessionMetrics {
     pub acknowledged: Counter,
     /// Messages written to a connection.
     pub delivered: Counter,
-    /// Frames answered with failure, by code.
-    failures: Family<Reason, Counter>,
-    /// Connections that the server closed, by reason.
-    closes: Family<Reason, Counter>,
+    failures: Reasons,
+    closes: Reasons,
 }
 
 impl SessionMetrics {
     /// Makes the counters and enters them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            acknowledged: Counter::default(),
-            delivered: Counter::default(),
-            failures: Family::default(),
-            closes: Family::default(),
-        };
-        registry.register(
-            "acknowledged",
-            "Frames answered with success",
-            metrics.acknowledged.clone(),
-        );
-        registry.register(
-            "delivered",
-            "Messages written to a connection",
-            metrics.delivered.clone(),
-        );
-        registry.register(
-            "failures",
-            "Frames answered with failure",
-            metrics.failures.clone(),
-        );
-        registry.register(
-            "closes",
-            "Connections closed by the server",
-            metrics.closes.clone(),
-        );
-        metrics
+        Self {
+            acknowledged: enter(
+                registry,
+                "acknowledged",
+                "Successes sent",
+                Counter::default(),
+            ),
+            delivered: enter(registry, "delivered", "Messages sent", Counter::default()),
+            failures: enter(registry, "failures", "Failures sent", Reasons::default()),
+            closes: enter(
+                registry,
+                "closes",
+                "Closes by the server",
+                Reasons::default(),
+            ),
+        }
     }
 
     /// Counts a failed frame.
-    pub fn failure(&self, code: FailureCode) {
-        self.failures
-            .get_or_create(&Reason {
-                reason: code.as_str(),
-            })
-            .inc();
+    pub fn failure(&self, code: &'static str) {
+        self.failures.get_or_create(&Reason { reason: code }).inc();
     }
 
     /// Counts a close.
-    pub fn close(&self, close: Close) {
-        self.closes
-            .get_or_create(&Reason {
-                reason: close.name(),
-            })
-            .inc();
+    pub fn close(&self, reason: &'static str) {
+        self.closes.get_or_create(&Reason { reason }).inc();
     }
 }
 
@@ -132,8 +109,7 @@ impl SessionMetrics {
 pub struct ServerMetrics {
     /// Open WebSocket connections.
     pub connections: Gauge,
-    /// Upgrades that were refused, by the true reason.
-    refused: Family<Reason, Counter>,
+    refused: Reasons,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
     /// Certificates and key sets that were read again and refused.
@@ -143,32 +119,21 @@ pub struct ServerMetrics {
 impl ServerMetrics {
     /// Makes the counters and enters them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            connections: Gauge::default(),
-            refused: Family::default(),
-            handshakes_failed: Counter::default(),
-            reloads_failed: Counter::default(),
-        };
-        registry.register(
-            "connections",
-            "Open connections",
-            metrics.connections.clone(),
-        );
-        registry.register("refused", "Upgrades refused", metrics.refused.clone());
-        registry.register(
-            "handshakes_failed",
-            "TLS handshakes that failed",
-            metrics.handshakes_failed.clone(),
-        );
-        registry.register(
-            "reloads_failed",
-            "Certificates and key sets refused when read again",
-            metrics.reloads_failed.clone(),
-        );
-        metrics
+        let counter = Counter::default;
+        Self {
+            connections: enter(
+                registry,
+                "connections",
+                "Open connections",
+                Gauge::default(),
+            ),
+            refused: enter(registry, "refused", "Requests refused", Reasons::default()),
+            handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
+            reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),
+        }
     }
 
-    /// Counts a refused upgrade.
+    /// Counts a refused request, by the true reason.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&Reason { reason }).inc();
     }

@@ -4,7 +4,6 @@
 //! they come from outside. Whatever could start a line, move a cursor or turn the
 //! reading direction is escaped before it is written.
 
-use crate::config::{Log, LogFormat};
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
@@ -55,21 +54,34 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     Ok(EnvFilter::builder().parse(level)?)
 }
 
-/// Starts the log of this process.
+/// Starts the log of this process, as lines for people or as JSON.
 ///
 /// # Errors
 /// When the filter is wrong, or the process logs already.
-pub fn init(log: &Log) -> Result<(), TelemetryError> {
+pub fn init(level: &str, json: bool) -> Result<(), TelemetryError> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(&log.level)?)
+        .with_env_filter(filter(level)?)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    let done = match log.format {
-        LogFormat::Pretty => builder.fmt_fields(escaped_fields()).try_init(),
+    let done = if json {
         // JSON strings escape by themselves.
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.fmt_fields(escaped_fields()).try_init()
     };
-    done.map_err(|_| TelemetryError::Twice)
+    done.map_err(|_| TelemetryError::Twice)?;
+    std::panic::set_hook(Box::new(|panic| {
+        // Its place and no more: its words may quote what somebody wrote.
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(
+            place,
+            "a fault of ours: please report it; one task was ended"
+        );
+    }));
+    Ok(())
 }
 
 /// Writes `message field=value field=value` with every value escaped.

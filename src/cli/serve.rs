@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use tracing::{info, warn};
 use super::{ConfigFile, Failure};
 use crate::auth::KeySet;
 use crate::certificate;
-use crate::config::{Config, TlsMode};
+use crate::config::{Config, LogFormat, TlsMode};
 use crate::server::{RunError, Server, StartError};
 use crate::telemetry;
 
@@ -21,7 +22,8 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 /// Starts the log, then serves until told to stop. `ready` is called with the
 /// public listener's address once clients can connect.
 pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Result<(), Failure> {
-    telemetry::init(&config.log).map_err(Failure::failed)?;
+    let json = config.log.format == LogFormat::Json;
+    telemetry::init(&config.log.level, json).map_err(Failure::failed)?;
     let keys = KeySet::load(&config.auth.keys)?;
     let certificate = match config.tls.mode {
         TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),
@@ -29,6 +31,7 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(READERS)
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     let outcome = runtime.block_on(async {
@@ -46,6 +49,12 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
         other => Failure::failed(other),
     })
 }
+
+/// Threads that read the store: more of them only wait for the same disk.
+const READERS: usize = 32;
+
+/// A terminal or a wrapper may deliver one wish to stop twice within this time.
+const ONE_WISH: Duration = Duration::from_millis(200);
 
 /// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once,
 /// which loses nothing that was acknowledged.
@@ -69,8 +78,11 @@ fn stop_on_signals() -> CancellationToken {
             }
         };
         let first = next().await;
-        info!(signal = first, "told to stop; once more ends at once");
+        info!(signal = first, "told to stop");
         stopping.cancel();
+        let moment = tokio::time::Instant::now() + ONE_WISH;
+        while tokio::time::timeout_at(moment, next()).await.is_ok() {}
+        info!("waiting for what is under way; a further signal ends at once");
         let second = next().await;
         warn!(signal = second, "ended without waiting");
         std::process::exit(1);

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use warp::filters::BoxedFilter;
 
 use self::accept::Listener;
@@ -35,12 +35,12 @@ use self::routes::Answer;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
 use crate::auth::{CurrentKeys, KeySet, Verifier};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::Context;
 use crate::store::sled::OpenError;
-use crate::store::{self, Store};
+use crate::store::{self, Store, Tail};
 
 /// Connections that wait in the system's queue while all places are taken.
 const BACKLOG: u32 = 4096;
@@ -51,6 +51,9 @@ const SEND_BUFFER: u32 = 128 * 1024;
 
 /// Administrators are few.
 const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long what serves nobody any more may take to end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Clients of a stopping server return within so long, each at its own moment.
 const RETRY_SPREAD: Duration = Duration::from_secs(5);
@@ -128,36 +131,28 @@ impl Server {
         stop: CancellationToken,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), RunError> {
+        let Self {
+            config,
+            keys,
+            certificate,
+            public,
+            admin,
+        } = self;
         let mut registry = Registry::with_prefix("imserver");
         let store_metrics = StoreMetrics::register(&mut registry);
         let session_metrics = SessionMetrics::register(&mut registry);
         let metrics = ServerMetrics::register(&mut registry);
-        let certificate = self.certificate.map(Certificate::new);
-        let tls = certificate
-            .clone()
-            .map(tls::acceptor)
-            .transpose()
-            .map_err(StartError::Tls)?;
-        if tls.is_none() {
-            warn!(
-                "TLS is off: whoever is on this host can read everything; \
-                 a proxy must terminate TLS before this address"
-            );
-        }
-        let keys = CurrentKeys::new(self.keys);
-        let limits = Arc::new(self.config.limits.clone());
-        let listener =
-            |tcp, routes: BoxedFilter<(Answer,)>, tls: &Option<TlsAcceptor>, connections| {
-                Listener {
-                    tcp,
-                    tls: tls.clone(),
-                    routes,
-                    handshake_timeout: limits.handshake_timeout,
-                    write_timeout: limits.write_timeout,
-                    connections,
-                    metrics: metrics.clone(),
-                }
-            };
+        let certificate = certificate.map(Certificate::new);
+        let front = Front {
+            tls: certificate
+                .clone()
+                .map(tls::acceptor)
+                .transpose()
+                .map_err(StartError::Tls)?,
+            limits: Arc::new(config.limits.clone()),
+            metrics: metrics.clone(),
+        };
+        front.warn();
 
         // Health first: opening a large store takes its time, and somebody asks.
         let status = Arc::new(Status {
@@ -165,64 +160,54 @@ impl Server {
             store: OnceLock::new(),
             shutdown: stop.clone(),
         });
+        let admin = listen("server.admin_listen", admin)?;
+        let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
-        let admin = listen("server.admin_listen", self.admin)?;
-        let admin_address = admin
-            .local_addr()
-            .unwrap_or(self.config.server.admin_listen);
-        let admin = listener(
-            admin,
-            admin::routes(Arc::clone(&status)),
-            &tls,
-            ADMIN_CONNECTIONS,
-        );
-        admin_tasks.spawn(admin);
+        let routes = admin::routes(Arc::clone(&status));
+        admin_tasks.listen(front.listener(admin, routes, ADMIN_CONNECTIONS));
 
-        let (store_config, store_limits) = (self.config.store.clone(), Arc::clone(&limits));
-        let opening = move || store::sled::open(&store_config, &store_limits, store_metrics);
-        let (store, tail) = tokio::task::spawn_blocking(opening)
-            .await
-            .map_err(|_| RunError::Crashed)?
-            .map_err(StartError::Store)?;
-        let store: Arc<dyn Store> = Arc::new(store);
+        let (store, tail) = open_store(&config, store_metrics).await?;
         let _ = status.store.set(Arc::clone(&store));
 
-        let hub = Hub::new(limits.connections_per_user);
-        let sessions = TaskTracker::new();
-        let background = TaskTracker::new();
+        let keys = CurrentKeys::new(keys);
+        let hub = Hub::new(config.limits.connections_per_user);
+        let background = Tasks::default();
         background.spawn(Arc::clone(&hub).follow(tail));
-        let reload = Reload {
-            tls: self.config.tls.clone(),
-            certificate,
-            auth: self.config.auth.clone(),
-            keys: keys.clone(),
-            metrics: metrics.clone(),
+        background.spawn_until_stopped(
+            Reload {
+                tls: config.tls.clone(),
+                certificate,
+                auth: config.auth.clone(),
+                keys: keys.clone(),
+                metrics: metrics.clone(),
+            }
+            .run(),
+        );
+        let sessions = Tasks {
+            stop: stop.clone(),
+            tracker: TaskTracker::new(),
         };
-        let serving = CancellationToken::new();
-        let done = serving.clone();
-        background.spawn(async move { done.run_until_cancelled_owned(reload.run()).await });
         let upgrades = Arc::new(Upgrades {
-            verifier: Verifier::new(&keys, &self.config.auth),
-            origins: self.config.server.origins.clone(),
-            trusted_proxies: self.config.server.trusted_proxies.clone(),
-            admission: Admission::new(&limits),
+            verifier: Verifier::new(&keys, &config.auth),
+            origins: config.server.origins.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            admission: Admission::new(&config.limits),
             hub,
             context: Context {
                 store: Arc::clone(&store),
-                limits: Arc::clone(&limits),
+                limits: Arc::clone(&front.limits),
                 metrics: session_metrics,
                 shutdown: stop.clone(),
                 retry_spread: RETRY_SPREAD,
             },
             metrics: metrics.clone(),
             shutdown: stop.clone(),
-            sessions: sessions.clone(),
+            sessions: sessions.tracker.clone(),
         });
-        let routes = routes::public(upgrades, self.config.server.chat_page);
-        let public = listen("server.listen", self.public)?;
-        let address = public.local_addr().unwrap_or(self.config.server.listen);
-        let public = listener(public, routes, &tls, limits.connections);
-        sessions.spawn(public.run(stop.clone(), sessions.clone()));
+        let public = listen("server.listen", public)?;
+        let address = public.local_addr().unwrap_or(config.server.listen);
+        let routes = routes::public(upgrades, config.server.chat_page);
+        sessions.listen(front.listener(public, routes, config.limits.connections));
         info!(%address, admin = %admin_address, "serving");
         ready(address);
 
@@ -231,22 +216,60 @@ impl Server {
             connections = metrics.connections.get(),
             "stopping: answering what is under way"
         );
-        sessions.close();
-        if tokio::time::timeout(self.config.server.drain_timeout, sessions.wait())
-            .await
-            .is_err()
-        {
+        sessions.end(config.server.drain_timeout).await;
+        let closed = store.close().await;
+        background.end(LAST_WORDS).await;
+        admin_tasks.end(LAST_WORDS).await;
+        closed.map_err(|_| RunError::Stop(StopError))
+    }
+}
+
+/// Opens the store off the runtime's threads: it reads everything.
+async fn open_store(
+    config: &Config,
+    metrics: StoreMetrics,
+) -> Result<(Arc<dyn Store>, Tail), RunError> {
+    let (store, limits) = (config.store.clone(), config.limits.clone());
+    let opening = move || store::sled::open(&store, &limits, metrics);
+    let opened = tokio::task::spawn_blocking(opening)
+        .await
+        .map_err(|_| RunError::Crashed)?;
+    let (store, tail) = opened.map_err(StartError::Store)?;
+    Ok((Arc::new(store), tail))
+}
+
+/// What both listeners have in common.
+struct Front {
+    tls: Option<TlsAcceptor>,
+    limits: Arc<config::Limits>,
+    metrics: ServerMetrics,
+}
+
+impl Front {
+    fn warn(&self) {
+        if self.tls.is_none() {
             warn!(
-                left = sessions.len(),
-                "drain_timeout is over; the remaining ones are cut off"
+                "TLS is off: whoever is on this host can read everything; \
+                 a proxy must terminate TLS before this address"
             );
         }
-        serving.cancel();
-        let closed = store.close().await;
-        background.close();
-        background.wait().await;
-        admin_tasks.stop().await;
-        closed.map_err(|_| RunError::Stop(StopError))
+    }
+
+    fn listener(
+        &self,
+        tcp: TcpListener,
+        routes: BoxedFilter<(Answer,)>,
+        connections: usize,
+    ) -> Listener {
+        Listener {
+            tcp,
+            tls: self.tls.clone(),
+            routes,
+            handshake_timeout: self.limits.handshake_timeout,
+            write_timeout: self.limits.write_timeout,
+            connections,
+            metrics: self.metrics.clone(),
+        }
     }
 }
 
@@ -264,7 +287,7 @@ pub enum RunError {
     Crashed,
 }
 
-/// A listener's tasks, with their own reason to stop.
+/// Tasks that end together, for one reason.
 #[derive(Debug, Default)]
 struct Tasks {
     stop: CancellationToken,
@@ -272,20 +295,32 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn spawn(&self, listener: Listener) {
-        self.tracker
-            .spawn(listener.run(self.stop.clone(), self.tracker.clone()));
+    fn listen(&self, listener: Listener) {
+        self.spawn(listener.run(self.stop.clone(), self.tracker.clone()));
     }
 
-    async fn stop(self) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+
+    /// Spawns a task that does not know when to end.
+    fn spawn_until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.spawn(async move { _ = stop.run_until_cancelled_owned(task).await });
+    }
+
+    /// Ends them: all that have not within `grace` are cut off with the runtime.
+    async fn end(self, grace: Duration) {
         self.stop.cancel();
         self.tracker.close();
-        // A scraper that holds its connection open has no say in our end.
-        if tokio::time::timeout(Duration::from_secs(1), self.tracker.wait())
+        if tokio::time::timeout(grace, self.tracker.wait())
             .await
             .is_err()
         {
-            error!("a connection of the admin listener was cut off");
+            warn!(
+                left = self.tracker.len(),
+                "the time is over; the remaining ones are cut off"
+            );
         }
     }
 }

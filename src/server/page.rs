@@ -28,7 +28,9 @@ pub(super) fn routes() -> impl Filter<Extract = (Answer,), Error = warp::Rejecti
     });
     let style = warp::path!("chat.css")
         .map(|| file("text/css; charset=utf-8", include_str!("../web/chat.css")));
-    warp::get().and(html.or(script).unify().or(style).unify())
+    let icon =
+        warp::path!("icon.svg").map(|| file("image/svg+xml", include_str!("../web/icon.svg")));
+    warp::get().and(html.or(script).unify().or(style).unify().or(icon).unify())
 }
 
 fn file(kind: &'static str, text: &'static str) -> Answer {

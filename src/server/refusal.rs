@@ -91,6 +91,7 @@ impl Refusal {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));
             }
             Self::UpgradeRequired => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close, upgrade"));
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }

@@ -185,7 +185,7 @@ impl Upgrades {
         let (socket, ended) = session.run().instrument(span.clone()).await;
         self.metrics.connections.dec();
         if let Ended::Close(close) = ended {
-            self.context.metrics.close(close);
+            self.context.metrics.close(close.name());
         }
         span.in_scope(|| debug!(?ended, "connection ended"));
         socket.finish(ended).await;

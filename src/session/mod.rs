@@ -261,7 +261,7 @@ impl<S: Socket> Session<S> {
     /// The frame of a failure, counted; or the end, when it is one too many.
     fn failure(&mut self, failure: &Failure) -> Result<Bytes, Ended> {
         debug!(code = failure.code.as_str(), "frame failed");
-        self.context.metrics.failure(failure.code);
+        self.context.metrics.failure(failure.code.as_str());
         if failure.code.is_clients_fault() && !self.violations.count(Instant::now()) {
             return Err(Ended::Close(Close::TooManyViolations));
         }

@@ -4,7 +4,7 @@
 //! survive a power cut, and a read never shows one that would not.
 //!
 //! The contract is written in the words of the domain and promises only what an
-//! embedded store and a replicated one can both keep; `tests/store_contract.rs`
+//! embedded store and a replicated one can both keep; `tests/store_contract/`
 //! holds every implementation to it:
 //!
 //! - **Durable on `Ok`.** After [`StoreError::Unavailable`] the message was
@@ -16,6 +16,7 @@
 //! - **The store announces.** The [`Tail`] tells who has news; an announcement is
 //!   a hint that may be missed, since every reader has a [`Cursor`] to read from.
 
+pub mod memory;
 pub mod sled;
 
 use std::fmt;
@@ -151,6 +152,19 @@ pub struct ClaimedProfile {
     pub name: Option<String>,
     /// The address of the picture.
     pub picture: Option<String>,
+}
+
+impl ClaimedProfile {
+    /// What is known of the user after this claim, where `known` was known before.
+    pub(crate) fn over(&self, known: &Profile) -> Profile {
+        let claimed = |claimed: &Option<String>, known: &str| {
+            claimed.clone().unwrap_or_else(|| known.to_owned())
+        };
+        Profile {
+            name: claimed(&self.name, &known.name),
+            picture: claimed(&self.picture, &known.picture),
+        }
+    }
 }
 
 /// A resume point: everything up to and with this id has been taken.

@@ -4,6 +4,7 @@ mod files;
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -156,7 +157,11 @@ impl Target {
         let directory = TempDir::with_prefix("imserver-bench-")?;
         let root = directory.path();
         let data = args.data.clone().unwrap_or_else(|| root.join("data"));
-        fs::create_dir_all(&data)?;
+        // The server takes no directory that others may read.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&data)?;
         let data = data.canonicalize()?;
         if statfs(&data)?.filesystem_type() == TMPFS_MAGIC {
             bail!(

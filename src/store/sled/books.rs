@@ -53,6 +53,18 @@ impl Resends {
         }
     }
 
+    /// Inserts what is `age` old, unless that is too old for its kind.
+    fn recall(&mut self, mark: ResendMark, id: u64, at: Instant, age: Duration) {
+        let window = match mark {
+            ResendMark::None => return,
+            ResendMark::Packet(_) => self.packets.window(),
+            ResendMark::Client(_) => self.client_ids.window(),
+        };
+        if age <= window {
+            self.insert(mark, id, at);
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
         self.packets.expire(now);
         self.client_ids.expire(now);
@@ -100,24 +112,39 @@ impl Books {
     /// as old as it is.
     fn recall(&mut self, window: Duration) -> Result<(), StoreError> {
         let (wall, now) = (StoredAt::now().0, Instant::now());
-        let mut commits = Vec::new();
-        for row in self.tree.scan_prefix(keys::COMMITS).rev() {
-            let (key, value) = row.map_err(|error| StoreError::Damaged(error.to_string()))?;
-            let commit = CommitRecord::decode(&key, &value)
-                .ok_or_else(|| StoreError::Damaged("a commit record is not whole".to_owned()))?;
-            let age = Duration::from_millis(wall.saturating_sub(commit.stored_at.0));
-            if age > window {
+        let age =
+            |commit: &CommitRecord| Duration::from_millis(wall.saturating_sub(commit.stored_at.0));
+        // Back to where the window begins, then forward: oldest first, so that of two
+        // equal packets the later one counts, and none is kept longer than it should.
+        let mut first = None;
+        for commit in self.commits(0).rev() {
+            let commit = commit?;
+            if age(&commit) > window {
                 break;
             }
-            commits.push((commit, now.checked_sub(age).unwrap_or(now)));
+            first = Some(commit.first.get());
         }
-        for (commit, at) in commits.iter().rev() {
+        let Some(first) = first else { return Ok(()) };
+        for commit in self.commits(first) {
+            let commit = commit?;
+            let (age, at) = (age(&commit), now.checked_sub(age(&commit)).unwrap_or(now));
             for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
-                self.resends.insert(entry.resend, id, *at);
+                self.resends.recall(entry.resend, id, at, age);
             }
         }
-        self.resends.expire(now);
         Ok(())
+    }
+
+    fn commits(
+        &self,
+        from: u64,
+    ) -> impl DoubleEndedIterator<Item = Result<CommitRecord, StoreError>> + use<> {
+        let rows = self.tree.range(keys::commit(from)..=keys::commit(u64::MAX));
+        rows.map(|row| {
+            let (key, value) = row.map_err(|error| StoreError::Damaged(error.to_string()))?;
+            CommitRecord::decode(&key, &value)
+                .ok_or_else(|| StoreError::Damaged("a commit record is not whole".to_owned()))
+        })
     }
 
     /// Forgets what is old or too much.

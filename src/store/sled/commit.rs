@@ -13,9 +13,10 @@ use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
 use super::record::{self, CommitEntry, CommitRecord, ResendMark};
 use crate::ids::{MessageId, Sender, UserId};
-use crate::message::{Message, Profile, StoredAt};
+use crate::message::{Message, StoredAt};
 use crate::store::{
-    Announcement, AppendError, Appended, Cursor, Draft, Entry, ResendKey, StoreError,
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, ResendKey,
+    StoreError,
 };
 
 /// Where an outcome goes. Nobody waiting for it any more is no fault.
@@ -201,13 +202,25 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Replaces what is known of a user.
-    pub(super) fn set_profile(&mut self, user: UserId, profile: Profile, reply: Reply<()>) {
-        let key = keys::profile(user);
-        let value = record::encode_profile(&key, &profile);
-        self.insert(key, value);
-        self.books.set_profile(user, profile);
+    /// Enters what a user's token claims into what is known of them.
+    ///
+    /// Here and not before the line, so that two claims at once lose nothing of each other.
+    pub(super) fn set_profile(
+        &mut self,
+        user: UserId,
+        claimed: ClaimedProfile,
+        reply: Reply<()>,
+    ) -> Result<(), StoreError> {
+        let known = self.books.profile(user.into())?;
+        let profile = claimed.over(&known);
+        if profile != *known {
+            let key = keys::profile(user);
+            let value = record::encode_profile(&key, &profile);
+            self.insert(key, value);
+            self.books.set_profile(user, profile);
+        }
         self.answers.push(Answer::Done(reply));
+        Ok(())
     }
 
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {

@@ -38,7 +38,6 @@ use super::{
 };
 use crate::config;
 use crate::ids::{MessageId, UserId};
-use crate::message::Profile;
 use crate::metrics::StoreMetrics;
 
 /// Requests that wait for the writer: several commits' worth. Past it, who appends waits.
@@ -282,15 +281,12 @@ impl Store for SledStore {
                 .read(move |tree, _| reader::profile(tree, user.into()))
                 .await;
             let known = known.map_err(|_| AppendError::Unavailable)?;
-            let now = Profile {
-                name: claimed.name.unwrap_or_else(|| known.name.clone()),
-                picture: claimed.picture.unwrap_or_else(|| known.picture.clone()),
-            };
-            if now == *known {
+            // Mostly it says what it said at the last connect.
+            if claimed.over(&known) == *known {
                 return Ok(());
             }
             store
-                .ask(|reply| Request::SetProfile(user, now, reply))
+                .ask(|reply| Request::SetProfile(user, claimed, reply))
                 .await
         })
     }

@@ -87,6 +87,10 @@ fn database(dir: &Path) -> PathBuf {
     dir.join("sled")
 }
 
+/// The part of `store.cache_bytes` that sled may fill with pages, as a divisor. The
+/// rest is for what the writer knows by heart: ordinals, inboxes, resends.
+const SLED_SHARE: u64 = 2;
+
 /// Opens the store in `dir`, making it when there is none.
 pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     prepare(dir)?;
@@ -162,7 +166,7 @@ fn begin(dir: &Path) -> Result<Manifest, OpenError> {
 fn open_sled(dir: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
     let config = sled::Config::new()
         .path(database(dir))
-        .cache_capacity(cache_bytes)
+        .cache_capacity(cache_bytes / SLED_SHARE)
         .flush_every_ms(None);
     guarded(dir, || {
         config.open().map_err(|error| match error {

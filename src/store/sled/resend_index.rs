@@ -26,6 +26,11 @@ impl ResendIndex {
         }
     }
 
+    /// For how long an entry is kept.
+    pub(super) fn window(&self) -> Duration {
+        self.window
+    }
+
     /// The message that the packet became, if it did so within the window.
     pub(super) fn get(&self, digest: &[u8; 16]) -> Option<u64> {
         self.generations

@@ -21,13 +21,12 @@ use super::manifest::{self, Manifest};
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
 use crate::ids::UserId;
-use crate::message::Profile;
 use crate::metrics::StoreMetrics;
-use crate::store::{Announcement, AppendError, Appended, Draft};
+use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
 
-/// Requests a commit takes at the most: above it sled's memory grows faster than
-/// it is collected, and the commit has long stopped getting cheaper.
-const GROUP_MAX: usize = 128;
+/// Requests a commit takes at the most: beyond it a commit gets no cheaper per
+/// message, and sled's garbage grows faster than it is collected.
+const GROUP_MAX: usize = 512;
 
 /// How old the manifest may grow while messages are written.
 const MANIFEST_AGE: Duration = Duration::from_secs(1);
@@ -37,7 +36,7 @@ const MANIFEST_AGE: Duration = Duration::from_secs(1);
 pub(super) enum Request {
     Append(Draft, Reply<Appended>),
     MarkRead(UserId, Vec<Mark>, Reply<()>),
-    SetProfile(UserId, Profile, Reply<()>),
+    SetProfile(UserId, ClaimedProfile, Reply<()>),
     /// Writes what is in line, then ends.
     Close(oneshot::Sender<bool>),
 }
@@ -138,14 +137,16 @@ impl Writer {
         // packets whose window is over.
         self.books.tidy();
         let mut close = None;
+        // Before the commit, not behind it: after a quiet hour the resend keys of the
+        // last commit are as old as that hour.
+        self.books.tidy();
         let mut commit = Commit::new(&mut self.books);
         for request in group {
             let entered = match request {
                 Request::Append(draft, reply) => commit.append(draft, reply),
                 Request::MarkRead(reader, marks, reply) => commit.mark_read(reader, &marks, reply),
-                Request::SetProfile(user, profile, reply) => {
-                    commit.set_profile(user, profile, reply);
-                    Ok(())
+                Request::SetProfile(user, claimed, reply) => {
+                    commit.set_profile(user, claimed, reply)
                 }
                 Request::Close(done) => {
                     close = Some(done);

@@ -1,0 +1,115 @@
+//! The promises of the `Store` trait, every one of them kept by every implementation.
+//!
+//! A promise is a function over a [`backend::Backend`]; the list below makes it a
+//! test of each. A further backend implements the trait and adds one line at the end.
+
+#![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside")]
+#![allow(
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, as it should"
+)]
+
+mod appending;
+mod backend;
+mod closing;
+mod following;
+mod marking;
+mod model;
+mod profiles;
+mod reading;
+mod resending;
+
+macro_rules! promises {
+    ($($about:ident { $($promise:ident,)* })*) => {
+        macro_rules! held_to_them {
+            ($backend:ident as $name:ident) => {
+                mod $name {
+                    $(mod $about {
+                        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                        async fn $promise() {
+                            crate::$about::$promise::<crate::backend::$backend>().await;
+                        })*
+                    })*
+                }
+            };
+        }
+    };
+}
+
+promises! {
+    appending {
+        ids_rise_in_an_inbox,
+        two_appends_of_one_caller_keep_their_order,
+        many_callers_at_once_each_keep_their_order,
+        what_was_stored_comes_back_as_it_was,
+        ids_rise_over_a_reopen,
+        a_full_inbox_takes_no_more_until_something_was_read,
+        a_full_inbox_is_still_full_after_a_reopen,
+        a_full_inbox_knows_a_resend,
+    }
+    resending {
+        an_equal_packet_is_the_same_message,
+        equal_packets_in_line_together_are_one_message,
+        many_tasks_with_one_packet_store_it_once,
+        a_packet_is_known_after_a_reopen,
+        without_a_key_every_append_is_a_message,
+        a_packet_is_forgotten_after_its_window_also_when_nothing_else_happened,
+        a_named_packet_is_the_same_message,
+        a_name_belongs_to_its_sender,
+        a_name_used_for_another_message_is_refused,
+        a_name_used_twice_in_one_line_is_refused,
+        a_name_is_free_again_after_its_window,
+        a_later_try_is_known_at_any_age,
+        a_resend_changes_nothing,
+    }
+    reading {
+        an_empty_inbox_is_read_to_its_end,
+        inboxes_do_not_see_each_other,
+        a_page_holds_so_many_messages,
+        a_page_holds_so_many_bytes,
+        one_large_message_is_a_page,
+        many_senders_are_merged_by_id,
+        a_span_begins_behind_its_cursor_and_ends_at_its_end,
+        a_cursor_beyond_the_head_reads_nothing,
+        unread_messages_are_found_among_many_read_ones,
+        a_note_to_oneself_and_a_notice_of_the_system_are_messages,
+    }
+    marking {
+        what_was_marked_is_unread_no_more,
+        marks_touch_only_the_readers_own_inbox,
+        unknown_and_repeated_marks_are_ignored,
+        marks_may_come_in_any_order,
+        every_second_message_then_the_rest,
+        marks_survive_a_reopen,
+        what_was_marked_stays_so_while_others_are_marked,
+    }
+    profiles {
+        a_profile_goes_with_every_message,
+        a_claim_leaves_what_it_is_silent_about,
+        claims_at_once_lose_nothing_of_each_other,
+        a_profile_survives_a_reopen,
+    }
+    following {
+        every_message_is_announced_once_and_in_order,
+        previous_names_the_message_before,
+        following_the_tail_misses_nothing_even_where_announcements_are_missed,
+        an_announcement_is_never_ahead_of_what_can_be_read,
+        nobody_listening_stops_nothing,
+    }
+    closing {
+        receipts_in_line_are_answered,
+        later_calls_are_unavailable,
+        what_was_acknowledged_is_there_after_a_reopen,
+        what_a_reader_has_seen_stays,
+    }
+    model {
+        any_sequence_of_calls_is_as_the_model_says,
+    }
+}
+
+held_to_them!(Memory as memory);
+held_to_them!(Sled as sled);

@@ -1,0 +1,225 @@
+//! Any sequence of calls, against a model that is a list.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imserver::ids::MessageId;
+use imserver::store::{AppendError, Cursor, Entry, Span};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::runtime::Handle;
+
+use crate::backend::{Backend, Bench, Settings, draft, ids, packet, pages};
+
+const USERS: u64 = 3;
+
+/// Small enough to be met.
+const UNREAD_MAX: u64 = 40;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A burst of messages in one line; the sizes make pages end by their bytes too.
+    Send {
+        from: u64,
+        to: u64,
+        sizes: Vec<usize>,
+    },
+    /// A packet out of a few, so that some are sent again.
+    Resend {
+        from: u64,
+        to: u64,
+        mark: u64,
+    },
+    /// Every message of the inbox at which the pattern has a bit.
+    Mark {
+        reader: u64,
+        pattern: u64,
+        shift: usize,
+    },
+    /// A span between two of the ids given so far.
+    Read {
+        inbox: u64,
+        after: f64,
+        until: Option<f64>,
+        unread_only: bool,
+    },
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![9 => 0..40usize, 1 => Just(20_000usize)];
+    let sizes = prop::collection::vec(size, 1..30);
+    let part = 0.0..1.1f64;
+    prop_oneof![
+        6 => (0..=USERS, 1..=USERS, sizes).prop_map(|(from, to, sizes)| Step::Send { from, to, sizes }),
+        2 => (1..=USERS, 1..=USERS, 0..6u64).prop_map(|(from, to, mark)| Step::Resend { from, to, mark }),
+        4 => (1..=USERS, any::<u64>(), 0..8usize)
+            .prop_map(|(reader, pattern, shift)| Step::Mark { reader, pattern, shift }),
+        6 => (1..=USERS, part.clone(), prop::option::of(part), any::<bool>())
+            .prop_map(|(inbox, after, until, unread_only)| Step::Read { inbox, after, until, unread_only }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    /// Inbox, id, sender, content, in the order of the appends.
+    log: Vec<(u64, MessageId, u64, String)>,
+    read: BTreeSet<MessageId>,
+    packets: Vec<((u64, u64, u64), MessageId)>,
+}
+
+impl Model {
+    fn of(&self, inbox: u64) -> impl Iterator<Item = &(u64, MessageId, u64, String)> {
+        self.log.iter().filter(move |(to, ..)| *to == inbox)
+    }
+
+    fn unread(&self, inbox: u64) -> u64 {
+        let unread = self.of(inbox).filter(|(_, id, ..)| !self.read.contains(id));
+        unread.count() as u64
+    }
+
+    /// The cursor at a part of all that was given: 0 the start, 1 the newest.
+    fn at(&self, part: f64) -> Cursor {
+        let last = self.log.last().map_or(0, |(_, id, ..)| id.get()) as f64;
+        MessageId::new((last * part) as u64).map_or(Cursor::START, Cursor::from)
+    }
+
+    fn appended(&mut self, from: u64, to: u64, id: MessageId, content: String) {
+        let before = self.of(to).last().map(|(_, id, ..)| *id);
+        assert!(before < Some(id), "ids must rise in an inbox");
+        self.log.push((to, id, from, content));
+    }
+}
+
+async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
+    match step {
+        Step::Send { from, to, sizes } => {
+            let mut receipts = Vec::new();
+            for (number, size) in sizes.iter().enumerate() {
+                let content = format!("{number}{}", "x".repeat(*size));
+                receipts.push((bench.line_up(draft(from, to, &content)).await, content));
+            }
+            for (receipt, content) in receipts {
+                match receipt.await {
+                    Ok(appended) => {
+                        assert!(!appended.duplicate && model.unread(to) < UNREAD_MAX);
+                        model.appended(from, to, appended.id, content);
+                    }
+                    Err(error) => {
+                        assert_eq!(
+                            (error, model.unread(to)),
+                            (AppendError::InboxFull, UNREAD_MAX)
+                        );
+                    }
+                }
+            }
+        }
+        Step::Resend { from, to, mark } => {
+            let key = (from, to, mark);
+            let known = model.packets.iter().find(|(known, _)| *known == key);
+            let known = known.map(|(_, id)| *id);
+            let content = format!("packet {mark}");
+            let digest = from << 32 | to << 16 | mark;
+            match bench.try_append(packet(from, to, &content, digest)).await {
+                Ok(appended) if appended.duplicate => assert_eq!(Some(appended.id), known),
+                Ok(appended) => {
+                    assert_eq!(known, None);
+                    model.appended(from, to, appended.id, content);
+                    model.packets.push((key, appended.id));
+                }
+                Err(error) => {
+                    assert_eq!((error, known), (AppendError::InboxFull, None));
+                    assert_eq!(model.unread(to), UNREAD_MAX);
+                }
+            }
+        }
+        Step::Mark {
+            reader,
+            pattern,
+            shift,
+        } => {
+            // Of others too: they must not count.
+            let marked = model.log.iter().map(|(_, id, ..)| *id).enumerate();
+            let marked = marked.filter(|(at, _)| pattern.rotate_left(*at as u32 >> shift) & 1 == 1);
+            let marked: Vec<MessageId> = marked.map(|(_, id)| id).collect();
+            bench.mark(reader, &marked).await;
+            let own: Vec<MessageId> = model.of(reader).map(|(_, id, ..)| *id).collect();
+            model
+                .read
+                .extend(marked.iter().filter(|id| own.contains(id)));
+        }
+        Step::Read {
+            inbox,
+            after,
+            until,
+            unread_only,
+        } => {
+            let span = Span {
+                after: model.at(after),
+                until: until.map(|until| model.at(until)),
+                unread_only,
+            };
+            let found = pages(&*bench.store, inbox, span).await.unwrap();
+            let expected: Vec<_> = model
+                .of(inbox)
+                .filter(|(_, id, ..)| {
+                    let at = Cursor::from(*id);
+                    span.after < at
+                        && span.until.is_none_or(|until| at <= until)
+                        && !(unread_only && model.read.contains(id))
+                })
+                .map(|(_, id, from, content)| (*id, *from, content.clone()))
+                .collect();
+            assert_eq!(told(&found), expected);
+        }
+        Step::Reopen => bench.reopen().await,
+    }
+}
+
+fn told(entries: &[Arc<Entry>]) -> Vec<(MessageId, u64, String)> {
+    let told = entries.iter().map(|entry| {
+        let message = &entry.message;
+        (message.id, message.from.get(), message.content.clone())
+    });
+    told.collect()
+}
+
+async fn check<B: Backend>(steps: Vec<Step>) {
+    let mut bench = Bench::<B>::with(Settings {
+        unread_max: UNREAD_MAX,
+        ..Settings::default()
+    });
+    let mut model = Model::default();
+    for step in steps {
+        take(&mut bench, &mut model, step).await;
+    }
+    bench.reopen().await;
+    for inbox in 1..=USERS {
+        let all: Vec<MessageId> = model.of(inbox).map(|(_, id, ..)| *id).collect();
+        assert_eq!(ids(&bench.all(inbox).await), all);
+        let unread = all.into_iter().filter(|id| !model.read.contains(id));
+        assert_eq!(bench.unread(inbox).await, unread.collect::<Vec<_>>());
+    }
+    let announced: Vec<MessageId> = model.log.iter().map(|(_, id, ..)| *id).collect();
+    let news = bench.closed().await;
+    let heard: Vec<MessageId> = news.iter().map(|news| news.entry.message.id).collect();
+    assert_eq!(heard, announced);
+}
+
+pub async fn any_sequence_of_calls_is_as_the_model_says<B: Backend>() {
+    let config = Config {
+        cases: 24,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let steps = prop::collection::vec(step(), 1..40);
+    let outcome = tokio::task::block_in_place(|| {
+        runner.run(&steps, |steps| {
+            Handle::current().block_on(check::<B>(steps));
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}
