@@ -154,6 +154,20 @@ impl Server {
         };
         front.warn();
 
+        // Before the store: a hangup while that is opened is no reason to end.
+        let keys = CurrentKeys::new(keys);
+        let background = Tasks::default();
+        background.spawn_until_stopped(
+            Reload {
+                tls: config.tls.clone(),
+                certificate,
+                auth: config.auth.clone(),
+                keys: keys.clone(),
+                metrics: metrics.clone(),
+            }
+            .run(),
+        );
+
         // Health first: opening a large store takes its time, and somebody asks.
         let status = Arc::new(Status {
             registry,
@@ -169,20 +183,8 @@ impl Server {
         let (store, tail) = open_store(&config, store_metrics).await?;
         let _ = status.store.set(Arc::clone(&store));
 
-        let keys = CurrentKeys::new(keys);
         let hub = Hub::new(config.limits.connections_per_user);
-        let background = Tasks::default();
         background.spawn(Arc::clone(&hub).follow(tail));
-        background.spawn_until_stopped(
-            Reload {
-                tls: config.tls.clone(),
-                certificate,
-                auth: config.auth.clone(),
-                keys: keys.clone(),
-                metrics: metrics.clone(),
-            }
-            .run(),
-        );
         let sessions = Tasks {
             stop: stop.clone(),
             tracker: TaskTracker::new(),
