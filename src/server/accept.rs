@@ -39,10 +39,6 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// Time for what is on its way, and no more: one silent peer must not hold up the end.
 const HALF_ASKED: Duration = Duration::from_secs(1);
 
-/// TCP connections beyond the allowed WebSockets: those who shake hands, load the page
-/// or are told that there is no room.
-const MARGIN: usize = 1024;
-
 /// Where a request came from, and its connection's place.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
@@ -58,19 +54,15 @@ pub(super) struct Listener {
     pub(super) routes: BoxedFilter<(Answer,)>,
     pub(super) handshake_timeout: Duration,
     pub(super) write_timeout: Duration,
-    /// Connections in all, handshakes included.
-    pub(super) connections: usize,
+    /// TCP connections in all, handshakes included.
+    pub(super) sockets: usize,
     pub(super) metrics: ServerMetrics,
 }
 
 impl Listener {
     /// Accepts until `shutdown`; every connection is a task of `tracker`.
     pub(super) async fn run(self, shutdown: CancellationToken, tracker: TaskTracker) {
-        let places = self
-            .connections
-            .saturating_add(MARGIN)
-            .min(Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(places));
+        let places = Arc::new(Semaphore::new(self.sockets.min(Semaphore::MAX_PERMITS)));
         let listener = Arc::new(self);
         loop {
             // A place first: who cannot be served waits in the system's own queue.

@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod admission;
+mod descriptors;
 mod handshake;
 mod page;
 mod refusal;
@@ -50,7 +51,7 @@ const BACKLOG: u32 = 4096;
 const SEND_BUFFER: u32 = 128 * 1024;
 
 /// Administrators are few.
-const ADMIN_CONNECTIONS: usize = 64;
+const ADMIN_SOCKETS: usize = 64;
 
 /// How long what serves nobody any more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -143,13 +144,18 @@ impl Server {
         let session_metrics = SessionMetrics::register(&mut registry);
         let metrics = ServerMetrics::register(&mut registry);
         let certificate = certificate.map(Certificate::new);
+        let room = descriptors::make_room(config.limits.connections);
+        let limits = config::Limits {
+            connections: room.connections,
+            ..config.limits.clone()
+        };
         let front = Front {
             tls: certificate
                 .clone()
                 .map(tls::acceptor)
                 .transpose()
                 .map_err(StartError::Tls)?,
-            limits: Arc::new(config.limits.clone()),
+            limits: Arc::new(limits),
             metrics: metrics.clone(),
         };
         front.warn();
@@ -178,7 +184,7 @@ impl Server {
         let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
         let routes = admin::routes(Arc::clone(&status));
-        admin_tasks.listen(front.listener(admin, routes, ADMIN_CONNECTIONS));
+        admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let (store, tail) = open_store(&config, store_metrics).await?;
         let _ = status.store.set(Arc::clone(&store));
@@ -193,7 +199,7 @@ impl Server {
             verifier: Verifier::new(&keys, &config.auth),
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
-            admission: Admission::new(&config.limits),
+            admission: Admission::new(&front.limits),
             hub,
             context: Context {
                 store: Arc::clone(&store),
@@ -209,7 +215,7 @@ impl Server {
         let public = listen("server.listen", public)?;
         let address = public.local_addr().unwrap_or(config.server.listen);
         let routes = routes::public(upgrades, config.server.chat_page);
-        sessions.listen(front.listener(public, routes, config.limits.connections));
+        sessions.listen(front.listener(public, routes, room.sockets));
         info!(%address, admin = %admin_address, "serving");
         ready(address);
 
@@ -261,7 +267,7 @@ impl Front {
         &self,
         tcp: TcpListener,
         routes: BoxedFilter<(Answer,)>,
-        connections: usize,
+        sockets: usize,
     ) -> Listener {
         Listener {
             tcp,
@@ -269,7 +275,7 @@ impl Front {
             routes,
             handshake_timeout: self.limits.handshake_timeout,
             write_timeout: self.limits.write_timeout,
-            connections,
+            sockets,
             metrics: self.metrics.clone(),
         }
     }
