@@ -11,11 +11,18 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod algorithms;
 mod chat;
 mod delivery;
+mod doorkeeping;
+mod expiry;
 mod frames;
+mod handshake;
 mod lifecycle;
+mod listeners;
+mod reload;
 mod resend;
+mod signatures;
 mod slow_reader;
 #[allow(
     dead_code,
@@ -23,4 +30,6 @@ mod slow_reader;
     reason = "a toolbox is larger than today's need"
 )]
 mod support;
+mod tokens;
+mod transport;
 mod websocket;
