@@ -11,6 +11,7 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod addresses;
 mod algorithms;
 mod chat;
 mod delivery;
@@ -24,6 +25,8 @@ mod reload;
 mod resend;
 mod signatures;
 mod slow_reader;
+mod smuggling;
+mod spelling;
 #[allow(
     dead_code,
     unused_imports,

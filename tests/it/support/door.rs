@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Answer, Forge, Setup, TestServer, Upgrade, admin, b64, within};
@@ -60,6 +61,58 @@ pub fn refused(answer: &Answer, what: &str) {
         (answer.status, headers.as_slice(), answer.body.as_str()),
         (401, &UNAUTHORIZED[..], body),
         "{what}"
+    );
+}
+
+/// Fails unless `answer` is a refusal in the form that all of them have.
+pub fn is_refusal(answer: &Answer, status: u16, code: &str, what: &str) {
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (status, code),
+        "{what}: {answer:?}"
+    );
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["code", "message"], "{what}");
+    let mut expected = vec![
+        ("content-type", true),
+        ("connection", true),
+        ("cache-control", true),
+        ("referrer-policy", true),
+        ("x-content-type-options", true),
+        ("content-length", true),
+        ("date", true),
+        ("www-authenticate", status == 401),
+        ("allow", status == 405),
+        ("upgrade", status == 426),
+        ("sec-websocket-version", status == 426),
+        ("retry-after", status == 429 || status == 503),
+    ];
+    expected.retain(|(_, there)| *there);
+    let mut expected: Vec<&str> = expected.into_iter().map(|(name, _)| name).collect();
+    let mut names: Vec<&str> = answer
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    expected.sort_unstable();
+    names.sort_unstable();
+    assert_eq!(names, expected, "{what}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
+    assert_eq!(
+        answer.header("referrer-policy"),
+        Some("no-referrer"),
+        "{what}"
+    );
+    let connection = match status {
+        426 => "close, upgrade",
+        _ => "close",
+    };
+    assert_eq!(answer.header("connection"), Some(connection), "{what}");
+    let all = format!("{answer:?}");
+    assert!(
+        !all.contains("eyJ") && !all.contains("teaching"),
+        "{what}: {all}"
     );
 }
 

@@ -9,7 +9,7 @@ mod token;
 
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
-pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, refused};
+pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refused};
 pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge, b64};
