@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 /// How many different bytes, and different steps from one byte to the next, a
-/// secret must show. Of 32 random bytes nearly all differ; 32 random
-/// hexadecimal digits still show more than ten of each.
-const DISTINCT_MIN: usize = 10;
+/// secret must show. Of 32 random bytes nearly all differ; of 32 random
+/// hexadecimal digits fewer than eight do once in thirty million times.
+const DISTINCT_MIN: usize = 8;
 
 /// How long a secret must be once its padding is taken off, and how long the
 /// part that it repeats: shorter is a word that was stretched to the length

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Uri, Version};
@@ -15,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,9 +35,9 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// How long to wait when the system has no connection to give: out of descriptors, say.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// TCP connections beyond the allowed WebSockets: those who shake hands, load the page
-/// or are told that there is no room.
-const MARGIN: usize = 1024;
+/// How long a question that was begun before the server stopped may take to be asked.
+/// Time for what is on its way, and no more: one silent peer must not hold up the end.
+const HALF_ASKED: Duration = Duration::from_secs(1);
 
 /// Where a request came from, and its connection's place.
 #[derive(Clone, Debug)]
@@ -53,19 +54,15 @@ pub(super) struct Listener {
     pub(super) routes: BoxedFilter<(Answer,)>,
     pub(super) handshake_timeout: Duration,
     pub(super) write_timeout: Duration,
-    /// Connections in all, handshakes included.
-    pub(super) connections: usize,
+    /// TCP connections in all, handshakes included.
+    pub(super) sockets: usize,
     pub(super) metrics: ServerMetrics,
 }
 
 impl Listener {
     /// Accepts until `shutdown`; every connection is a task of `tracker`.
     pub(super) async fn run(self, shutdown: CancellationToken, tracker: TaskTracker) {
-        let places = self
-            .connections
-            .saturating_add(MARGIN)
-            .min(Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(places));
+        let places = Arc::new(Semaphore::new(self.sockets.min(Semaphore::MAX_PERMITS)));
         let listener = Arc::new(self);
         loop {
             // A place first: who cannot be served waits in the system's own queue.
@@ -103,16 +100,25 @@ impl Listener {
         let watched = Watched::new(tcp, self.write_timeout);
         let stream = match &self.tls {
             None => Stream::Plain(watched),
-            Some(tls) => match timeout_at(deadline, tls.accept(watched)).await {
-                Ok(Ok(tls)) => Stream::Tls(Box::new(tls)),
-                Ok(Err(error)) => return self.no_handshake(&arrival, &error),
-                Err(_) => return self.no_handshake(&arrival, &"it took too long"),
-            },
+            Some(tls) => {
+                let shaken = tokio::select! {
+                    shaken = timeout_at(deadline, tls.accept(watched)) => shaken,
+                    // Nothing was asked, so nobody waits for an answer.
+                    () = shutdown.cancelled() => return,
+                };
+                match shaken {
+                    Ok(Ok(tls)) => Stream::Tls(Box::new(tls)),
+                    Ok(Err(error)) => return self.no_handshake(&arrival, &error),
+                    Err(_) => return self.no_handshake(&arrival, &"it took too long"),
+                }
+            }
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let peer = arrival.peer;
         let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|mut request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let checked = hygiene(request.version(), request.uri(), request.headers());
             let answering = checked.map(|()| {
                 request.extensions_mut().insert(arrival.clone());
@@ -137,7 +143,14 @@ impl Listener {
             served = connection.as_mut() => served,
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                if asked.load(Ordering::Relaxed) {
+                    connection.await
+                } else {
+                    match timeout(HALF_ASKED, connection).await {
+                        Ok(served) => served,
+                        Err(_) => return,
+                    }
+                }
             }
         };
         if let Err(error) = served {

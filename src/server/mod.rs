@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod admission;
+mod descriptors;
 mod handshake;
 mod page;
 mod refusal;
@@ -50,7 +51,7 @@ const BACKLOG: u32 = 4096;
 const SEND_BUFFER: u32 = 128 * 1024;
 
 /// Administrators are few.
-const ADMIN_CONNECTIONS: usize = 64;
+const ADMIN_SOCKETS: usize = 64;
 
 /// How long what serves nobody any more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -143,16 +144,35 @@ impl Server {
         let session_metrics = SessionMetrics::register(&mut registry);
         let metrics = ServerMetrics::register(&mut registry);
         let certificate = certificate.map(Certificate::new);
+        let room = descriptors::make_room(config.limits.connections);
+        let limits = config::Limits {
+            connections: room.connections,
+            ..config.limits.clone()
+        };
         let front = Front {
             tls: certificate
                 .clone()
                 .map(tls::acceptor)
                 .transpose()
                 .map_err(StartError::Tls)?,
-            limits: Arc::new(config.limits.clone()),
+            limits: Arc::new(limits),
             metrics: metrics.clone(),
         };
         front.warn();
+
+        // Before the store: a hangup while that is opened is no reason to end.
+        let keys = CurrentKeys::new(keys);
+        let background = Tasks::default();
+        background.spawn_until_stopped(
+            Reload {
+                tls: config.tls.clone(),
+                certificate,
+                auth: config.auth.clone(),
+                keys: keys.clone(),
+                metrics: metrics.clone(),
+            }
+            .run(),
+        );
 
         // Health first: opening a large store takes its time, and somebody asks.
         let status = Arc::new(Status {
@@ -164,25 +184,13 @@ impl Server {
         let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
         let routes = admin::routes(Arc::clone(&status));
-        admin_tasks.listen(front.listener(admin, routes, ADMIN_CONNECTIONS));
+        admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let (store, tail) = open_store(&config, store_metrics).await?;
         let _ = status.store.set(Arc::clone(&store));
 
-        let keys = CurrentKeys::new(keys);
         let hub = Hub::new(config.limits.connections_per_user);
-        let background = Tasks::default();
         background.spawn(Arc::clone(&hub).follow(tail));
-        background.spawn_until_stopped(
-            Reload {
-                tls: config.tls.clone(),
-                certificate,
-                auth: config.auth.clone(),
-                keys: keys.clone(),
-                metrics: metrics.clone(),
-            }
-            .run(),
-        );
         let sessions = Tasks {
             stop: stop.clone(),
             tracker: TaskTracker::new(),
@@ -191,7 +199,7 @@ impl Server {
             verifier: Verifier::new(&keys, &config.auth),
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
-            admission: Admission::new(&config.limits),
+            admission: Admission::new(&front.limits),
             hub,
             context: Context {
                 store: Arc::clone(&store),
@@ -207,7 +215,7 @@ impl Server {
         let public = listen("server.listen", public)?;
         let address = public.local_addr().unwrap_or(config.server.listen);
         let routes = routes::public(upgrades, config.server.chat_page);
-        sessions.listen(front.listener(public, routes, config.limits.connections));
+        sessions.listen(front.listener(public, routes, room.sockets));
         info!(%address, admin = %admin_address, "serving");
         ready(address);
 
@@ -259,7 +267,7 @@ impl Front {
         &self,
         tcp: TcpListener,
         routes: BoxedFilter<(Answer,)>,
-        connections: usize,
+        sockets: usize,
     ) -> Listener {
         Listener {
             tcp,
@@ -267,7 +275,7 @@ impl Front {
             routes,
             handshake_timeout: self.limits.handshake_timeout,
             write_timeout: self.limits.write_timeout,
-            connections,
+            sockets,
             metrics: self.metrics.clone(),
         }
     }

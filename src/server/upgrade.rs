@@ -144,23 +144,18 @@ impl Upgrades {
             return peer;
         }
         // The rightmost address that is not a proxy of ours: what stands left of it
-        // was written by somebody we have no reason to believe.
-        let mut said: Vec<IpAddr> = Vec::new();
-        for value in headers.get_all("x-forwarded-for") {
-            let Ok(value) = value.to_str() else {
-                return peer;
-            };
-            for address in value.split(',') {
-                let Ok(address) = address.trim().parse::<IpAddr>() else {
-                    return peer;
-                };
-                said.push(address.to_canonical());
+        // was written by somebody we have no reason to believe, and is not even read.
+        for line in headers.get_all("x-forwarded-for").iter().rev() {
+            for said in line.as_bytes().rsplit(|byte| *byte == b',') {
+                let said = str::from_utf8(said).ok();
+                match said.and_then(|said| said.trim().parse::<IpAddr>().ok()) {
+                    None => return peer,
+                    Some(address) if trusted(&address.to_canonical()) => {}
+                    Some(address) => return address.to_canonical(),
+                }
             }
         }
-        said.into_iter()
-            .rev()
-            .find(|address| !trusted(address))
-            .unwrap_or(peer)
+        peer
     }
 
     /// The connection's life from the 101 to its end.

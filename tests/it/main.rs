@@ -11,18 +11,30 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod addresses;
+mod algorithms;
 mod chat;
 mod delivery;
+mod doorkeeping;
+mod expiry;
 mod failures;
 mod frames;
+mod handshake;
 mod lifecycle;
+mod listeners;
 mod reading;
+mod reload;
 mod resend;
+mod signatures;
 mod slow_reader;
+mod smuggling;
+mod spelling;
 #[allow(
     dead_code,
     unused_imports,
     reason = "a toolbox is larger than today's need"
 )]
 mod support;
+mod tokens;
+mod transport;
 mod websocket;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -85,7 +85,14 @@ pub async fn raw(server: &TestServer, request: &[u8]) -> Answer {
 }
 
 async fn raw_at(server: &TestServer, address: SocketAddr, request: &[u8]) -> Answer {
-    let mut stream = tls(address, server.roots()).await;
+    exchange(&mut tls(address, server.roots()).await, request).await
+}
+
+/// The same over a stream that is there already.
+pub async fn exchange<S>(stream: &mut S, request: &[u8]) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     // A refusal may come, and the connection end, before everything is written.
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();

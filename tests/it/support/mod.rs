@@ -2,15 +2,17 @@
 
 mod bare;
 mod client;
+mod door;
 mod http;
 mod server;
 mod token;
 
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
-pub use http::{Answer, Upgrade, admin, raw};
+pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refused};
+pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use server::{Setup, TestServer};
-pub use token::{Claims, Forge};
+pub use token::{Claims, Forge, b64};
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! Starting, watching, stopping and killing the built binary.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -196,6 +197,19 @@ impl TestServer {
     /// Waits for a log line with this message, also one already written.
     pub async fn logged(&self, message: &str) -> Value {
         self.log.wait_for(|line| line["message"] == message).await
+    }
+
+    /// Waits until so many log lines with this message are written, and gives them.
+    pub async fn logged_times(&self, message: &str, times: usize) -> Vec<Value> {
+        let found = RefCell::new(Vec::new());
+        let enough = |line: &Value| {
+            if line["message"] == message {
+                found.borrow_mut().push(line.clone());
+            }
+            found.borrow().len() >= times
+        };
+        self.log.wait_for(enough).await;
+        found.into_inner()
     }
 
     /// Connects `user` by the document's URL, with a token of an hour.
