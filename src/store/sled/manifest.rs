@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::census::Census;
+
 /// What the store held at the least when this was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,17 +23,20 @@ pub(super) struct Manifest {
     pub(super) last_id: u64,
     /// How many messages it holds.
     pub(super) messages: u64,
+    /// How many of them were marked read.
+    pub(super) read: u64,
     /// Written at a clean stop: the numbers are exact.
     pub(super) clean: bool,
     checksum: u32,
 }
 
 impl Manifest {
-    pub(super) fn new(schema: u64, last_id: u64, messages: u64, clean: bool) -> Self {
+    pub(super) fn new(schema: u64, census: Census, clean: bool) -> Self {
         let mut manifest = Self {
             schema,
-            last_id,
-            messages,
+            last_id: census.last_id,
+            messages: census.messages,
+            read: census.read,
             clean,
             checksum: 0,
         };
@@ -41,8 +46,8 @@ impl Manifest {
 
     fn sum(&self) -> u32 {
         let text = format!(
-            "{} {} {} {}",
-            self.schema, self.last_id, self.messages, self.clean
+            "{} {} {} {} {}",
+            self.schema, self.last_id, self.messages, self.read, self.clean
         );
         crc32fast::hash(text.as_bytes())
     }
@@ -101,7 +106,12 @@ mod tests {
     fn a_changed_digit_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
-        let manifest = Manifest::new(1, 1234, 1200, true);
+        let census = Census {
+            last_id: 1234,
+            messages: 1200,
+            read: 7,
+        };
+        let manifest = Manifest::new(1, census, true);
         write(dir.path(), &manifest).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Some(manifest));
         let text = fs::read_to_string(path(dir.path())).unwrap();

@@ -91,7 +91,7 @@ pub fn open(
         file: opened.file,
         dir: config.path.clone(),
         books,
-        messages: census.messages,
+        census,
         shared: Arc::clone(&shared),
         requests,
         tail: announce,

@@ -154,7 +154,7 @@ fn prepare(dir: &Path) -> Result<(), OpenError> {
 }
 
 fn begin(dir: &Path) -> Result<Manifest, OpenError> {
-    let manifest = Manifest::new(SCHEMA_VERSION, 0, 0, false);
+    let manifest = Manifest::new(SCHEMA_VERSION, Census::default(), false);
     manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
     Ok(manifest)
 }
@@ -214,6 +214,15 @@ fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError
         }
     }
     let census = census::take(db).map_err(|what| damaged(dir, what))?;
+    if census.read < manifest.read {
+        return Err(damaged(
+            dir,
+            format!(
+                "{} messages are marked as read, but {} had been",
+                census.read, manifest.read
+            ),
+        ));
+    }
     if census.last_id < manifest.last_id || census.messages < manifest.messages {
         return Err(damaged(
             dir,

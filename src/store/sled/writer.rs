@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::Shared;
 use super::books::Books;
+use super::census::Census;
 use super::commit::{Commit, Reply};
 use super::manifest::{self, Manifest};
 use super::reader::Mark;
@@ -48,7 +49,8 @@ pub(super) struct Writer {
     pub(super) file: File,
     pub(super) dir: PathBuf,
     pub(super) books: Books,
-    pub(super) messages: u64,
+    /// What is durable.
+    pub(super) census: Census,
     pub(super) shared: Arc<Shared>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) tail: mpsc::Sender<Vec<Announcement>>,
@@ -63,7 +65,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut written = Written {
             at: Instant::now(),
-            last_id: self.books.next_id - 1,
+            census: self.census,
         };
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut written)));
         let fatal = match outcome {
@@ -160,8 +162,10 @@ impl Writer {
                 .commit_seconds
                 .observe(began.elapsed().as_secs_f64());
         }
-        self.messages += outcome.messages();
+        self.census.messages += outcome.messages();
+        self.census.read += outcome.newly_read;
         if let Some(last_id) = outcome.last_id {
+            self.census.last_id = last_id;
             if self.shared.raise(last_id) {
                 // The very first message: from now on an empty database is damage.
                 self.write_manifest(false)?;
@@ -196,19 +200,18 @@ impl Writer {
 
     /// Renews the manifest when it is behind and old enough.
     fn keep_manifest(&mut self, written: &mut Written) -> Result<(), Fatal> {
-        let last_id = self.books.next_id - 1;
-        if last_id != written.last_id && written.at.elapsed() >= MANIFEST_AGE {
+        if self.census != written.census && written.at.elapsed() >= MANIFEST_AGE {
             self.write_manifest(false)?;
             *written = Written {
                 at: Instant::now(),
-                last_id,
+                census: self.census,
             };
         }
         Ok(())
     }
 
     fn write_manifest(&self, clean: bool) -> Result<(), Fatal> {
-        let manifest = Manifest::new(SCHEMA_VERSION, self.books.next_id - 1, self.messages, clean);
+        let manifest = Manifest::new(SCHEMA_VERSION, self.census, clean);
         manifest::write(&self.dir, &manifest)
             .map_err(|error| format!("the manifest could not be written: {error}"))
     }
@@ -221,7 +224,7 @@ impl Writer {
                 "the store was closed without its last manifest"
             );
         } else {
-            info!(messages = self.messages, "store closed");
+            info!(messages = self.census.messages, "store closed");
         }
         self.shared.close();
         let Self {
@@ -237,7 +240,7 @@ impl Writer {
 /// The manifest on the disk.
 struct Written {
     at: Instant,
-    last_id: u64,
+    census: Census,
 }
 
 impl Request {
