@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::Flock;
 use sled::{Batch, Db};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
@@ -19,6 +20,7 @@ use super::books::Books;
 use super::census::Census;
 use super::commit::{Commit, Reply};
 use super::manifest::{self, Manifest};
+use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
 use crate::ids::UserId;
@@ -47,6 +49,7 @@ pub(super) enum Request {
 pub(super) struct Writer {
     pub(super) db: Db,
     pub(super) file: File,
+    pub(super) lock: Flock<File>,
     pub(super) dir: PathBuf,
     pub(super) books: Books,
     /// What is durable.
@@ -228,9 +231,17 @@ impl Writer {
         }
         self.shared.close();
         let Self {
-            db, file, books, ..
+            db,
+            file,
+            lock,
+            books,
+            dir,
+            ..
         } = self;
         drop((books, db, file));
+        // Whoever was told that it is closed may open it.
+        open::released(&dir);
+        drop(lock);
         if let Some(close) = close {
             let _ = close.send(clean.is_ok());
         }
