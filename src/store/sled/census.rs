@@ -17,6 +17,8 @@ pub(super) struct Census {
     pub(super) last_id: u64,
     /// Messages.
     pub(super) messages: u64,
+    /// How many of them were marked read.
+    pub(super) read: u64,
 }
 
 /// What does not fit, in words for the operator.
@@ -27,7 +29,7 @@ pub(super) type Damage = String;
 /// # Errors
 /// The first thing found that cannot be.
 pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
-    let committed = commits(tree)?;
+    let mut committed = commits(tree)?;
     let messages = messages(tree, committed.last_id)?;
     if messages != committed.messages {
         return Err(format!(
@@ -35,7 +37,8 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
             committed.messages
         ));
     }
-    small_rows(tree)?;
+    profiles(tree)?;
+    committed.read = marks(tree)?;
     Ok(committed)
 }
 
@@ -104,24 +107,40 @@ fn known_peers(tree: &Tree, pair: Pair) -> Result<(), Damage> {
     Ok(())
 }
 
-/// Profiles and read states must be whole; a missing one cannot be told from one never written.
-fn small_rows(tree: &Tree) -> Result<(), Damage> {
+/// Profiles must be whole; a missing one cannot be told from one never written.
+fn profiles(tree: &Tree) -> Result<(), Damage> {
     for row in tree.scan_prefix(keys::PROFILES) {
         let (key, value) = row.map_err(|error| error.to_string())?;
         if keys::parse_profile(&key).is_none() || decode_profile(&key, &value).is_none() {
             return Err(format!("the profile record under {key:02x?} is not whole"));
         }
     }
+    Ok(())
+}
+
+/// Counts the messages that were marked read, twice: by the floors, which say how many
+/// there are beyond them, and by these themselves.
+fn marks(tree: &Tree) -> Result<u64, Damage> {
+    let (mut count, mut beyond, mut islands) = (0, 0, 0);
     for row in tree.scan_prefix(keys::READ) {
         let (key, value) = row.map_err(|error| error.to_string())?;
         let whole = match keys::parse_read(&key) {
-            Some((_, None)) => decode_floor(&key, &value).is_some(),
-            Some((_, Some(chunk))) => decode_islands(&key, chunk, &value).is_some(),
-            None => false,
+            Some((_, None)) => decode_floor(&key, &value).map(|floor| {
+                count += floor.ordinal + floor.beyond;
+                beyond += floor.beyond;
+            }),
+            Some((_, Some(chunk))) => decode_islands(&key, chunk, &value).map(|found| {
+                let lengths = found.iter().map(|island| island.last - island.first + 1);
+                islands += lengths.sum::<u64>();
+            }),
+            None => None,
         };
-        if !whole {
-            return Err(format!("the read record under {key:02x?} is not whole"));
-        }
+        whole.ok_or_else(|| format!("the read record under {key:02x?} is not whole"))?;
     }
-    Ok(())
+    if beyond != islands {
+        return Err(format!(
+            "{beyond} messages were read out of order, but the marks of {islands} are there"
+        ));
+    }
+    Ok(count)
 }

@@ -41,6 +41,7 @@ pub(super) struct Commit<'a> {
     entries: Vec<CommitEntry>,
     announcements: Vec<Announcement>,
     reads: HashMap<Pair, ReadState>,
+    newly_read: u64,
     answers: Vec<Answer>,
 }
 
@@ -49,6 +50,8 @@ pub(super) struct Commit<'a> {
 pub(super) struct Outcome {
     /// The last id in it, where it holds messages.
     pub(super) last_id: Option<u64>,
+    /// How many messages it marks.
+    pub(super) newly_read: u64,
     announcements: Vec<Announcement>,
     answers: Vec<Answer>,
 }
@@ -65,6 +68,7 @@ impl<'a> Commit<'a> {
             entries: Vec::new(),
             announcements: Vec::new(),
             reads: HashMap::new(),
+            newly_read: 0,
             answers: Vec::new(),
         }
     }
@@ -198,6 +202,7 @@ impl<'a> Commit<'a> {
             newly += u64::from(state.mark(mark.ordinal, mark.id, load)?);
         }
         self.books.read(reader, newly);
+        self.newly_read += newly;
         self.answers.push(Answer::Done(reply));
         Ok(())
     }
@@ -269,6 +274,7 @@ impl<'a> Commit<'a> {
                 .announcements
                 .last()
                 .map(|last| last.entry.message.id.get()),
+            newly_read: self.newly_read,
             announcements: self.announcements,
             answers: self.answers,
         };

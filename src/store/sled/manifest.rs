@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::census::Census;
+use super::seal::Seal;
+
 /// What the store held at the least when this was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,28 +24,40 @@ pub(super) struct Manifest {
     pub(super) last_id: u64,
     /// How many messages it holds.
     pub(super) messages: u64,
-    /// Written at a clean stop: the numbers are exact.
-    pub(super) clean: bool,
+    /// How many of them were marked read.
+    pub(super) read: u64,
+    /// Set at a clean stop: the numbers are exact, and the files had this checksum.
+    pub(super) seal: Option<Seal>,
     checksum: u32,
 }
 
 impl Manifest {
-    pub(super) fn new(schema: u64, last_id: u64, messages: u64, clean: bool) -> Self {
+    pub(super) fn new(schema: u64, census: Census, seal: Option<Seal>) -> Self {
         let mut manifest = Self {
             schema,
-            last_id,
-            messages,
-            clean,
+            last_id: census.last_id,
+            messages: census.messages,
+            read: census.read,
+            seal,
             checksum: 0,
         };
         manifest.checksum = manifest.sum();
         manifest
     }
 
+    /// What the database held when this was written.
+    pub(super) fn census(&self) -> Census {
+        Census {
+            last_id: self.last_id,
+            messages: self.messages,
+            read: self.read,
+        }
+    }
+
     fn sum(&self) -> u32 {
         let text = format!(
-            "{} {} {} {}",
-            self.schema, self.last_id, self.messages, self.clean
+            "{} {} {} {} {:?}",
+            self.schema, self.last_id, self.messages, self.read, self.seal
         );
         crc32fast::hash(text.as_bytes())
     }
@@ -101,7 +116,12 @@ mod tests {
     fn a_changed_digit_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
-        let manifest = Manifest::new(1, 1234, 1200, true);
+        let census = Census {
+            last_id: 1234,
+            messages: 1200,
+            read: 7,
+        };
+        let manifest = Manifest::new(1, census, None);
         write(dir.path(), &manifest).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Some(manifest));
         let text = fs::read_to_string(path(dir.path())).unwrap();

@@ -15,7 +15,11 @@ mod open;
 mod read_state;
 mod reader;
 mod record;
+mod rehearsal;
 mod resend_index;
+mod seal;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::fmt;
@@ -69,10 +73,7 @@ pub fn open(
         config.resend_window,
         config.dedup_window,
     )
-    .map_err(|error| OpenError::Damaged {
-        path: config.path.clone(),
-        what: error.to_string(),
-    })?;
+    .map_err(|error| open::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.messages,
@@ -89,9 +90,10 @@ pub fn open(
     let writer = Writer {
         db: opened.db,
         file: opened.file,
+        lock: opened.lock,
         dir: config.path.clone(),
         books,
-        messages: census.messages,
+        census,
         shared: Arc::clone(&shared),
         requests,
         tail: announce,

@@ -1,19 +1,28 @@
 //! Opening a data directory: made when it is new, refused when it is not as it was left.
 
+use std::cell::Cell;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use sled::Db;
+use tracing::warn;
 
 use super::census::{self, Census};
 use super::keys;
 use super::manifest::{self, Manifest};
 use super::record::{self, SCHEMA_VERSION};
+use super::rehearsal::Rehearsal;
+use super::seal::Seal;
 
-/// Why a data directory was not opened. Nothing in it was changed.
+/// Why a data directory was not opened. Nothing in it was changed, but for what
+/// [`OpenError::Damaged`] says.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory cannot be made, read or written.
@@ -61,7 +70,7 @@ pub enum OpenError {
     },
     /// Less is there than was acknowledged, or what is there does not fit together.
     #[error(
-        "the data in {path} is damaged: {what}. Nothing was changed. Copy the directory away, \
+        "the data in {path} is damaged: {what}. {changed}. Copy the directory away, \
          then restore the newest backup (`imserver restore DIR`, or your copy of {path}) and \
          start again"
     )]
@@ -70,6 +79,8 @@ pub enum OpenError {
         path: PathBuf,
         /// What does not fit.
         what: String,
+        /// What became of the directory.
+        changed: &'static str,
     },
 }
 
@@ -79,11 +90,16 @@ pub(super) struct Opened {
     pub(super) db: Db,
     /// sled's own file, to be synced by us: its `flush` stops at `sync_file_range`.
     pub(super) file: File,
+    /// Held for as long as the store is open.
+    pub(super) lock: Flock<File>,
     pub(super) census: Census,
 }
 
+/// How long sled may take to close its file: it needs milliseconds.
+const RELEASE: Duration = Duration::from_secs(2);
+
 /// Where sled keeps its files inside the data directory.
-fn database(dir: &Path) -> PathBuf {
+pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("sled")
 }
 
@@ -94,6 +110,7 @@ const SLED_SHARE: u64 = 2;
 /// Opens the store in `dir`, making it when there is none.
 pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     prepare(dir)?;
+    let lock = lock(dir)?;
     let manifest = manifest::read(dir).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             damaged(dir, format!("manifest.json is not whole: {error}"))
@@ -114,8 +131,18 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     if manifest.schema != SCHEMA_VERSION {
         return Err(schema(dir, manifest.schema));
     }
-    let db = open_sled(dir, cache_bytes)?;
-    let census = guarded(dir, || believe(dir, &db, &manifest))?;
+    let rehearsed = match is_sealed(dir, &manifest) {
+        true => Some(manifest.census()),
+        false => rehearse(dir, cache_bytes, &manifest)?,
+    };
+    let (db, census) = guarded(dir, || {
+        let db = open_sled(dir, &database(dir), cache_bytes)?;
+        let census = match rehearsed {
+            Some(census) => census,
+            None => believe(dir, &db, &manifest).map_err(not_kept)?,
+        };
+        Ok((db, census))
+    })?;
     let path = database(dir).join("db");
     let file = File::options()
         .write(true)
@@ -126,7 +153,12 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     for dir in [dir, &database(dir)] {
         manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
     }
-    Ok(Opened { db, file, census })
+    Ok(Opened {
+        db,
+        file,
+        lock,
+        census,
+    })
 }
 
 /// Makes the directory, or sees that it is ours alone.
@@ -157,33 +189,108 @@ fn prepare(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Takes the directory for this process: sled's own lock comes only after the first
+/// steps, and a second process must not take any of them.
+fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
+    let file = File::open(dir).map_err(|error| unusable(dir, error))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
+        Errno::EWOULDBLOCK => in_use(dir),
+        other => unusable(dir, other.into()),
+    })
+}
+
+/// Waits until sled has let go of its file, which it closes on threads of its own some
+/// time after its last handle is gone.
+pub(super) fn released(dir: &Path) {
+    let path = database(dir).join("db");
+    let until = Instant::now() + RELEASE;
+    while Instant::now() < until {
+        let Ok(file) = File::open(&path) else { return };
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((_, Errno::EWOULDBLOCK)) => std::thread::sleep(Duration::from_millis(1)),
+            _ => return,
+        }
+    }
+}
+
 fn begin(dir: &Path) -> Result<Manifest, OpenError> {
-    let manifest = Manifest::new(SCHEMA_VERSION, 0, 0, false);
+    let manifest = Manifest::new(SCHEMA_VERSION, Census::default(), None);
     manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
     Ok(manifest)
 }
 
-fn open_sled(dir: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
+/// Whether not a byte of the database has changed since it was closed.
+fn is_sealed(dir: &Path, manifest: &Manifest) -> bool {
+    manifest
+        .seal
+        .is_some_and(|seal| Seal::of(&database(dir)).is_ok_and(|found| found == seal))
+}
+
+/// Opens and counts a copy of the database, where there is one and room for a copy.
+///
+/// A database of which nothing was ever acknowledged and that cannot be read was cut
+/// short while it was made: it makes room for a new one.
+fn rehearse(
+    dir: &Path,
+    cache_bytes: u64,
+    manifest: &Manifest,
+) -> Result<Option<Census>, OpenError> {
+    let original = database(dir);
+    if !original.join("db").exists() {
+        // sled would make an empty one.
+        return match manifest.last_id {
+            0 => Ok(None),
+            _ => Err(damaged(dir, "the database is missing".to_owned())),
+        };
+    }
+    let copy = Rehearsal::of(&original).map_err(|error| unusable(&original, error))?;
+    let Some(copy) = copy else {
+        warn!("there is no room to check a copy of the database: it is checked in its place");
+        return Ok(None);
+    };
+    // The copy is closed in here too: sled may panic at that as well.
+    let census = guarded(dir, || {
+        let db = open_sled(dir, copy.path(), cache_bytes)?;
+        believe(dir, &db, manifest)
+    });
+    match census {
+        Err(OpenError::Damaged { .. }) if manifest.last_id == 0 && is_small(&original) => {
+            fs::remove_dir_all(&original).map_err(|error| unusable(&original, error))?;
+            Ok(None)
+        }
+        // There is no schema yet: the original is given one.
+        Ok(census) if census.last_id == 0 => Ok(None),
+        Ok(census) => Ok(Some(census)),
+        Err(error) => Err(error),
+    }
+}
+
+/// sled opened the original, and mends what it opens.
+fn not_kept(mut error: OpenError) -> OpenError {
+    if let OpenError::Damaged { changed, .. } = &mut error {
+        *changed = "There was no room to check a copy, so the database may have changed";
+    }
+    error
+}
+
+/// Whether it holds no more than an empty database does.
+fn is_small(database: &Path) -> bool {
+    fs::metadata(database.join("db")).map_or(true, |db| db.len() < 1 << 20)
+}
+
+fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
     let config = sled::Config::new()
-        .path(database(dir))
+        .path(at)
         .cache_capacity(cache_bytes / SLED_SHARE)
         .flush_every_ms(None);
-    guarded(dir, || {
-        config.open().map_err(|error| match error {
-            sled::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                OpenError::InUse {
-                    path: dir.to_owned(),
-                }
-            }
-            // sled reports its lock as an error of no kind, in words.
-            sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
-                OpenError::InUse {
-                    path: dir.to_owned(),
-                }
-            }
-            sled::Error::Io(error) if is_systems(&error) => unusable(&database(dir), error),
-            other => damaged(dir, format!("the database cannot be read: {other}")),
-        })
+    config.open().map_err(|error| match error {
+        sled::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => in_use(dir),
+        // sled reports its lock as an error of no kind, in words.
+        sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
+            in_use(dir)
+        }
+        sled::Error::Io(error) if is_systems(&error) => unusable(&database(dir), error),
+        other => damaged(dir, format!("the database cannot be read: {other}")),
     })
 }
 
@@ -218,6 +325,15 @@ fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError
         }
     }
     let census = census::take(db).map_err(|what| damaged(dir, what))?;
+    if census.read < manifest.read {
+        return Err(damaged(
+            dir,
+            format!(
+                "{} messages are marked as read, but {} had been",
+                census.read, manifest.read
+            ),
+        ));
+    }
     if census.last_id < manifest.last_id || census.messages < manifest.messages {
         return Err(damaged(
             dir,
@@ -230,20 +346,42 @@ fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError
     Ok(census)
 }
 
+thread_local! {
+    /// Set while a panic of this thread is expected and answered.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps panics that become our error from being shown: their own words would only
+/// frighten beside it. Set up once and for good, since every thread shares the hook.
+static QUIET: LazyLock<()> = LazyLock::new(|| {
+    let others = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !EXPECTED.get() {
+            others(panic);
+        }
+    }));
+});
+
 /// Runs what may meet a damaged file: sled answers some damage with a panic.
 fn guarded<T>(dir: &Path, work: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
-    // The panic becomes our error; its own words would only frighten beside it.
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
+    LazyLock::force(&QUIET);
+    EXPECTED.set(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
-    panic::set_hook(hook);
+    EXPECTED.set(false);
     outcome.unwrap_or_else(|_| Err(damaged(dir, "the database cannot be read".to_owned())))
 }
 
-fn damaged(dir: &Path, what: String) -> OpenError {
+fn in_use(dir: &Path) -> OpenError {
+    OpenError::InUse {
+        path: dir.to_owned(),
+    }
+}
+
+pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
     OpenError::Damaged {
         path: dir.to_owned(),
         what,
+        changed: "Nothing was changed",
     }
 }
 

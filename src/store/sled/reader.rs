@@ -169,8 +169,20 @@ impl Source {
     }
 }
 
-/// The whole read state of a pair.
+/// The whole read state of a pair, as it was at one moment.
 fn read_state(tree: &Tree, pair: Pair) -> Result<ReadState> {
+    loop {
+        let state = read_rows(tree, pair)?;
+        // A mark between two rows can let a new floor swallow an island that the old
+        // one did not hold: then neither was seen. The set only grows, so a floor that
+        // is still the same was the same all the time.
+        if state.floor.beyond == 0 || floor(tree, pair)? == state.floor {
+            return Ok(state);
+        }
+    }
+}
+
+fn read_rows(tree: &Tree, pair: Pair) -> Result<ReadState> {
     let mut state = ReadState::default();
     for row in tree.scan_prefix(keys::read(pair)) {
         let (key, value) = row.map_err(unreadable)?;

@@ -6,20 +6,24 @@
 
 use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::Flock;
 use sled::{Batch, Db};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Shared;
 use super::books::Books;
+use super::census::Census;
 use super::commit::{Commit, Reply};
 use super::manifest::{self, Manifest};
+use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
+use super::seal::Seal;
 use crate::ids::UserId;
 use crate::metrics::StoreMetrics;
 use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
@@ -46,9 +50,11 @@ pub(super) enum Request {
 pub(super) struct Writer {
     pub(super) db: Db,
     pub(super) file: File,
+    pub(super) lock: Flock<File>,
     pub(super) dir: PathBuf,
     pub(super) books: Books,
-    pub(super) messages: u64,
+    /// What is durable.
+    pub(super) census: Census,
     pub(super) shared: Arc<Shared>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) tail: mpsc::Sender<Vec<Announcement>>,
@@ -63,7 +69,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut written = Written {
             at: Instant::now(),
-            last_id: self.books.next_id - 1,
+            census: self.census,
         };
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut written)));
         let fatal = match outcome {
@@ -107,7 +113,7 @@ impl Writer {
                 }
                 Err(_) => {}
             }
-            self.keep_manifest(written)?;
+            self.keep_manifest(written);
         }
     }
 
@@ -133,9 +139,6 @@ impl Writer {
         &mut self,
         group: impl Iterator<Item = Request>,
     ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
-        // Before the group, not behind it: after a quiet time the books still know
-        // packets whose window is over.
-        self.books.tidy();
         let mut close = None;
         // Before the commit, not behind it: after a quiet hour the resend keys of the
         // last commit are as old as that hour.
@@ -163,11 +166,13 @@ impl Writer {
                 .commit_seconds
                 .observe(began.elapsed().as_secs_f64());
         }
-        self.messages += outcome.messages();
+        self.census.messages += outcome.messages();
+        self.census.read += outcome.newly_read;
         if let Some(last_id) = outcome.last_id {
+            self.census.last_id = last_id;
             if self.shared.raise(last_id) {
                 // The very first message: from now on an empty database is damage.
-                self.write_manifest(false)?;
+                self.write_manifest(None)?;
             }
             self.metrics.messages.inc_by(outcome.messages());
             self.metrics
@@ -198,49 +203,58 @@ impl Writer {
     }
 
     /// Renews the manifest when it is behind and old enough.
-    fn keep_manifest(&mut self, written: &mut Written) -> Result<(), Fatal> {
-        let last_id = self.books.next_id - 1;
-        if last_id != written.last_id && written.at.elapsed() >= MANIFEST_AGE {
-            self.write_manifest(false)?;
-            *written = Written {
-                at: Instant::now(),
-                last_id,
-            };
+    fn keep_manifest(&mut self, written: &mut Written) {
+        if self.census == written.census || written.at.elapsed() < MANIFEST_AGE {
+            return;
         }
-        Ok(())
+        match self.write_manifest(None) {
+            Ok(()) => written.census = self.census,
+            // The one before still tells the truth, only less of it: try again.
+            Err(cause) => warn!(cause, "the store goes on with an older manifest"),
+        }
+        written.at = Instant::now();
     }
 
-    fn write_manifest(&self, clean: bool) -> Result<(), Fatal> {
-        let manifest = Manifest::new(SCHEMA_VERSION, self.books.next_id - 1, self.messages, clean);
-        manifest::write(&self.dir, &manifest)
-            .map_err(|error| format!("the manifest could not be written: {error}"))
+    fn write_manifest(&self, seal: Option<Seal>) -> Result<(), Fatal> {
+        write_manifest(&self.dir, self.census, seal)
     }
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
-        let clean = self.write_manifest(true);
-        if let Err(error) = &clean {
-            error!(
-                cause = error,
-                "the store was closed without its last manifest"
-            );
-        } else {
-            info!(messages = self.messages, "store closed");
-        }
         self.shared.close();
         let Self {
-            db, file, books, ..
+            db,
+            file,
+            lock,
+            books,
+            dir,
+            census,
+            ..
         } = self;
         drop((books, db, file));
+        // Whoever was told that it is closed may open it, and finds it sealed.
+        open::released(&dir);
+        let seal = Seal::of(&open::database(&dir)).map_err(|error| error.to_string());
+        let sealed = seal.and_then(|seal| write_manifest(&dir, census, Some(seal)));
+        match &sealed {
+            Ok(()) => info!(messages = census.messages, "store closed"),
+            Err(cause) => error!(cause, "the store was closed without a seal"),
+        }
+        drop(lock);
         if let Some(close) = close {
-            let _ = close.send(clean.is_ok());
+            let _ = close.send(sealed.is_ok());
         }
     }
+}
+
+fn write_manifest(dir: &Path, census: Census, seal: Option<Seal>) -> Result<(), Fatal> {
+    manifest::write(dir, &Manifest::new(SCHEMA_VERSION, census, seal))
+        .map_err(|error| format!("the manifest could not be written: {error}"))
 }
 
 /// The manifest on the disk.
 struct Written {
     at: Instant,
-    last_id: u64,
+    census: Census,
 }
 
 impl Request {

@@ -1,0 +1,70 @@
+//! Opening a copy first, because sled mends what it opens.
+//!
+//! What sled takes for the torn end of its log it overwrites, and after damage in
+//! the middle that is everything behind it: the very bytes from which somebody
+//! could still have saved the messages. So the database is opened and counted in a
+//! copy, which is thrown away, and the original only when the copy was whole.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// A copy of the database, gone when it is dropped.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    path: PathBuf,
+}
+
+impl Rehearsal {
+    /// Copies `database` to a place beside it; nothing when there is no room.
+    ///
+    /// File systems that share blocks do this at once, others in the time it takes to
+    /// read the file, which the check behind it needs again.
+    pub(super) fn of(database: &Path) -> io::Result<Option<Self>> {
+        let path = database.with_extension("check");
+        // Left behind by a check that was cut short.
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let rehearsal = Self { path };
+        match copy(database, &rehearsal.path) {
+            Ok(()) => Ok(Some(rehearsal)),
+            Err(error) if is_no_room(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed before the next check.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}

@@ -1,0 +1,263 @@
+//! What only this store promises: whom it lets in, what it refuses, how large it grows.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+
+use super::*;
+use crate::ids::Sender;
+
+fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
+    let config = config::Store {
+        path: path.to_owned(),
+        cache_bytes: 16 << 20,
+        ..config::Store::default()
+    };
+    let metrics = StoreMetrics::register(&mut Registry::default());
+    open(&config, &config::Limits::default(), metrics)
+}
+
+fn refused(path: &Path) -> String {
+    open_at(path).map(|_| ()).unwrap_err().to_string()
+}
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+    folder
+}
+
+fn draft(number: u64) -> Draft {
+    Draft {
+        from: Sender::new(number % 50).unwrap(),
+        to: UserId::new(1 + number % 200).unwrap(),
+        timestamp: number.to_string(),
+        content: "x".repeat(200),
+        resend: ResendKey::None,
+    }
+}
+
+async fn append(store: &SledStore, number: u64) -> MessageId {
+    let receipt = store.append(draft(number)).await.unwrap();
+    receipt.await.unwrap().id
+}
+
+#[tokio::test]
+async fn a_second_opening_of_the_same_directory_is_refused() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    for _ in 0..2 {
+        let error = open_at(folder.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        assert!(error.to_string().contains("in use by another process"));
+    }
+    append(&store, 1).await;
+    store.close().await.unwrap();
+    open_at(folder.path()).unwrap();
+}
+
+#[test]
+fn a_new_directory_is_made_for_its_owner_alone() {
+    let folder = folder();
+    let path = folder.path().join("a/b/data");
+    let (store, _tail) = open_at(&path).unwrap();
+    for made in ["a", "a/b", "a/b/data"] {
+        let mode = fs::metadata(folder.path().join(made))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700, "{made}");
+    }
+    drop(store);
+}
+
+#[test]
+fn a_directory_open_to_others_is_refused() {
+    for mode in [0o755, 0o750, 0o701, 0o770] {
+        let folder = folder();
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+        let error = refused(folder.path());
+        assert!(error.contains("chmod 700"), "{error}");
+        assert!(error.contains(&format!("{mode:04o}")), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("data");
+    fs::write(&path, "").unwrap();
+    assert!(refused(&path).contains("Name a directory"));
+}
+
+/// Root may write anywhere: there, only the read-only disk of the whole server's
+/// tests shows this.
+#[test]
+fn what_cannot_be_written_is_refused() {
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = folder();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o500)).unwrap();
+    assert!(refused(folder.path()).contains("It must belong to the user"));
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+    drop(open_at(folder.path()).unwrap());
+    for file in ["sled/db", "manifest.json"] {
+        let file = folder.path().join(file);
+        fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+        assert!(refused(folder.path()).contains("It must belong to the user"));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// A store of one message, closed.
+async fn closed() -> TempDir {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    append(&store, 1).await;
+    store.close().await.unwrap();
+    folder
+}
+
+/// The bare database of a closed store, for as long as `work` takes.
+fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
+    let db = ::sled::open(folder.path().join("sled")).unwrap();
+    let outcome = work(&db);
+    drop(db);
+    open::released(folder.path());
+    outcome
+}
+
+#[tokio::test]
+async fn another_layout_is_refused_by_its_number() {
+    let folder = closed().await;
+    let whole = manifest::read(folder.path()).unwrap().unwrap();
+    let census = census::Census {
+        last_id: whole.last_id,
+        messages: whole.messages,
+        read: whole.read,
+    };
+    for version in [0, 2, 77] {
+        let other = manifest::Manifest::new(version, census, None);
+        manifest::write(folder.path(), &other).unwrap();
+        let error = refused(folder.path());
+        assert!(
+            error.contains(&format!("layout version {version}")),
+            "{error}"
+        );
+        assert!(error.contains("start the version that wrote it"), "{error}");
+    }
+    manifest::write(folder.path(), &whole).unwrap();
+    open_at(folder.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_another_layout_or_of_none_is_refused() {
+    for (record, words) in [
+        (Some(record::encode_schema(2)), "layout version 2"),
+        (Some(b"rubbish".to_vec()), "version record is not whole"),
+        (None, "opens without its contents"),
+    ] {
+        let folder = closed().await;
+        bare(&folder, |db| match record {
+            Some(record) => db.insert(keys::SCHEMA, record).unwrap(),
+            None => db.remove(keys::SCHEMA).unwrap(),
+        });
+        let error = refused(folder.path());
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_behind_its_manifest_is_refused() {
+    let folder = closed().await;
+    let ahead = [(2, 1, 0), (1, 2, 0), (1, 1, 1)];
+    for (last_id, messages, read) in ahead {
+        let census = census::Census {
+            last_id,
+            messages,
+            read,
+        };
+        let manifest = manifest::Manifest::new(record::SCHEMA_VERSION, census, None);
+        manifest::write(folder.path(), &manifest).unwrap();
+        let error = refused(folder.path());
+        assert!(error.contains("is damaged"), "{error}");
+        assert!(error.contains("restore the newest backup"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_gone_is_noticed() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    for number in 0..30 {
+        let id = append(&store, number).await;
+        // All of them out of order, so that there are islands.
+        let reader = UserId::new(1 + number % 200).unwrap();
+        if number % 2 == 1 {
+            store.mark_read(reader, vec![id]).await.unwrap();
+        }
+    }
+    store.close().await.unwrap();
+    let rows: Vec<_> = bare(&folder, |db| db.iter().map(Result::unwrap).collect());
+    assert!(rows.len() > 90, "{}", rows.len());
+    for (key, value) in rows {
+        bare(&folder, |db| db.remove(&key).unwrap());
+        let opened = open_at(folder.path()).is_ok();
+        assert!(!opened, "{key:02x?} is gone and nobody noticed");
+        if let Some(last) = value.last() {
+            let mut wrong = value.to_vec();
+            *wrong.last_mut().unwrap() = last ^ 4;
+            bare(&folder, |db| db.insert(&key, wrong).unwrap());
+            let opened = open_at(folder.path()).is_ok();
+            assert!(!opened, "{key:02x?} is wrong and nobody noticed");
+        }
+        bare(&folder, |db| db.insert(&key, value).unwrap());
+    }
+    open_at(folder.path()).unwrap();
+}
+
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// sled collects its garbage at every pin, and without help it grows with the load:
+/// two million messages once took 15 GB.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_stays_bounded_under_load_and_no_value_is_large() {
+    let folder = folder();
+    let (store, tail) = open_at(folder.path()).unwrap();
+    drop(tail);
+    let mut early = 0;
+    let mut receipts = std::collections::VecDeque::new();
+    for number in 0..200_000 {
+        receipts.push_back(store.append(draft(number)).await.unwrap());
+        if receipts.len() >= 512 {
+            receipts.pop_front().unwrap().await.unwrap();
+        }
+        if number == 50_000 {
+            early = resident();
+        }
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    // 16 MB of cache, and the index of some 150,000 more messages.
+    let grown = resident().saturating_sub(early) / 1024;
+    assert!(grown < 150, "grown by {grown} MiB");
+    let tree = store.shared.tree().unwrap();
+    let largest = tree.iter().map(|row| row.unwrap().1.len()).max().unwrap();
+    assert!(largest < 64 * 1024, "{largest}");
+    let blobs = fs::read_dir(folder.path().join("sled/blobs")).unwrap();
+    assert_eq!(blobs.count(), 0, "sled put a value into a file of its own");
+    drop(tree);
+    store.close().await.unwrap();
+}
