@@ -12,6 +12,11 @@
 )]
 
 mod chat;
+mod crash;
+mod damage;
+mod disk;
+mod durability;
+mod first_start;
 #[allow(
     dead_code,
     unused_imports,

@@ -1,12 +1,15 @@
 //! A server of one's own for every test, and clients to talk to it.
 
 mod client;
+mod fault;
 mod http;
 mod server;
+pub mod store;
 mod token;
 
 pub use client::{Client, Closed, frame, mark_read};
-pub use http::{Answer, Upgrade, raw};
+pub use fault::strace;
+pub use http::{Answer, Upgrade, admin, raw};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge};
 
