@@ -15,6 +15,7 @@ mod open;
 mod read_state;
 mod reader;
 mod record;
+mod refusal;
 mod rehearsal;
 mod resend_index;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use tracing::{error, info};
 
 use self::books::Books;
 use self::keys::Pair;
-pub use self::open::OpenError;
+pub use self::refusal::OpenError;
 use self::writer::{Request, Writer};
 use super::{
     AppendError, Appended, ClaimedProfile, Cursor, Draft, Health, Page, Receipt, ResendKey, Span,
@@ -72,7 +73,7 @@ pub fn open(
         config.resend_window,
         config.dedup_window,
     )
-    .map_err(|error| open::damaged(&config.path, error.to_string()))?;
+    .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.messages,
