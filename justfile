@@ -23,3 +23,8 @@ advisories:
 # Load generator: acknowledged messages per second, time to delivery
 bench *ARGS:
     cargo run --release --locked -p imserver-bench -- {{ARGS}}
+
+# Kill the server under load 200 times, and damage 400 copies of its data
+torture:
+    IMSERVER_CRASH_ROUNDS=200 IMSERVER_DAMAGED_COPIES=200 \
+        cargo test --release --locked --test it -- --nocapture crash:: damage::

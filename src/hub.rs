@@ -49,9 +49,7 @@ impl Delivery {
 
     /// Whether a reader at `cursor` may take it without missing one before it.
     pub fn follows(&self, cursor: Cursor) -> bool {
-        self.announcement
-            .previous
-            .is_some_and(|previous| previous <= cursor)
+        self.announcement.previous.is_some_and(|previous| previous <= cursor)
     }
 
     /// The frame of the message, made by the first connection that needs it.
@@ -90,13 +88,7 @@ impl Slot {
                 waiting.news.deliveries.push(Arc::clone(delivery));
             } else {
                 // All of it: what is kept must have no gap.
-                *waiting = Waiting {
-                    news: News {
-                        behind: true,
-                        ..News::default()
-                    },
-                    bytes: 0,
-                };
+                *waiting = Waiting { news: News { behind: true, ..News::default() }, bytes: 0 };
             }
         }
         drop(waiting);
@@ -114,12 +106,7 @@ impl Hub {
     pub fn new(per_user: usize) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let hasher = RandomState::new();
-        Arc::new(Self {
-            shards,
-            hasher,
-            per_user,
-            connections: AtomicUsize::new(0),
-        })
+        Arc::new(Self { shards, hasher, per_user, connections: AtomicUsize::new(0) })
     }
 
     /// Enters a connection of `user`, or nothing when they have as many as they may.
@@ -137,11 +124,7 @@ impl Hub {
             slots.push(Arc::clone(&slot));
         }
         self.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Subscription {
-            hub: Arc::clone(self),
-            user,
-            slot,
-        })
+        Some(Subscription { hub: Arc::clone(self), user, slot })
     }
 
     /// How many connections there are.
@@ -165,10 +148,7 @@ impl Hub {
         };
         let shard = locked(shard);
         if let Some(slots) = shard.get(&user) {
-            let delivery = Arc::new(Delivery {
-                announcement,
-                frame: OnceLock::new(),
-            });
+            let delivery = Arc::new(Delivery { announcement, frame: OnceLock::new() });
             for slot in slots {
                 slot.put(&delivery);
             }
@@ -234,14 +214,8 @@ mod tests {
             timestamp: String::new(),
             content: "x".repeat(bytes),
         };
-        let entry = Arc::new(Entry {
-            message,
-            sender: Arc::default(),
-        });
-        Announcement {
-            entry,
-            previous: MessageId::new(id - 1).map(Cursor::from),
-        }
+        let entry = Arc::new(Entry { message, sender: Arc::default() });
+        Announcement { entry, previous: MessageId::new(id - 1).map(Cursor::from) }
     }
 
     #[test]

@@ -10,11 +10,7 @@ use std::num::NonZeroU64;
 pub const ID_END: u64 = 1 << 53;
 
 fn in_range(id: u64) -> Option<NonZeroU64> {
-    if id < ID_END {
-        NonZeroU64::new(id)
-    } else {
-        None
-    }
+    if id < ID_END { NonZeroU64::new(id) } else { None }
 }
 
 /// A user: 1 … 2^53-1.
@@ -59,11 +55,7 @@ pub enum Sender {
 impl Sender {
     /// Makes a sender from its number on the wire, or nothing when it is out of range.
     pub fn new(id: u64) -> Option<Self> {
-        if id == 0 {
-            Some(Self::System)
-        } else {
-            UserId::new(id).map(Self::User)
-        }
+        if id == 0 { Some(Self::System) } else { UserId::new(id).map(Self::User) }
     }
 
     /// The number on the wire: 0 for the system.

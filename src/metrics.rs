@@ -43,20 +43,10 @@ impl StoreMetrics {
         let sizes = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         let times = Histogram::new(exponential_buckets(0.000_1, 2.0, 16));
         Self {
-            messages: enter(
-                registry,
-                "messages",
-                "Messages made durable",
-                Counter::default(),
-            ),
+            messages: enter(registry, "messages", "Messages made durable", Counter::default()),
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
-            failed: enter(
-                registry,
-                "store_failed",
-                "Writer stopped for good",
-                Counter::default(),
-            ),
+            failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
         }
     }
 }
@@ -76,20 +66,10 @@ impl SessionMetrics {
     /// Makes the counters and enters them.
     pub fn register(registry: &mut Registry) -> Self {
         Self {
-            acknowledged: enter(
-                registry,
-                "acknowledged",
-                "Successes sent",
-                Counter::default(),
-            ),
+            acknowledged: enter(registry, "acknowledged", "Successes sent", Counter::default()),
             delivered: enter(registry, "delivered", "Messages sent", Counter::default()),
             failures: enter(registry, "failures", "Failures sent", Reasons::default()),
-            closes: enter(
-                registry,
-                "closes",
-                "Closes by the server",
-                Reasons::default(),
-            ),
+            closes: enter(registry, "closes", "Closes by the server", Reasons::default()),
         }
     }
 
@@ -121,12 +101,7 @@ impl ServerMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let counter = Counter::default;
         Self {
-            connections: enter(
-                registry,
-                "connections",
-                "Open connections",
-                Gauge::default(),
-            ),
+            connections: enter(registry, "connections", "Open connections", Gauge::default()),
             refused: enter(registry, "refused", "Requests refused", Reasons::default()),
             handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
             reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),

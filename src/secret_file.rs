@@ -84,10 +84,7 @@ pub enum SecretFileError {
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let unreadable = |cause: io::Error| match cause.kind() {
         io::ErrorKind::NotFound => SecretFileError::Missing(path.to_owned()),
-        _ => SecretFileError::Unreadable {
-            path: path.to_owned(),
-            cause,
-        },
+        _ => SecretFileError::Unreadable { path: path.to_owned(), cause },
     };
     // Without O_NONBLOCK, opening a named pipe would wait for its other end.
     let file = OpenOptions::new()
@@ -100,19 +97,12 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
         return Err(SecretFileError::NotAFile(path.to_owned()));
     }
     if what.mode() & 0o077 != 0 {
-        return Err(SecretFileError::Open {
-            path: path.to_owned(),
-            mode: what.mode() & 0o7777,
-        });
+        return Err(SecretFileError::Open { path: path.to_owned(), mode: what.mode() & 0o7777 });
     }
     let us = nix::unistd::geteuid();
     if what.uid() != us.as_raw() && !us.is_root() {
         let (owner, us) = (what.uid(), us.as_raw());
-        return Err(SecretFileError::Foreign {
-            path: path.to_owned(),
-            owner,
-            us,
-        });
+        return Err(SecretFileError::Foreign { path: path.to_owned(), owner, us });
     }
     for path in [path.to_owned(), fs::canonicalize(path).map_err(unreadable)?] {
         let folder = folder_of(&path);
@@ -126,9 +116,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
         return Err(SecretFileError::TooLarge(path.to_owned()));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(what.len()).unwrap_or(0)));
-    file.take(SIZE_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(SIZE_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
 
@@ -147,11 +135,7 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn create_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = folder_of(path);
     create_folder(&folder)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if written.is_err() {
         // Half a file would pass for a whole one at the next start.
@@ -166,10 +150,7 @@ pub fn create_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 /// # Errors
 /// When the system refuses, or something else has this name.
 pub fn create_folder(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -197,10 +178,7 @@ mod tests {
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(read(&path).unwrap().as_slice(), b"first");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(
-            fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -219,10 +197,7 @@ mod tests {
             assert_eq!(read(&path).unwrap().as_slice(), b"secret");
         }
         set_mode(folder.path(), 0o777);
-        assert!(matches!(
-            read(&path),
-            Err(SecretFileError::Replaceable { .. })
-        ));
+        assert!(matches!(read(&path), Err(SecretFileError::Replaceable { .. })));
         set_mode(folder.path(), 0o1777);
         read(&path).unwrap();
     }
@@ -241,10 +216,7 @@ mod tests {
     #[test]
     fn what_is_no_file_is_refused_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            read(folder.path()),
-            Err(SecretFileError::NotAFile(_))
-        ));
+        assert!(matches!(read(folder.path()), Err(SecretFileError::NotAFile(_))));
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(matches!(read(&pipe), Err(SecretFileError::NotAFile(_))));

@@ -43,9 +43,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
             continue;
         }
         let alike = |level: &str| strsim::jaro_winkler(part, level);
-        let nearest = LEVELS
-            .into_iter()
-            .max_by(|a, b| alike(a).total_cmp(&alike(b)));
+        let nearest = LEVELS.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
         return Err(TelemetryError::Level {
             part: part.to_owned(),
             nearest: nearest.unwrap_or("info"),
@@ -72,14 +70,8 @@ pub fn init(level: &str, json: bool) -> Result<(), TelemetryError> {
     done.map_err(|_| TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {
         // Its place and no more: its words may quote what somebody wrote.
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        tracing::error!(
-            place,
-            "a fault of ours: please report it; one task was ended"
-        );
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a fault of ours: please report it; one task was ended");
     }));
     Ok(())
 }
@@ -154,24 +146,13 @@ mod tests {
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches('\n').count(), 1, "{text:?}");
         assert!(text.ends_with('\n'));
-        assert!(
-            !text
-                .trim_end()
-                .contains(|c: char| c.is_control() || steers(c)),
-            "{text:?}"
-        );
+        assert!(!text.trim_end().contains(|c: char| c.is_control() || steers(c)), "{text:?}");
         assert!(text.contains("小明"));
     }
 
     #[test]
     fn a_mistyped_level_is_refused_instead_of_silencing_the_log() {
-        for good in [
-            "info",
-            "WARN",
-            "off",
-            "info,imserver::store=debug",
-            "imserver=trace,warn",
-        ] {
+        for good in ["info", "WARN", "off", "info,imserver::store=debug", "imserver=trace,warn"] {
             assert!(filter(good).is_ok(), "{good}");
         }
         for bad in ["inof", "", "info,", "verbose", "imserver=lots"] {

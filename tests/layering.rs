@@ -26,15 +26,8 @@ const ROOMS: [&[&str]; 9] = [
 ];
 
 /// Small things that all may use, and that may use each other.
-const SMALL: &[&str] = &[
-    "config",
-    "digest",
-    "ids",
-    "message",
-    "metrics",
-    "secret_file",
-    "telemetry",
-];
+const SMALL: &[&str] =
+    &["config", "digest", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
 const HOMES: [(&str, &[&str]); 17] = [
@@ -76,23 +69,12 @@ fn code() -> Vec<(String, String)> {
     let is_test = |path: &str| path.ends_with("tests.rs") || path.contains("/tests/");
     sources(&root)
         .into_iter()
-        .map(|path| {
-            (
-                path.strip_prefix(&root).unwrap().display().to_string(),
-                path,
-            )
-        })
+        .map(|path| (path.strip_prefix(&root).unwrap().display().to_string(), path))
         .filter(|(name, _)| !is_test(name))
         .map(|(name, path)| {
             let text = fs::read_to_string(path).unwrap();
-            let text = text
-                .split("#[cfg(test)]\nmod tests {")
-                .next()
-                .unwrap()
-                .to_owned();
-            let code = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             (name, code.collect::<Vec<_>>().join("\n"))
         })
         .collect()
@@ -111,9 +93,7 @@ fn storey(room: &str) -> usize {
 fn words_after<'a>(code: &'a str, before: &str) -> impl Iterator<Item = &'a str> {
     code.match_indices(before).map(move |(at, _)| {
         let rest = &code[at + before.len()..];
-        rest.split(|c: char| !c.is_alphanumeric() && c != '_')
-            .next()
-            .unwrap()
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap()
     })
 }
 
@@ -125,9 +105,7 @@ fn a_room_uses_only_those_below_it() {
         for used in words_after(&code, "crate::").filter(|used| !used.is_empty()) {
             let sibling = SMALL.contains(&here) && SMALL.contains(&used);
             if used != here && storey(used) <= storey(here) && !sibling {
-                broken.push(format!(
-                    "{name} uses `{used}`, which does not stand below `{here}`"
-                ));
+                broken.push(format!("{name} uses `{used}`, which does not stand below `{here}`"));
             }
         }
     }
@@ -143,10 +121,7 @@ fn store_and_protocol_do_not_know_each_other() {
             _ => continue,
         };
         let knows = words_after(&code, "crate::").any(|used| used == other);
-        assert!(
-            !knows,
-            "{name} knows `{other}`; the session translates between the two"
-        );
+        assert!(!knows, "{name} knows `{other}`; the session translates between the two");
     }
 }
 
@@ -162,10 +137,7 @@ fn a_library_lives_in_its_room() {
             });
             let at_home = homes.iter().any(|home| name.starts_with(home));
             if used && !at_home {
-                broken.push(format!(
-                    "{name} uses {library}, which lives in {}",
-                    homes.join(", ")
-                ));
+                broken.push(format!("{name} uses {library}, which lives in {}", homes.join(", ")));
             }
         }
     }
@@ -176,10 +148,7 @@ fn a_library_lives_in_its_room() {
 fn only_the_command_line_prints() {
     for (name, code) in code().into_iter().filter(|(name, _)| room(name) != "cli") {
         for printer in ["println!", "print!", "io::stdout", "dbg!"] {
-            assert!(
-                !code.contains(printer),
-                "{name} has {printer}; only `cli` prints"
-            );
+            assert!(!code.contains(printer), "{name} has {printer}; only `cli` prints");
         }
     }
 }

@@ -27,12 +27,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgs {
     /// The server's binary; it is started as `PATH serve --config FILE`.
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        default_value = "target/release/imserver"
-    )]
+    #[arg(long, global = true, value_name = "PATH", default_value = "target/release/imserver")]
     pub server: PathBuf,
     /// Measures the floor relay that is built beside this program instead.
     #[arg(long, global = true)]

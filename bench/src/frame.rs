@@ -41,14 +41,8 @@ impl Content {
             state ^= state << 5;
             char::from(b'a' + u8::try_from(state % 26).unwrap_or_default())
         };
-        let filling = (prefix.len() + DIGITS..bytes.max(32))
-            .map(|_| letter())
-            .collect();
-        Self {
-            run: run_tag,
-            prefix,
-            filling,
-        }
+        let filling = (prefix.len() + DIGITS..bytes.max(32)).map(|_| letter()).collect();
+        Self { run: run_tag, prefix, filling }
     }
 
     /// Says what `content` is.
@@ -56,11 +50,7 @@ impl Content {
     pub fn recognise(&self, content: &[u8]) -> Recognised {
         let Some(rest) = content.strip_prefix(self.prefix.as_bytes()) else {
             let ours = content.starts_with(self.run.as_bytes());
-            return if ours {
-                Recognised::Corrupt
-            } else {
-                Recognised::Foreign
-            };
+            return if ours { Recognised::Corrupt } else { Recognised::Foreign };
         };
         match digits(rest) {
             Some((sequence, filling)) if filling == self.filling.as_bytes() => {
@@ -84,9 +74,7 @@ impl Template {
     #[must_use]
     pub fn new(from: u64, to: u64, content: &Content, mask: [u8; 4]) -> Self {
         let zeros = "0".repeat(DIGITS);
-        let Content {
-            prefix, filling, ..
-        } = content;
+        let Content { prefix, filling, .. } = content;
         let before = format!(
             r#"{{"fromId":{from},"toId":{to},"type":0,"content":"{prefix}{zeros}{filling}"#
         );
@@ -99,16 +87,10 @@ impl Template {
         let place = |at: usize| {
             let mut under = [0; DIGITS];
             let shifted = mask.iter().cycle().skip(at % 4);
-            under
-                .iter_mut()
-                .zip(shifted)
-                .for_each(|(under, mask)| *under = *mask);
+            under.iter_mut().zip(shifted).for_each(|(under, mask)| *under = *mask);
             (header + at, under)
         };
-        Self {
-            frame,
-            places: [place(in_content), place(in_timestamp)],
-        }
+        Self { frame, places: [place(in_content), place(in_timestamp)] }
     }
 
     /// Appends the message with this sequence to `out`.
@@ -126,10 +108,7 @@ impl Template {
                 continue;
             };
             let masked = digits.iter().zip(under).map(|(digit, mask)| digit ^ mask);
-            place
-                .iter_mut()
-                .zip(masked)
-                .for_each(|(byte, masked)| *byte = masked);
+            place.iter_mut().zip(masked).for_each(|(byte, masked)| *byte = masked);
         }
     }
 }
@@ -168,12 +147,7 @@ pub fn write_frame(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>)
         }
     }
     out.extend_from_slice(&mask);
-    out.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
 #[cfg(test)]
@@ -185,15 +159,8 @@ mod tests {
     /// The text of a masked frame with a two-byte length.
     fn unmask(frame: &[u8]) -> String {
         assert_eq!(frame[..2], [0x81, 0x80 | 126]);
-        assert_eq!(
-            usize::from(u16::from_be_bytes([frame[2], frame[3]])),
-            frame.len() - 8
-        );
-        let text = frame[8..]
-            .iter()
-            .zip(frame[4..8].iter().cycle())
-            .map(|(b, m)| b ^ m)
-            .collect();
+        assert_eq!(usize::from(u16::from_be_bytes([frame[2], frame[3]])), frame.len() - 8);
+        let text = frame[8..].iter().zip(frame[4..8].iter().cycle()).map(|(b, m)| b ^ m).collect();
         String::from_utf8(text).unwrap()
     }
 
@@ -209,10 +176,7 @@ mod tests {
             assert_eq!(value["timestamp"], "1234567890");
             let text = value["content"].as_str().unwrap();
             assert_eq!(text.len(), bytes);
-            assert_eq!(
-                content.recognise(text.as_bytes()),
-                Recognised::Sequence(1_234_567_890)
-            );
+            assert_eq!(content.recognise(text.as_bytes()), Recognised::Sequence(1_234_567_890));
         }
     }
 
@@ -222,14 +186,8 @@ mod tests {
         let content = Content::new(7, 3, 60);
         let recognise = |text: String| content.recognise(text.as_bytes());
         assert_eq!(recognise(text(&content)), Recognised::Sequence(1));
-        assert_eq!(
-            recognise(text(&Content::new(8, 3, 60))),
-            Recognised::Foreign
-        );
-        assert_eq!(
-            recognise(text(&Content::new(7, 4, 60))),
-            Recognised::Corrupt
-        );
+        assert_eq!(recognise(text(&Content::new(8, 3, 60))), Recognised::Foreign);
+        assert_eq!(recognise(text(&Content::new(7, 4, 60))), Recognised::Corrupt);
         assert_eq!(recognise(text(&content) + "!"), Recognised::Corrupt);
         assert_eq!(recognise("hello".to_owned()), Recognised::Foreign);
     }

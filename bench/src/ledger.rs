@@ -155,11 +155,7 @@ impl Ledger {
     /// The account as it stands; final once the pair has been drained.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        Tally {
-            unanswered: self.in_flight(),
-            lost: self.owed,
-            ..self.tally
-        }
+        Tally { unanswered: self.in_flight(), lost: self.owed, ..self.tally }
     }
 
     fn entry(&mut self, sequence: u64) -> Option<&mut Entry> {
@@ -198,10 +194,7 @@ mod tests {
         ledger.deliver(0, 10);
         ledger.deliver(2, 12);
         let tally = ledger.tally();
-        assert_eq!(
-            (tally.lost, tally.duplicated, tally.out_of_order),
-            (1, 0, 0)
-        );
+        assert_eq!((tally.lost, tally.duplicated, tally.out_of_order), (1, 0, 0));
         assert!(!tally.is_clean());
     }
 
@@ -232,10 +225,7 @@ mod tests {
         let _swallowed = ledger.send(6);
         assert_eq!(ledger.deliver(delivered, 1), Some(5));
         let tally = ledger.tally();
-        assert_eq!(
-            (tally.unanswered, tally.lost, tally.acknowledged),
-            (2, 0, 0)
-        );
+        assert_eq!((tally.unanswered, tally.lost, tally.acknowledged), (2, 0, 0));
     }
 
     #[test]
@@ -255,10 +245,7 @@ mod tests {
         assert!(!ledger.fail(7));
         assert_eq!(ledger.deliver(7, 1), None);
         let tally = ledger.tally();
-        assert_eq!(
-            (tally.stray_answers, tally.corrupted, tally.lost),
-            (2, 1, 1)
-        );
+        assert_eq!((tally.stray_answers, tally.corrupted, tally.lost), (2, 1, 1));
     }
 
     #[test]

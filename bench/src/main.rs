@@ -1,10 +1,6 @@
 //! The load generator's command line.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is its purpose"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is its purpose")]
 
 use std::process::ExitCode;
 
@@ -31,16 +27,11 @@ fn main() -> ExitCode {
 
 /// Measures, prints, and says whether every promise was kept.
 fn measure(cli: &Cli) -> Result<bool> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = LocalSet::new().block_on(&runtime, run::run(&cli.measurement, &cli.server))?;
 
     if findings.rows.is_empty() {
-        findings
-            .reports
-            .iter()
-            .for_each(|report| print!("{report}"));
+        findings.reports.iter().for_each(|report| print!("{report}"));
     } else {
         print!("{}", table::markdown(&findings.rows));
     }

@@ -19,10 +19,7 @@ impl Meter {
     pub fn of(pid: u32) -> Self {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
         #[expect(clippy::cast_precision_loss, reason = "a hundred or a thousand")]
-        Self {
-            pid,
-            ticks_per_second: ticks as f64,
-        }
+        Self { pid, ticks_per_second: ticks as f64 }
     }
 
     /// Watches this very process: what the load itself costs.
@@ -41,17 +38,10 @@ impl Meter {
     pub fn cpu(&self) -> Result<Duration> {
         let stat = self.read("stat")?;
         // The name in parentheses may hold anything; the fields start behind it.
-        let (_, fields) = stat
-            .rsplit_once(") ")
-            .context("unexpected /proc/<pid>/stat")?;
-        let mut times = fields
-            .split(' ')
-            .skip(11)
-            .map_while(|field| field.parse::<f64>().ok());
+        let (_, fields) = stat.rsplit_once(") ").context("unexpected /proc/<pid>/stat")?;
+        let mut times = fields.split(' ').skip(11).map_while(|field| field.parse::<f64>().ok());
         let (user, system) = times.next().zip(times.next()).context("no times in stat")?;
-        Ok(Duration::from_secs_f64(
-            (user + system) / self.ticks_per_second,
-        ))
+        Ok(Duration::from_secs_f64((user + system) / self.ticks_per_second))
     }
 
     /// Memory that is resident now, in bytes.
@@ -84,11 +74,7 @@ impl Meter {
         for _ in 0..150 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let now = self.resident()?;
-            same = if now.abs_diff(last) <= last / 200 {
-                same + 1
-            } else {
-                0
-            };
+            same = if now.abs_diff(last) <= last / 200 { same + 1 } else { 0 };
             last = now;
             if same == 5 {
                 break;
@@ -105,9 +91,7 @@ impl Meter {
 
 impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Meter")
-            .field("pid", &self.pid)
-            .finish_non_exhaustive()
+        f.debug_struct("Meter").field("pid", &self.pid).finish_non_exhaustive()
     }
 }
 
@@ -122,9 +106,7 @@ mod tests {
         let held = std::hint::black_box(vec![1_u8; 32 << 20]);
         let mut sum = 0_u64;
         while meter.cpu().unwrap() < cpu + Duration::from_millis(50) {
-            sum = held
-                .iter()
-                .fold(sum, |sum, byte| sum.wrapping_add(u64::from(*byte)));
+            sum = held.iter().fold(sum, |sum, byte| sum.wrapping_add(u64::from(*byte)));
         }
         assert!(sum > 0);
         assert!(meter.resident().unwrap() >= memory + (31 << 20));

@@ -67,10 +67,7 @@ impl Pacer {
 
     /// Waits until something changes for `pair`.
     pub async fn changed(&self, pair: u64) {
-        match usize::try_from(pair)
-            .ok()
-            .and_then(|pair| self.wake.get(pair))
-        {
+        match usize::try_from(pair).ok().and_then(|pair| self.wake.get(pair)) {
             Some(wake) => wake.notified().await,
             None => std::future::pending().await,
         }

@@ -20,12 +20,7 @@ impl Display for Report {
 
 impl Display for Traffic {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            pairs,
-            bytes,
-            seconds,
-            ..
-        } = self;
+        let Self { pairs, bytes, seconds, .. } = self;
         match (self.window, self.rate) {
             (Some(window), _) => write!(f, "{pairs} pairs, {window} in flight")?,
             (None, rate) => write!(f, "{pairs} pairs, {} /s due", rate.unwrap_or_default())?,
@@ -47,34 +42,16 @@ impl Display for Traffic {
 
 impl Display for Backlog {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            messages,
-            rounds,
-            upgrade_ms,
-            first_ms,
-            all_ms,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "{messages} messages waiting, medians of {rounds}, from before the connect"
-        )?;
-        writeln!(
-            f,
-            "  upgraded {upgrade_ms:.1}  first {first_ms:.1}  all {all_ms:.1} ms"
-        )?;
+        let Self { messages, rounds, upgrade_ms, first_ms, all_ms, .. } = self;
+        writeln!(f, "{messages} messages waiting, medians of {rounds}, from before the connect")?;
+        writeln!(f, "  upgraded {upgrade_ms:.1}  first {first_ms:.1}  all {all_ms:.1} ms")?;
         account(f, &self.tally, &self.troubles)
     }
 }
 
 impl Display for Idle {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            connections,
-            before_mib,
-            after_mib,
-            kib_per_connection,
-        } = self;
+        let Self { connections, before_mib, after_mib, kib_per_connection } = self;
         writeln!(f, "{connections} idle connections")?;
         writeln!(f, "  server RSS   {before_mib:.1} to {after_mib:.1} MiB")?;
         writeln!(f, "  each         {kib_per_connection:.1} KiB")
@@ -83,48 +60,20 @@ impl Display for Idle {
 
 impl Display for Connect {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            count,
-            parallel,
-            per_s,
-            latency,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "{count} new connections, {parallel} at a time, {} /s",
-            number(*per_s)
-        )?;
+        let Self { count, parallel, per_s, latency, .. } = self;
+        writeln!(f, "{count} new connections, {parallel} at a time, {} /s", number(*per_s))?;
         writeln!(f, "  to upgraded  {latency}")?;
-        let server = self
-            .server_cpu_ms
-            .map_or_else(|| "–".to_owned(), |ms| format!("{ms:.3}"));
-        writeln!(
-            f,
-            "  CPU each     server {server} ms, client {:.3} ms",
-            self.client_cpu_ms
-        )
+        let server = self.server_cpu_ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.3}"));
+        writeln!(f, "  CPU each     server {server} ms, client {:.3} ms", self.client_cpu_ms)
     }
 }
 
 impl Display for Fill {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            seconds,
-            acknowledged_per_s,
-            ..
-        } = self;
-        writeln!(
-            f,
-            "{} messages stored in {seconds:.1} s",
-            self.tally.acknowledged
-        )?;
+        let Self { seconds, acknowledged_per_s, .. } = self;
+        writeln!(f, "{} messages stored in {seconds:.1} s", self.tally.acknowledged)?;
         writeln!(f, "  acknowledged {} /s", number(*acknowledged_per_s))?;
-        writeln!(
-            f,
-            "  disk         {} bytes a message",
-            maybe(self.disk_bytes_per_message)
-        )?;
+        writeln!(f, "  disk         {} bytes a message", maybe(self.disk_bytes_per_message))?;
         writeln!(f, "  server RSS   {} MiB", maybe(self.server_rss_mib))?;
         account(f, &self.tally, &self.troubles)
     }
@@ -132,23 +81,9 @@ impl Display for Fill {
 
 /// What became of the messages; silent about what did not happen, but for loss.
 fn account(f: &mut Formatter<'_>, tally: &Tally, troubles: &BTreeMap<String, u64>) -> fmt::Result {
-    let Tally {
-        sent,
-        acknowledged,
-        delivered,
-        lost,
-        duplicated,
-        out_of_order,
-        ..
-    } = tally;
-    writeln!(
-        f,
-        "  messages     {sent} sent, {acknowledged} acknowledged, {delivered} delivered"
-    )?;
-    write!(
-        f,
-        "               {lost} lost, {duplicated} duplicated, {out_of_order} out of order"
-    )?;
+    let Tally { sent, acknowledged, delivered, lost, duplicated, out_of_order, .. } = tally;
+    writeln!(f, "  messages     {sent} sent, {acknowledged} acknowledged, {delivered} delivered")?;
+    write!(f, "               {lost} lost, {duplicated} duplicated, {out_of_order} out of order")?;
     let more = [
         (tally.failed, "failed"),
         (tally.unanswered, "unanswered"),

@@ -41,17 +41,8 @@ impl Latency {
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            p50_ms,
-            p99_ms,
-            p999_ms,
-            max_ms,
-            ..
-        } = self;
-        write!(
-            f,
-            "p50 {p50_ms:.2}  p99 {p99_ms:.2}  p99.9 {p999_ms:.2}  max {max_ms:.2} ms"
-        )
+        let Self { p50_ms, p99_ms, p999_ms, max_ms, .. } = self;
+        write!(f, "p50 {p50_ms:.2}  p99 {p99_ms:.2}  p99.9 {p999_ms:.2}  max {max_ms:.2} ms")
     }
 }
 
@@ -179,18 +170,10 @@ impl Report {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let (tally, troubles) = match self {
-            Self::Pairs(Traffic {
-                tally, troubles, ..
-            })
-            | Self::Open(Traffic {
-                tally, troubles, ..
-            })
-            | Self::Backlog(Backlog {
-                tally, troubles, ..
-            })
-            | Self::Fill(Fill {
-                tally, troubles, ..
-            }) => (tally, troubles),
+            Self::Pairs(Traffic { tally, troubles, .. })
+            | Self::Open(Traffic { tally, troubles, .. })
+            | Self::Backlog(Backlog { tally, troubles, .. })
+            | Self::Fill(Fill { tally, troubles, .. }) => (tally, troubles),
             Self::Idle(_) | Self::Connect(_) => return true,
         };
         tally.is_clean() && tally.unanswered == 0 && troubles.is_empty()
@@ -199,10 +182,7 @@ impl Report {
 
 /// `part / whole` for counts.
 #[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts and bytes stay far below 2^53"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts and bytes stay far below 2^53")]
 pub fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }

@@ -26,9 +26,7 @@ pub enum Incoming<'a> {
 /// Reads one frame.
 #[must_use]
 pub fn scan(text: &[u8]) -> Incoming<'_> {
-    scan_promised_shape(text)
-        .or_else(|| parse(text))
-        .unwrap_or(Incoming::Unknown)
+    scan_promised_shape(text).or_else(|| parse(text)).unwrap_or(Incoming::Unknown)
 }
 
 /// Reads success and message frames that look as the contract shows them.
@@ -38,9 +36,7 @@ fn scan_promised_shape(text: &[u8]) -> Option<Incoming<'_>> {
     let rest = rest.strip_prefix(br#","type":"#)?;
     if let Some(rest) = rest.strip_prefix(br#"0,"content":"","timestamp":""#) {
         let (sequence, rest) = digits(rest)?;
-        return rest
-            .starts_with(b"\"")
-            .then_some(Incoming::Success(sequence));
+        return rest.starts_with(b"\"").then_some(Incoming::Success(sequence));
     }
     let rest = rest.strip_prefix(br#"2,"content":""#)?;
     let (content, rest) = rest.split_at_checked(memchr::memchr2(b'"', b'\\', rest)?)?;
@@ -49,10 +45,7 @@ fn scan_promised_shape(text: &[u8]) -> Option<Incoming<'_>> {
     let start = rest.iter().rposition(|byte| !byte.is_ascii_digit())? + 1;
     let (before, id) = rest.split_at_checked(start)?;
     before.ends_with(br#"\"messageId\":\""#).then_some(())?;
-    Some(Incoming::Message {
-        id: digits(id)?.0,
-        content: Cow::Borrowed(content),
-    })
+    Some(Incoming::Message { id: digits(id)?.0, content: Cow::Borrowed(content) })
 }
 
 /// Reads any frame of the contract, whatever its spacing and escapes.
@@ -87,15 +80,9 @@ fn parse(text: &[u8]) -> Option<Incoming<'static>> {
 
 /// Splits a number off the front.
 pub(crate) fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
-    let length = text
-        .iter()
-        .take(19)
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let length = text.iter().take(19).take_while(|byte| byte.is_ascii_digit()).count();
     let (number, rest) = text.split_at_checked(length)?;
-    let value = number
-        .iter()
-        .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let value = number.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     (length > 0).then_some((value, rest))
 }
 
@@ -118,10 +105,7 @@ mod tests {
     #[test]
     fn other_spacing_failures_and_nonsense_are_understood_too() {
         let failure = br#"{ "fromId":0,"toId":1,"type":1,"content":"","timestamp":"7","Describe":"{\"code\":\"inbox_full\",\"message\":\"x\"}"}"#;
-        assert_eq!(
-            scan(failure),
-            Incoming::Failure(Some(7), "inbox_full".to_owned())
-        );
+        assert_eq!(scan(failure), Incoming::Failure(Some(7), "inbox_full".to_owned()));
         let spaced = br#"{"fromId": 0, "toId": 1, "type": 0, "content": "", "timestamp": "7", "Describe": ""}"#;
         assert_eq!(scan(spaced), Incoming::Success(7));
         assert_eq!(scan(b"{}"), Incoming::Unknown);

@@ -48,29 +48,15 @@ pub fn rows(reports: &[Report]) -> Vec<Row> {
     let row = |figure, unit, first, goal, read: fn(&Report) -> Option<f64>| {
         let values: Vec<f64> = reports.iter().filter_map(read).collect();
         let measured = (!values.is_empty()).then(|| median(values));
-        Row {
-            figure,
-            unit,
-            measured,
-            first,
-            goal,
-        }
+        Row { figure, unit, measured, first, goal }
     };
     vec![
-        row(
-            "64 pairs, 1 in flight: acknowledged",
-            "/s",
-            AtLeast(12e3),
-            AtLeast(30e3),
-            |report| narrow(report).map(|traffic| traffic.acknowledged_per_s),
-        ),
-        row(
-            "– server CPU per message",
-            "µs",
-            AtMost(60.0),
-            AtMost(30.0),
-            |report| narrow(report)?.server_cpu_us,
-        ),
+        row("64 pairs, 1 in flight: acknowledged", "/s", AtLeast(12e3), AtLeast(30e3), |report| {
+            narrow(report).map(|traffic| traffic.acknowledged_per_s)
+        }),
+        row("– server CPU per message", "µs", AtMost(60.0), AtMost(30.0), |report| {
+            narrow(report)?.server_cpu_us
+        }),
         row("– ack p99", "ms", AtMost(20.0), AtMost(6.0), |report| {
             narrow(report).map(|traffic| traffic.to_success.p99_ms)
         }),
@@ -83,25 +69,15 @@ pub fn rows(reports: &[Report]) -> Vec<Row> {
                 wide(report).map(|traffic| traffic.acknowledged_per_s.min(traffic.delivered_per_s))
             },
         ),
-        row(
-            "– server CPU per message",
-            "µs",
-            AtMost(35.0),
-            AtMost(16.0),
-            |report| wide(report)?.server_cpu_us,
-        ),
-        row(
-            "open loop 5,000/s: end-to-end p99",
-            "ms",
-            AtMost(10.0),
-            AtMost(3.0),
-            |report| {
-                let Report::Open(traffic) = report else {
-                    return None;
-                };
-                Some(traffic.to_delivery.p99_ms)
-            },
-        ),
+        row("– server CPU per message", "µs", AtMost(35.0), AtMost(16.0), |report| {
+            wide(report)?.server_cpu_us
+        }),
+        row("open loop 5,000/s: end-to-end p99", "ms", AtMost(10.0), AtMost(3.0), |report| {
+            let Report::Open(traffic) = report else {
+                return None;
+            };
+            Some(traffic.to_delivery.p99_ms)
+        }),
         row(
             "10,000 messages waiting: first delivered",
             "ms",
@@ -114,42 +90,24 @@ pub fn rows(reports: &[Report]) -> Vec<Row> {
                 Some(backlog.first_ms)
             },
         ),
-        row(
-            "– all delivered",
-            "ms",
-            AtMost(400.0),
-            AtMost(60.0),
-            |report| {
-                let Report::Backlog(backlog) = report else {
-                    return None;
-                };
-                Some(backlog.all_ms)
-            },
-        ),
-        row(
-            "memory per idle connection (2,000)",
-            "KiB",
-            AtMost(24.0),
-            AtMost(14.0),
-            |report| {
-                let Report::Idle(idle) = report else {
-                    return None;
-                };
-                Some(idle.kib_per_connection)
-            },
-        ),
-        row(
-            "CPU per new connection",
-            "ms",
-            AtMost(0.35),
-            AtMost(0.20),
-            |report| {
-                let Report::Connect(connect) = report else {
-                    return None;
-                };
-                connect.server_cpu_ms
-            },
-        ),
+        row("– all delivered", "ms", AtMost(400.0), AtMost(60.0), |report| {
+            let Report::Backlog(backlog) = report else {
+                return None;
+            };
+            Some(backlog.all_ms)
+        }),
+        row("memory per idle connection (2,000)", "KiB", AtMost(24.0), AtMost(14.0), |report| {
+            let Report::Idle(idle) = report else {
+                return None;
+            };
+            Some(idle.kib_per_connection)
+        }),
+        row("CPU per new connection", "ms", AtMost(0.35), AtMost(0.20), |report| {
+            let Report::Connect(connect) = report else {
+                return None;
+            };
+            connect.server_cpu_ms
+        }),
     ]
 }
 
@@ -172,14 +130,7 @@ fn closed(report: &Report, window: u64) -> Option<&Traffic> {
 #[must_use]
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = "| | measured | first | goal |\n|---|---|---|---|\n".to_owned();
-    for Row {
-        figure,
-        unit,
-        measured,
-        first,
-        goal,
-    } in rows
-    {
+    for Row { figure, unit, measured, first, goal } in rows {
         let measured = match measured {
             None => "–".to_owned(),
             Some(value) => {
@@ -193,10 +144,7 @@ pub fn markdown(rows: &[Row]) -> String {
         };
         let (first, goal) = (bound(*first), bound(*goal));
         // Writing into a string cannot fail.
-        let _ = writeln!(
-            text,
-            "| {figure} | {measured} | {first} {unit} | {goal} {unit} |"
-        );
+        let _ = writeln!(text, "| {figure} | {measured} | {first} {unit} | {goal} {unit} |");
     }
     text
 }

@@ -45,35 +45,19 @@ impl Signer {
         let key = set
             .get("keys")
             .and_then(Value::as_array)
-            .and_then(|keys| {
-                keys.iter()
-                    .rfind(|key| key.get("alg") == Some(&json!("HS256")))
-            })
+            .and_then(|keys| keys.iter().rfind(|key| key.get("alg") == Some(&json!("HS256"))))
             .context("the key set holds no HS256 key")?;
         let kid = key.get("kid").and_then(Value::as_str).unwrap_or_default();
-        let secret = key
-            .get("k")
-            .and_then(Value::as_str)
-            .context("the HS256 key has no secret")?;
-        let secret = URL_SAFE_NO_PAD
-            .decode(secret)
-            .context("the secret is not base64url")?;
-        ensure!(
-            secret.len() >= 32,
-            "the secret is shorter than HS256 asks for"
-        );
-        Ok(Self {
-            kid: kid.to_owned(),
-            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
-        })
+        let secret = key.get("k").and_then(Value::as_str).context("the HS256 key has no secret")?;
+        let secret = URL_SAFE_NO_PAD.decode(secret).context("the secret is not base64url")?;
+        ensure!(secret.len() >= 32, "the secret is shorter than HS256 asks for");
+        Ok(Self { kid: kid.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &secret) })
     }
 
     /// Issues a token for `user`.
     #[must_use]
     pub fn token(&self, user: u64) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut header = json!({"alg": "HS256", "typ": "JWT"});
         if let (false, Some(header)) = (self.kid.is_empty(), header.as_object_mut()) {
             header.insert("kid".to_owned(), json!(self.kid));

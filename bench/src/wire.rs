@@ -54,9 +54,7 @@ impl Wire {
         path: &str,
         buffer: usize,
     ) -> Result<Self> {
-        let tcp = TcpStream::connect(address)
-            .await
-            .context("cannot connect")?;
+        let tcp = TcpStream::connect(address).await.context("cannot connect")?;
         tcp.set_nodelay(true)?;
         let host = name.to_str().into_owned();
         let stream = TlsConnector::from(Arc::clone(tls))
@@ -64,13 +62,7 @@ impl Wire {
             .await
             .context("the TLS handshake failed")?;
         let incoming = vec![0; buffer.max(512)];
-        let mut wire = Self {
-            stream,
-            out: Vec::new(),
-            written: 0,
-            incoming,
-            unread: 0..0,
-        };
+        let mut wire = Self { stream, out: Vec::new(), written: 0, incoming, unread: 0..0 };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
@@ -116,10 +108,9 @@ impl Wire {
                 PONG => {}
                 CLOSE => {
                     let (code, reason) = match self.incoming.get(payload) {
-                        Some([high, low, reason @ ..]) => (
-                            u16::from_be_bytes([*high, *low]),
-                            String::from_utf8_lossy(reason),
-                        ),
+                        Some([high, low, reason @ ..]) => {
+                            (u16::from_be_bytes([*high, *low]), String::from_utf8_lossy(reason))
+                        }
                         _ => (1005, "".into()),
                     };
                     bail!("the server closed the connection: {code} {reason}");
@@ -188,21 +179,14 @@ impl Wire {
         let (first, length, header) = match unread {
             [first, length @ 0..126, ..] => (*first, u64::from(*length), 2),
             [first, 126, a, b, ..] => (*first, u64::from(u16::from_be_bytes([*a, *b])), 4),
-            [first, 127, a, b, c, d, e, f, g, h, ..] => (
-                *first,
-                u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
-                10,
-            ),
+            [first, 127, a, b, c, d, e, f, g, h, ..] => {
+                (*first, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10)
+            }
             [_, 128..=255, ..] => bail!("the server sent a masked frame"),
             _ => return Ok(None),
         };
-        ensure!(
-            first & 0xf0 == 0x80,
-            "the server sent a fragment or a reserved bit"
-        );
-        let length = usize::try_from(length)
-            .ok()
-            .filter(|length| *length <= 1 << 20);
+        ensure!(first & 0xf0 == 0x80, "the server sent a fragment or a reserved bit");
+        let length = usize::try_from(length).ok().filter(|length| *length <= 1 << 20);
         let length = length.context("the server sent a frame over 1 MiB")?;
         if unread.len() < header + length {
             return Ok(None);

@@ -174,10 +174,7 @@ impl FromStr for Alg {
     type Err = UnknownAlg;
 
     fn from_str(name: &str) -> Result<Self, UnknownAlg> {
-        Self::ALL
-            .into_iter()
-            .find(|alg| alg.name() == name)
-            .ok_or(UnknownAlg)
+        Self::ALL.into_iter().find(|alg| alg.name() == name).ok_or(UnknownAlg)
     }
 }
 
@@ -190,9 +187,7 @@ mod tests {
         for alg in Alg::ALL {
             assert_eq!(alg.name().parse(), Ok(alg));
         }
-        for bad in [
-            "none", "None", "nOnE", "", "hs256", "HS256 ", "ES512", "ES256K",
-        ] {
+        for bad in ["none", "None", "nOnE", "", "hs256", "HS256 ", "ES512", "ES256K"] {
             assert_eq!(bad.parse::<Alg>(), Err(UnknownAlg), "{bad:?}");
         }
     }

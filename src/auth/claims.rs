@@ -138,10 +138,7 @@ impl Rules {
         self.check_issuer(claims)?;
         self.check_audience(claims)?;
         let (ends_at, issued_at) = self.check_times(claims, now)?;
-        let user = claims
-            .get("sub")
-            .and_then(Json::as_text)
-            .and_then(UserId::parse);
+        let user = claims.get("sub").and_then(Json::as_text).and_then(UserId::parse);
         Ok(Identity {
             user: user.ok_or(Refused::BadSubject)?,
             name: profile(claims, "name", |name| check_name(name).is_ok())?,
@@ -168,9 +165,7 @@ impl Rules {
             None => &[],
         };
         let is_ours = |audience: &Json| audience.as_text() == Some(self.audience.as_str());
-        if audiences
-            .iter()
-            .all(|audience| audience.as_text().is_some())
+        if audiences.iter().all(|audience| audience.as_text().is_some())
             && audiences.iter().any(is_ours)
         {
             Ok(())
@@ -210,11 +205,7 @@ impl Rules {
 
     fn token_id(&self, claims: &Object) -> Result<Option<String>, Refused> {
         let Some(jti) = claims.get("jti") else {
-            return if self.require_jti {
-                Err(Refused::MissingTokenId)
-            } else {
-                Ok(None)
-            };
+            return if self.require_jti { Err(Refused::MissingTokenId) } else { Ok(None) };
         };
         match jti.as_text() {
             Some(jti) if (1..=TOKEN_ID_MAX).contains(&jti.len()) => Ok(Some(jti.to_owned())),

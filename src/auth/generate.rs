@@ -131,19 +131,8 @@ mod tests {
             let [a, b] = [(); 2].map(|()| generate(alg).unwrap());
             assert!(a.can_sign() && a.is_private());
             assert_ne!(a.kid(), b.kid());
-            let secret = if matches!(alg.family(), Family::Secret(_)) {
-                "k"
-            } else {
-                "d"
-            };
-            let of = |key: &Key| {
-                key.members()
-                    .get(secret)
-                    .unwrap()
-                    .as_text()
-                    .unwrap()
-                    .to_owned()
-            };
+            let secret = if matches!(alg.family(), Family::Secret(_)) { "k" } else { "d" };
+            let of = |key: &Key| key.members().get(secret).unwrap().as_text().unwrap().to_owned();
             assert_ne!(of(&a), of(&b));
         }
     }

@@ -56,9 +56,8 @@ pub fn inspect(keys: &KeySet, auth: &Auth, token: &str, now: SystemTime) -> Insp
 /// Lays out a part's JSON; what is not the JSON it should be is shown as it is.
 fn show(part: &str) -> Option<String> {
     let bytes = from_base64url(part).ok()?;
-    let laid_out = Json::parse(&bytes)
-        .ok()
-        .and_then(|json| serde_json::to_string_pretty(&json).ok());
+    let laid_out =
+        Json::parse(&bytes).ok().and_then(|json| serde_json::to_string_pretty(&json).ok());
     let text = match laid_out {
         Some(text) => text,
         None => str::from_utf8(&bytes).ok()?.to_owned(),
@@ -95,20 +94,8 @@ mod tests {
         let signing = keys.signing_key().unwrap();
         let token = sign(signing, &header(signing), CLAIMS);
         let inspection = inspect(&keys, &auth(), &token, now());
-        assert!(
-            inspection
-                .header
-                .as_ref()
-                .unwrap()
-                .contains("\"alg\": \"EdDSA\"")
-        );
-        assert!(
-            inspection
-                .claims
-                .as_ref()
-                .unwrap()
-                .contains("\"sub\": \"7\"")
-        );
+        assert!(inspection.header.as_ref().unwrap().contains("\"alg\": \"EdDSA\""));
+        assert!(inspection.claims.as_ref().unwrap().contains("\"sub\": \"7\""));
         let all = format!("{inspection:?}");
         assert!(!all.contains(token.rsplit('.').next().unwrap()));
         assert!(matches!(inspection.verdict, Verdict::User(user) if user.user().get() == 7));
@@ -120,19 +107,13 @@ mod tests {
         let signing = keys.signing_key().unwrap();
         let admin = CLAIMS.replace(r#""aud":"imserver""#, r#""aud":"imserver-admin""#);
         let token = sign(signing, &header(signing), &admin);
-        assert!(matches!(
-            inspect(&keys, &auth(), &token, now()).verdict,
-            Verdict::Admin(_)
-        ));
+        assert!(matches!(inspect(&keys, &auth(), &token, now()).verdict, Verdict::Admin(_)));
 
         let stranger = key(Alg::EdDsa);
         let token = sign(&stranger, &header(&stranger), CLAIMS);
         let inspection = inspect(&keys, &auth(), &token, now());
         assert!(inspection.claims.is_some());
-        assert!(matches!(
-            inspection.verdict,
-            Verdict::Refused(Refused::BadSignature)
-        ));
+        assert!(matches!(inspection.verdict, Verdict::Refused(Refused::BadSignature)));
 
         let nothing = inspect(&keys, &auth(), "no token", now());
         assert_eq!((nothing.header, nothing.claims), (None, None));
@@ -142,19 +123,11 @@ mod tests {
     fn a_token_cannot_steer_the_terminal() {
         let keys = set([key(Alg::Hs256)]);
         let signing = keys.signing_key().unwrap();
-        for evil in [
-            "\u{1b}[2J",
-            "\u{9b}2J",
-            "\u{202e}",
-            "{\"a\":1,\"a\":\"\u{1b}[2J\r\"}",
-        ] {
+        for evil in ["\u{1b}[2J", "\u{9b}2J", "\u{202e}", "{\"a\":1,\"a\":\"\u{1b}[2J\r\"}"] {
             for claims in [evil.to_owned(), serde_json::to_string(evil).unwrap()] {
                 let token = sign(signing, &header(signing), &claims);
                 let shown = inspect(&keys, &auth(), &token, now()).claims.unwrap();
-                assert!(
-                    !shown.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r']),
-                    "{shown:?}"
-                );
+                assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r']), "{shown:?}");
             }
         }
     }

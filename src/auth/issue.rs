@@ -115,10 +115,7 @@ pub fn issue(
         return Err(IssueError::TooLongLived(auth.max_lifetime));
     }
     let name = request.name.as_deref().filter(|name| !name.is_empty());
-    let picture = request
-        .picture
-        .as_deref()
-        .filter(|picture| !picture.is_empty());
+    let picture = request.picture.as_deref().filter(|picture| !picture.is_empty());
     name.map_or(Ok(()), check_own_name)?;
     picture.map_or(Ok(()), check_picture)?;
 
@@ -128,18 +125,10 @@ pub fn issue(
         .checked_add(Duration::from_secs(exp))
         .ok_or(IssueError::TooLongLived(auth.max_lifetime))?;
     let id = random_hex::<TOKEN_ID_BYTES>().map_err(|_| IssueError::Library)?;
-    let header = Header {
-        alg: key.alg().name(),
-        typ: "JWT",
-        kid: key.kid(),
-    };
+    let header = Header { alg: key.alg().name(), typ: "JWT", kid: key.kid() };
     let claims = Claims {
         iss: &auth.issuer,
-        aud: if request.admin {
-            &auth.admin_audience
-        } else {
-            &auth.audience
-        },
+        aud: if request.admin { &auth.admin_audience } else { &auth.audience },
         sub: request.user.to_string(),
         jti: &id,
         iat,
@@ -154,18 +143,12 @@ pub fn issue(
     if token.len() > TOKEN_MAX {
         return Err(IssueError::TooLarge);
     }
-    Ok(Issued {
-        token,
-        id,
-        expires_at,
-    })
+    Ok(Issued { token, id, expires_at })
 }
 
 fn part(value: &impl Serialize) -> Result<String, IssueError> {
     // Texts and numbers in a struct: that always becomes JSON.
-    serde_json::to_vec(value)
-        .map(to_base64url)
-        .map_err(|_| IssueError::Library)
+    serde_json::to_vec(value).map(to_base64url).map_err(|_| IssueError::Library)
 }
 
 impl fmt::Debug for Issued {
@@ -220,16 +203,7 @@ mod tests {
     #[test]
     fn an_administrators_token_is_nobody_elses() {
         let (keys, auth) = (set([key(Alg::EdDsa)]), auth());
-        let issued = issue(
-            &keys,
-            &auth,
-            &Request {
-                admin: true,
-                ..request()
-            },
-            now(),
-        )
-        .unwrap();
+        let issued = issue(&keys, &auth, &Request { admin: true, ..request() }, now()).unwrap();
         assert!(check(&keys, &Rules::admin(&auth), &issued.token, now()).is_ok());
         assert!(check(&keys, &Rules::user(&auth), &issued.token, now()).is_err());
     }
@@ -265,16 +239,7 @@ mod tests {
             assert!(error.contains(sentence), "{error}");
         }
         assert!(
-            issue(
-                &keys,
-                &auth,
-                &Request {
-                    ttl: auth.max_lifetime,
-                    ..request()
-                },
-                now()
-            )
-            .is_ok()
+            issue(&keys, &auth, &Request { ttl: auth.max_lifetime, ..request() }, now()).is_ok()
         );
         for (name, picture) in [
             ("n".repeat(129), String::new()),
@@ -284,11 +249,7 @@ mod tests {
             (String::new(), "a\nb".to_owned()),
             (String::new(), "p".repeat(10_000)),
         ] {
-            let request = Request {
-                name: Some(name),
-                picture: Some(picture),
-                ..request()
-            };
+            let request = Request { name: Some(name), picture: Some(picture), ..request() };
             assert!(matches!(fails(request), IssueError::Profile(_)));
         }
     }

@@ -89,9 +89,7 @@ impl Json {
 
 impl Object {
     pub(super) fn get(&self, name: &str) -> Option<&Json> {
-        self.0
-            .iter()
-            .find_map(|(member, value)| (member == name).then_some(value))
+        self.0.iter().find_map(|(member, value)| (member == name).then_some(value))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -113,10 +111,7 @@ impl Object {
 /// Reads canonical base64url without padding (RFC 7515, section 2): every
 /// sequence of bytes has exactly one spelling, so a token cannot be respelled.
 pub(super) fn from_base64url(text: &str) -> Result<Zeroizing<Vec<u8>>, NotBase64Url> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map(Zeroizing::new)
-        .map_err(|_| NotBase64Url)
+    URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new).map_err(|_| NotBase64Url)
 }
 
 pub(super) fn to_base64url(bytes: impl AsRef<[u8]>) -> String {
@@ -175,9 +170,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         let mut seen = HashSet::new();
         while let Some((name, value)) = members.next_entry::<String, Json>()? {
             if !seen.insert(name.clone()) {
-                return Err(de::Error::custom(format_args!(
-                    "the member {name:?} stands twice"
-                )));
+                return Err(de::Error::custom(format_args!("the member {name:?} stands twice")));
             }
             object.0.push((name, value));
         }
@@ -215,15 +208,8 @@ mod tests {
 
     #[test]
     fn a_member_may_not_stand_twice_at_any_depth() {
-        for bad in [
-            r#"{"a":1,"a":1}"#,
-            r#"{"a":1,"\u0061":2}"#,
-            r#"[{"b":{"a":1,"c":2,"a":3}}]"#,
-        ] {
-            assert!(
-                matches!(Json::parse(bad.as_bytes()), Err(JsonFault::Duplicate(_))),
-                "{bad}"
-            );
+        for bad in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"b":{"a":1,"c":2,"a":3}}]"#] {
+            assert!(matches!(Json::parse(bad.as_bytes()), Err(JsonFault::Duplicate(_))), "{bad}");
         }
         assert!(Json::parse(br#"{"a":{"b":1},"c":{"b":1}}"#).is_ok());
     }

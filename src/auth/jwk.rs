@@ -34,10 +34,7 @@ pub enum KeyFault {
     #[error("is not a JSON object; a key looks like {{\"kty\":\"OKP\",\"alg\":\"EdDSA\",…}}")]
     NotAnObject,
     #[error("has no {member:?}; {needed}")]
-    Missing {
-        member: &'static str,
-        needed: String,
-    },
+    Missing { member: &'static str, needed: String },
     #[error("has {member:?} with something else than a text")]
     NotText { member: &'static str },
     #[error(
@@ -49,12 +46,7 @@ pub enum KeyFault {
     #[error("has the unknown \"alg\" {found:?}; {needed}")]
     UnknownAlg { found: String, needed: String },
     #[error("has \"alg\" {alg} and {member:?} {found:?}, which do not go together; {needed}")]
-    Mismatch {
-        alg: Alg,
-        member: &'static str,
-        found: String,
-        needed: String,
-    },
+    Mismatch { alg: Alg, member: &'static str, found: String, needed: String },
     #[error("has a \"kid\" that is empty, over {KID_MAX} bytes or holds control characters")]
     BadKid,
     #[error("has \"use\" {0:?}; only \"sig\" is of use here")]
@@ -68,11 +60,7 @@ pub enum KeyFault {
         "has a secret of {bits} bits, and {alg} needs at least {needed}; make one with \
          `imserver key generate --alg {alg}`"
     )]
-    ShortSecret {
-        alg: Alg,
-        bits: usize,
-        needed: usize,
-    },
+    ShortSecret { alg: Alg, bits: usize, needed: usize },
     #[error(
         "has a secret that can be guessed; make a random one with `imserver key generate --alg \
          {alg}`"
@@ -87,11 +75,7 @@ pub enum KeyFault {
     #[error(
         "has {member:?} with {found} bytes where {needed} are needed (RFC 7518, section 6.2.1)"
     )]
-    Length {
-        member: &'static str,
-        found: usize,
-        needed: usize,
-    },
+    Length { member: &'static str, found: usize, needed: usize },
     #[error("has {member:?} with a zero byte in front; leave it out (RFC 7518, section 6.3.1)")]
     LeadingZero { member: &'static str },
     #[error("is not a valid public key; was it cut or mixed with another?")]
@@ -182,45 +166,26 @@ pub(super) fn read_kid(members: &Object) -> Result<Option<String>, KeyFault> {
 fn read_alg(members: &Object) -> Result<Alg, KeyFault> {
     let needed = "\"oct\", \"RSA\", \"EC\" or \"OKP\" is needed".to_owned();
     let kty = text(members, "kty", needed)?;
-    let fitting: Vec<&str> = Alg::ALL
-        .into_iter()
-        .filter(|alg| alg.family().key_type() == kty)
-        .map(Alg::name)
-        .collect();
+    let fitting: Vec<&str> =
+        Alg::ALL.into_iter().filter(|alg| alg.family().key_type() == kty).map(Alg::name).collect();
     if fitting.is_empty() {
         return Err(KeyFault::UnknownType(shown(kty)));
     }
-    let fitting = format!(
-        "a key of type {kty:?} needs exactly one of {}",
-        fitting.join(", ")
-    );
+    let fitting = format!("a key of type {kty:?} needs exactly one of {}", fitting.join(", "));
     let name = text(members, "alg", fitting.clone())?;
     let Ok(alg) = name.parse::<Alg>() else {
-        return Err(KeyFault::UnknownAlg {
-            found: shown(name),
-            needed: fitting,
-        });
+        return Err(KeyFault::UnknownAlg { found: shown(name), needed: fitting });
     };
     let family = alg.family();
     if family.key_type() != kty {
         let found = kty.to_owned();
-        return Err(KeyFault::Mismatch {
-            alg,
-            member: "kty",
-            found,
-            needed: fitting,
-        });
+        return Err(KeyFault::Mismatch { alg, member: "kty", found, needed: fitting });
     }
     if let Some(curve) = family.curve() {
         let needed = format!("{alg} needs \"crv\" {curve:?}");
         let found = text(members, "crv", needed.clone())?;
         if found != curve {
-            return Err(KeyFault::Mismatch {
-                alg,
-                member: "crv",
-                found: shown(found),
-                needed,
-            });
+            return Err(KeyFault::Mismatch { alg, member: "crv", found: shown(found), needed });
         }
     }
     Ok(alg)
@@ -257,9 +222,7 @@ pub(super) fn text<'a>(
     member: &'static str,
     needed: String,
 ) -> Result<&'a str, KeyFault> {
-    let value = members
-        .get(member)
-        .ok_or(KeyFault::Missing { member, needed })?;
+    let value = members.get(member).ok_or(KeyFault::Missing { member, needed })?;
     value.as_text().ok_or(KeyFault::NotText { member })
 }
 
@@ -267,11 +230,7 @@ pub(super) fn text<'a>(
 /// into the wrong member is longer than any name that belongs there.
 fn shown(value: &str) -> String {
     const LONGEST: usize = 16;
-    if value.len() > LONGEST {
-        "…".to_owned()
-    } else {
-        value.to_owned()
-    }
+    if value.len() > LONGEST { "…".to_owned() } else { value.to_owned() }
 }
 
 #[cfg(test)]

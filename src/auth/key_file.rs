@@ -79,11 +79,7 @@ pub enum FileFault {
     )]
     Owner { owner: u32, we: u32, path: Shown },
     #[error("its mode {mode:04o} lets other users change the keys; run `chmod {right} {path}`")]
-    Writable {
-        mode: u32,
-        right: &'static str,
-        path: Shown,
-    },
+    Writable { mode: u32, right: &'static str, path: Shown },
     #[error("its mode {mode:04o} lets other users read the secrets in it; run `chmod 600 {path}`")]
     Readable { mode: u32, path: Shown },
     #[error(
@@ -145,16 +141,10 @@ impl KeySet {
 }
 
 fn read(path: &Path) -> Result<KeySet, KeySetError> {
-    let fault = |fault| KeySetError::File {
-        path: path.to_owned(),
-        fault,
-    };
+    let fault = |fault| KeySetError::File { path: path.to_owned(), fault };
     // Not blocking, or a pipe of that name would stop us here for ever.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(path);
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let file = file.map_err(|source| match source.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) => KeySetError::Missing(path.to_owned()),
         Some(Errno::ELOOP) => fault(FileFault::Link),
@@ -171,10 +161,7 @@ fn read(path: &Path) -> Result<KeySet, KeySetError> {
     let size = usize::try_from(metadata.len()).unwrap_or_default();
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(size + 1));
-    (&file)
-        .take(FILE_MAX)
-        .read_to_end(&mut text)
-        .map_err(cannot_read)?;
+    (&file).take(FILE_MAX).read_to_end(&mut text).map_err(cannot_read)?;
     let set = KeySet::parse(&text).map_err(|fault| set_error(path, fault))?;
     check_mode(path, &metadata, set.holds_secrets()).map_err(fault)?;
     Ok(set)
@@ -189,11 +176,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), FileFault> {
     }
     let (owner, we) = (metadata.uid(), geteuid().as_raw());
     if owner != we && owner != 0 {
-        return Err(FileFault::Owner {
-            owner,
-            we,
-            path: Shown(path.to_owned()),
-        });
+        return Err(FileFault::Owner { owner, we, path: Shown(path.to_owned()) });
     }
     Ok(())
 }
@@ -202,10 +185,7 @@ fn check_directory(directory: &Path, metadata: &Metadata) -> Result<(), FileFaul
     let mode = metadata.mode() & 0o7777;
     // In a sticky directory (as /tmp is) nobody can replace another's file.
     if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        return Err(FileFault::OpenDirectory {
-            mode,
-            path: Shown(directory.to_owned()),
-        });
+        return Err(FileFault::OpenDirectory { mode, path: Shown(directory.to_owned()) });
     }
     Ok(())
 }
@@ -216,11 +196,7 @@ fn check_mode(path: &Path, metadata: &Metadata, secret: bool) -> Result<(), File
     // Who can add a key to the set can sign for anybody.
     if mode & 0o022 != 0 {
         let right = if secret { "600" } else { "644" };
-        return Err(FileFault::Writable {
-            mode,
-            right,
-            path: path(),
-        });
+        return Err(FileFault::Writable { mode, right, path: path() });
     }
     if secret && mode & 0o077 != 0 {
         return Err(FileFault::Readable { mode, path: path() });
@@ -240,24 +216,15 @@ fn save(set: &KeySet, path: &Path, directory: &File) -> io::Result<()> {
 }
 
 fn directory_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn set_error(path: &Path, fault: SetFault) -> KeySetError {
-    KeySetError::Set {
-        path: path.to_owned(),
-        fault: Box::new(fault),
-    }
+    KeySetError::Set { path: path.to_owned(), fault: Box::new(fault) }
 }
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> KeySetError {
-    KeySetError::Io {
-        path: path.to_owned(),
-        action,
-        source,
-    }
+    KeySetError::Io { path: path.to_owned(), action, source }
 }
 
 impl fmt::Display for Shown {

@@ -95,10 +95,7 @@ impl KeySet {
             keys.push(Key::read(jwk).map_err(|fault| SetFault::Key { place, fault })?);
         }
         check_names(&keys)?;
-        Ok(Self {
-            keys,
-            others: Others(others),
-        })
+        Ok(Self { keys, others: Others(others) })
     }
 
     /// Adds a key, which signs from then on if it can.
@@ -154,11 +151,7 @@ impl KeySet {
 
     /// The text of its file.
     pub(super) fn to_text(&self) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
-        let keys = self
-            .keys
-            .iter()
-            .map(|key| Json::Object(key.members().clone()))
-            .collect();
+        let keys = self.keys.iter().map(|key| Json::Object(key.members().clone())).collect();
         let mut set = self.others.0.clone();
         set.push("keys", Json::List(keys));
         // Room for all of it at once: a buffer that grows leaves copies behind.
@@ -172,10 +165,7 @@ impl KeySet {
 fn check_names(keys: &[Key]) -> Result<(), SetFault> {
     let mut seen = HashSet::new();
     for (index, key) in keys.iter().enumerate() {
-        let place = || KeyPlace {
-            number: index + 1,
-            kid: key.kid().map(str::to_owned),
-        };
+        let place = || KeyPlace { number: index + 1, kid: key.kid().map(str::to_owned) };
         match key.kid() {
             None if keys.len() > 1 => return Err(SetFault::NoKid(place())),
             Some(kid) if !seen.insert(kid) => return Err(SetFault::SameKid(place())),
@@ -191,19 +181,14 @@ impl KeyPlace {
             Json::Object(members) => read_kid(members).ok().flatten(),
             _ => None,
         };
-        Self {
-            number: index + 1,
-            kid,
-        }
+        Self { number: index + 1, kid }
     }
 }
 
 impl fmt::Display for KeyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "key {}", self.number)?;
-        self.kid
-            .as_ref()
-            .map_or(Ok(()), |kid| write!(f, " ({kid:?})"))
+        self.kid.as_ref().map_or(Ok(()), |kid| write!(f, " ({kid:?})"))
     }
 }
 
@@ -247,17 +232,11 @@ mod tests {
         let public = Key::read(Json::Object(public_half(&key(Alg::EdDsa)))).unwrap();
         let keys = set([key(Alg::Hs256), key(Alg::Es256), public]);
         let entries = keys.list();
-        let brief: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.alg, entry.can_sign, entry.signs))
-            .collect();
+        let brief: Vec<_> =
+            entries.iter().map(|entry| (entry.alg, entry.can_sign, entry.signs)).collect();
         assert_eq!(
             brief,
-            [
-                (Alg::Hs256, true, false),
-                (Alg::Es256, true, true),
-                (Alg::EdDsa, false, false)
-            ]
+            [(Alg::Hs256, true, false), (Alg::Es256, true, true), (Alg::EdDsa, false, false)]
         );
         assert_eq!(entries[1].kid.as_deref(), Some("ES256"));
         assert!(keys.holds_secrets());
@@ -282,12 +261,7 @@ mod tests {
     fn a_set_names_every_key_once() {
         let mut keys = set([key(Alg::Hs256)]);
         let error = keys.add(key(Alg::Hs256)).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("key 2 (\"HS256\") has the \"kid\""),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("key 2 (\"HS256\") has the \"kid\""), "{error}");
         assert_eq!(keys.list().len(), 1);
 
         let mut nameless = jwk(Alg::EdDsa);
@@ -296,23 +270,12 @@ mod tests {
         assert!(matches!(keys.add(nameless()), Err(SetFault::NoKid(_))));
         let mut keys = set([nameless()]);
         let error = keys.add(key(Alg::Hs256)).unwrap_err();
-        assert!(
-            error.to_string().starts_with("key 1 has no \"kid\""),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("key 1 has no \"kid\""), "{error}");
     }
 
     #[test]
     fn what_is_no_key_set_is_refused() {
-        for bad in [
-            "",
-            "{",
-            "[]",
-            "{}",
-            r#"{"keys":{}}"#,
-            r#"{"keys":[],"keys":[]}"#,
-            "7",
-        ] {
+        for bad in ["", "{", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "7"] {
             let error = KeySet::parse(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("is not a key set"), "{error}");
         }
@@ -324,11 +287,7 @@ mod tests {
     #[test]
     fn nothing_that_is_said_of_a_set_holds_a_secret() {
         let keys = set(Alg::ALL.map(key));
-        let said = format!(
-            "{keys:?} {:?} {:?}",
-            keys.list(),
-            CurrentKeys::new(KeySet::default())
-        );
+        let said = format!("{keys:?} {:?} {:?}", keys.list(), CurrentKeys::new(KeySet::default()));
         for key in &keys.keys {
             for member in ["k", "d", "p", "q", "dp", "dq", "qi"] {
                 if let Some(secret) = key.members().get(member).and_then(Json::as_text) {
@@ -337,13 +296,7 @@ mod tests {
             }
         }
         // Nor an error, wherever the secret stands wrongly.
-        let secret = keys
-            .find(Some("HS512"))
-            .unwrap()
-            .members()
-            .get("k")
-            .unwrap()
-            .clone();
+        let secret = keys.find(Some("HS512")).unwrap().members().get("k").unwrap().clone();
         for member in ["kty", "alg", "use", "key_ops", "k", "d", "x", "crv"] {
             for alg in [Alg::Hs256, Alg::EdDsa] {
                 let mut members = jwk(alg);

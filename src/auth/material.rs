@@ -68,11 +68,7 @@ impl Material {
 fn secret_key(members: &Object, alg: Alg, least: usize) -> Result<Material, KeyFault> {
     let k = bytes(members, "k")?;
     if k.len() < least {
-        return Err(KeyFault::ShortSecret {
-            alg,
-            bits: k.len() * 8,
-            needed: least * 8,
-        });
+        return Err(KeyFault::ShortSecret { alg, bits: k.len() * 8, needed: least * 8 });
     }
     if secret::is_weak(&k) {
         return Err(KeyFault::WeakSecret { alg });
@@ -98,19 +94,13 @@ fn rsa_key(members: &Object) -> Result<Material, KeyFault> {
     if is_even(&n) {
         return Err(KeyFault::BadPublic);
     }
-    let public_key = rsa::PublicKeyComponents {
-        n: n.as_slice(),
-        e: e.as_slice(),
-    };
+    let public_key = rsa::PublicKeyComponents { n: n.as_slice(), e: e.as_slice() };
     public_key
         .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
         .map_err(|_| KeyFault::BadPublic)?;
     let verifying = DecodingKey::from_rsa_raw_components(&n, &e);
     if !RSA_PRIVATE.iter().any(|member| members.has(member)) {
-        return Ok(Material {
-            verifying,
-            signing: None,
-        });
+        return Ok(Material { verifying, signing: None });
     }
     if members.has("oth") {
         return Err(KeyFault::ManyPrimes);
@@ -146,10 +136,7 @@ fn rsa_key(members: &Object) -> Result<Material, KeyFault> {
         key.to_der().map(Zeroizing::new)
     };
     let der = encode().map_err(|_| KeyFault::BadPrivate)?;
-    Ok(Material {
-        verifying,
-        signing: Some(EncodingKey::from_rsa_der(&der)),
-    })
+    Ok(Material { verifying, signing: Some(EncodingKey::from_rsa_der(&der)) })
 }
 
 fn curve_key(members: &Object, curve: &'static Curve) -> Result<Material, KeyFault> {
@@ -160,19 +147,13 @@ fn curve_key(members: &Object, curve: &'static Curve) -> Result<Material, KeyFau
     ParsedPublicKey::new(curve.verifying, &point).map_err(|_| KeyFault::BadPublic)?;
     let verifying = DecodingKey::from_ec_der(&point);
     if !members.has("d") {
-        return Ok(Material {
-            verifying,
-            signing: None,
-        });
+        return Ok(Material { verifying, signing: None });
     }
     let d = exactly(members, "d", curve.size)?;
     let pair = EcdsaKeyPair::from_private_key_and_public_key(curve.signing, &d, &point)
         .map_err(|_| KeyFault::BadPrivate)?;
     let der = pair.to_pkcs8v1().map_err(|_| KeyFault::BadPrivate)?;
-    Ok(Material {
-        verifying,
-        signing: Some(EncodingKey::from_ec_der(der.as_ref())),
-    })
+    Ok(Material { verifying, signing: Some(EncodingKey::from_ec_der(der.as_ref())) })
 }
 
 fn ed25519_key(members: &Object) -> Result<Material, KeyFault> {
@@ -183,19 +164,13 @@ fn ed25519_key(members: &Object) -> Result<Material, KeyFault> {
     }
     let verifying = DecodingKey::from_ed_der(&x);
     if !members.has("d") {
-        return Ok(Material {
-            verifying,
-            signing: None,
-        });
+        return Ok(Material { verifying, signing: None });
     }
     let d = exactly(members, "d", 32)?;
     let pair =
         Ed25519KeyPair::from_seed_and_public_key(&d, &x).map_err(|_| KeyFault::BadPrivate)?;
     let der = pair.to_pkcs8v1().map_err(|_| KeyFault::BadPrivate)?;
-    Ok(Material {
-        verifying,
-        signing: Some(EncodingKey::from_ed_der(der.as_ref())),
-    })
+    Ok(Material { verifying, signing: Some(EncodingKey::from_ed_der(der.as_ref())) })
 }
 
 fn bytes(members: &Object, member: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
@@ -219,11 +194,7 @@ fn exactly(
 ) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     let bytes = bytes(members, member)?;
     if bytes.len() != needed {
-        return Err(KeyFault::Length {
-            member,
-            found: bytes.len(),
-            needed,
-        });
+        return Err(KeyFault::Length { member, found: bytes.len(), needed });
     }
     Ok(bytes)
 }

@@ -30,11 +30,7 @@ pub enum ProfileFault {
 
 /// Checks a name from anywhere.
 pub(super) fn check_name(name: &str) -> Result<(), ProfileFault> {
-    if name.len() > NAME_MAX {
-        Err(ProfileFault::LongName)
-    } else {
-        Ok(())
-    }
+    if name.len() > NAME_MAX { Err(ProfileFault::LongName) } else { Ok(()) }
 }
 
 /// Checks a name that we are about to put into a token.
@@ -43,11 +39,7 @@ pub(super) fn check_name(name: &str) -> Result<(), ProfileFault> {
 /// connect whose name has an odd character in it; ours need not be odd.
 pub(super) fn check_own_name(name: &str) -> Result<(), ProfileFault> {
     check_name(name)?;
-    if name.chars().any(char::is_control) {
-        Err(ProfileFault::ControlInName)
-    } else {
-        Ok(())
-    }
+    if name.chars().any(char::is_control) { Err(ProfileFault::ControlInName) } else { Ok(()) }
 }
 
 /// Checks the address of a picture.
@@ -118,23 +110,10 @@ mod tests {
             "file:///etc/passwd",
             ":x",
         ] {
-            assert_eq!(
-                check_picture(bad),
-                Err(ProfileFault::PictureScheme),
-                "{bad:?}"
-            );
+            assert_eq!(check_picture(bad), Err(ProfileFault::PictureScheme), "{bad:?}");
         }
-        for bad in [
-            " javascript:alert(1)",
-            "java\tscript:alert(1)",
-            "java\nscript:x",
-            "a\u{0}b",
-        ] {
-            assert_eq!(
-                check_picture(bad),
-                Err(ProfileFault::BlankInPicture),
-                "{bad:?}"
-            );
+        for bad in [" javascript:alert(1)", "java\tscript:alert(1)", "java\nscript:x", "a\u{0}b"] {
+            assert_eq!(check_picture(bad), Err(ProfileFault::BlankInPicture), "{bad:?}");
         }
     }
 
@@ -143,10 +122,7 @@ mod tests {
         assert_eq!(check_name(&"é".repeat(64)), Ok(()));
         assert_eq!(check_name(&"é".repeat(65)), Err(ProfileFault::LongName));
         assert_eq!(check_picture(&"a".repeat(2048)), Ok(()));
-        assert_eq!(
-            check_picture(&"a".repeat(2049)),
-            Err(ProfileFault::LongPicture)
-        );
+        assert_eq!(check_picture(&"a".repeat(2049)), Err(ProfileFault::LongPicture));
         assert_eq!(check_own_name("a\nb"), Err(ProfileFault::ControlInName));
     }
 }

@@ -27,11 +27,8 @@ pub(super) fn is_weak(secret: &[u8]) -> bool {
     let core = without_padding(secret);
     core.len() < CORE_MIN
         || distinct(core.iter().copied()) < DISTINCT_MIN
-        || distinct(
-            core.iter()
-                .zip(core.iter().skip(1))
-                .map(|(a, b)| b.wrapping_sub(*a)),
-        ) < DISTINCT_MIN
+        || distinct(core.iter().zip(core.iter().skip(1)).map(|(a, b)| b.wrapping_sub(*a)))
+            < DISTINCT_MIN
         || period(core) < CORE_MIN
         || PUBLISHED.contains(&core)
 }
@@ -57,12 +54,7 @@ fn without_padding(secret: &[u8]) -> &[u8] {
 /// The length of the shortest part whose repetition is the whole.
 fn period(bytes: &[u8]) -> usize {
     (1..bytes.len())
-        .find(|shift| {
-            bytes
-                .iter()
-                .zip(bytes.iter().skip(*shift))
-                .all(|(a, b)| a == b)
-        })
+        .find(|shift| bytes.iter().zip(bytes.iter().skip(*shift)).all(|(a, b)| a == b))
         .unwrap_or(bytes.len())
 }
 

@@ -93,11 +93,7 @@ pub(super) fn sign_parts(key: &Key, header: &str, claims: &str) -> String {
 
 /// The header that a token of this key has.
 pub(super) fn header(key: &Key) -> String {
-    format!(
-        r#"{{"alg":"{}","kid":"{}"}}"#,
-        key.alg(),
-        key.kid().unwrap()
-    )
+    format!(r#"{{"alg":"{}","kid":"{}"}}"#, key.alg(), key.kid().unwrap())
 }
 
 pub(super) fn verify(keys: &KeySet, token: &str) -> Result<Identity, Refused> {

@@ -22,9 +22,8 @@ pub const TOKEN_MAX: usize = 8 * 1024;
 /// Header parameters with which a token asks for more than to be checked with
 /// our key: extensions, keys of its own, another form (RFC 7515, section 4.1;
 /// RFC 7797; RFC 7516).
-const REFUSED_PARAMETERS: [&str; 9] = [
-    "crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "cty", "enc",
-];
+const REFUSED_PARAMETERS: [&str; 9] =
+    ["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "cty", "enc"];
 
 /// Checks users' tokens.
 #[derive(Clone, Debug)]
@@ -43,10 +42,7 @@ pub struct AdminVerifier {
 impl Verifier {
     /// Makes a verifier that follows `keys` when they are replaced.
     pub fn new(keys: &CurrentKeys, auth: &Auth) -> Self {
-        Self {
-            keys: keys.clone(),
-            rules: Rules::user(auth),
-        }
+        Self { keys: keys.clone(), rules: Rules::user(auth) }
     }
 
     /// Believes a token, or says why not.
@@ -62,10 +58,7 @@ impl Verifier {
 impl AdminVerifier {
     /// Makes a verifier that follows `keys` when they are replaced.
     pub fn new(keys: &CurrentKeys, auth: &Auth) -> Self {
-        Self {
-            keys: keys.clone(),
-            rules: Rules::admin(auth),
-        }
+        Self { keys: keys.clone(), rules: Rules::admin(auth) }
     }
 
     /// Believes a token, or says why not.
@@ -111,12 +104,7 @@ impl<'a> Compact<'a> {
         if claims.contains('.') {
             return Err(Refused::Malformed);
         }
-        Ok(Self {
-            header,
-            claims,
-            signature,
-            signed,
-        })
+        Ok(Self { header, claims, signature, signed })
     }
 }
 

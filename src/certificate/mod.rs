@@ -86,10 +86,8 @@ pub enum CertificateError {
 pub fn load(tls: &Tls) -> Result<CertifiedKey, CertificateError> {
     let chain = load_chain(&tls.cert)?;
     let text = secret_file::read(&tls.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&text).map_err(|e| CertificateError::NoKey {
-        path: tls.key.clone(),
-        why: e.to_string(),
-    })?;
+    let key = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|e| CertificateError::NoKey { path: tls.key.clone(), why: e.to_string() })?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|e| {
         let why = match e {
             rustls::Error::InconsistentKeys(_) => {
@@ -97,34 +95,20 @@ pub fn load(tls: &Tls) -> Result<CertifiedKey, CertificateError> {
             }
             other => other.to_string(),
         };
-        CertificateError::Pair {
-            cert: tls.cert.clone(),
-            key: tls.key.clone(),
-            why,
-        }
+        CertificateError::Pair { cert: tls.cert.clone(), key: tls.key.clone(), why }
     })
 }
 
 fn load_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let text = fs::read(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => CertificateError::Missing(path.to_owned()),
-        _ => CertificateError::Unreadable {
-            path: path.to_owned(),
-            cause,
-        },
+        _ => CertificateError::Unreadable { path: path.to_owned(), cause },
     })?;
-    let none = |why: String| CertificateError::NoCertificate {
-        path: path.to_owned(),
-        why,
-    };
+    let none = |why: String| CertificateError::NoCertificate { path: path.to_owned(), why };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|e| none(e.to_string()))?;
-    if chain.is_empty() {
-        Err(none("there is none in it".to_owned()))
-    } else {
-        Ok(chain)
-    }
+    if chain.is_empty() { Err(none("there is none in it".to_owned())) } else { Ok(chain) }
 }
 
 /// From when until when the first certificate of the chain is valid; nothing
@@ -170,10 +154,7 @@ pub fn is_host(name: &str) -> bool {
 pub fn make_dev(names: &[String]) -> Result<DevCertificate, CertificateError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let cert = self_signed(names, &key)?;
-    Ok(DevCertificate {
-        cert,
-        key: DevKey(Zeroizing::new(key.serialize_pem())),
-    })
+    Ok(DevCertificate { cert, key: DevKey(Zeroizing::new(key.serialize_pem())) })
 }
 
 /// Makes a self-signed certificate for `names` and the key in the file `path`.
@@ -182,10 +163,7 @@ pub fn make_dev(names: &[String]) -> Result<DevCertificate, CertificateError> {
 /// When the key cannot be used, or a name cannot stand in a certificate.
 pub fn make_dev_for_key(names: &[String], path: &Path) -> Result<String, CertificateError> {
     let text = secret_file::read(path)?;
-    let no_key = |why: String| CertificateError::NoKey {
-        path: path.to_owned(),
-        why,
-    };
+    let no_key = |why: String| CertificateError::NoKey { path: path.to_owned(), why };
     let der = PrivateKeyDer::from_pem_slice(&text).map_err(|e| no_key(e.to_string()))?;
     let key = KeyPair::try_from(&der).map_err(|e| no_key(e.to_string()))?;
     self_signed(names, &key)
@@ -194,9 +172,7 @@ pub fn make_dev_for_key(names: &[String], path: &Path) -> Result<String, Certifi
 fn self_signed(names: &[String], key: &KeyPair) -> Result<String, CertificateError> {
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "imserver development certificate");
+    params.distinguished_name.push(DnType::CommonName, "imserver development certificate");
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -3,17 +3,12 @@ use crate::config::TlsMode;
 use std::os::unix::fs::PermissionsExt as _;
 
 fn names() -> Vec<String> {
-    ["localhost", "127.0.0.1", "::1"]
-        .map(str::to_owned)
-        .to_vec()
+    ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec()
 }
 
 fn pair(folder: &Path) -> Tls {
-    let tls = Tls {
-        mode: TlsMode::On,
-        cert: folder.join("server.pem"),
-        key: folder.join("server.key"),
-    };
+    let tls =
+        Tls { mode: TlsMode::On, cert: folder.join("server.pem"), key: folder.join("server.key") };
     let made = make_dev(&names()).unwrap();
     fs::write(&tls.cert, made.cert).unwrap();
     secret_file::create(&tls.key, made.key.as_pem()).unwrap();
@@ -46,10 +41,7 @@ fn a_key_of_another_certificate_is_noticed() {
     let tls = pair(folder.path());
     fs::write(&tls.cert, make_dev(&names()).unwrap().cert).unwrap();
     let shown = load(&tls).unwrap_err().to_string();
-    assert!(
-        shown.contains("is not the one that the certificate was made for"),
-        "{shown}"
-    );
+    assert!(shown.contains("is not the one that the certificate was made for"), "{shown}");
 }
 
 #[test]
@@ -57,19 +49,10 @@ fn files_that_hold_something_else_are_refused_with_what_belongs_there() {
     let folder = tempfile::tempdir().unwrap();
     let tls = pair(folder.path());
 
-    let swapped = Tls {
-        cert: tls.key.clone(),
-        ..tls.clone()
-    };
-    assert!(matches!(
-        load(&swapped),
-        Err(CertificateError::NoCertificate { .. })
-    ));
+    let swapped = Tls { cert: tls.key.clone(), ..tls.clone() };
+    assert!(matches!(load(&swapped), Err(CertificateError::NoCertificate { .. })));
 
-    let missing = Tls {
-        cert: folder.path().join("none"),
-        ..tls.clone()
-    };
+    let missing = Tls { cert: folder.path().join("none"), ..tls.clone() };
     let shown = load(&missing).unwrap_err().to_string();
     assert!(shown.contains("imserver cert dev"), "{shown}");
 
@@ -80,14 +63,8 @@ fn files_that_hold_something_else_are_refused_with_what_belongs_there() {
     fs::write(&tls.key, &secret).unwrap();
     fs::set_permissions(&tls.key, fs::Permissions::from_mode(0o644)).unwrap();
     let error = load(&tls).unwrap_err();
-    assert!(matches!(
-        error,
-        CertificateError::KeyFile(SecretFileError::Open { .. })
-    ));
+    assert!(matches!(error, CertificateError::KeyFile(SecretFileError::Open { .. })));
     let body = secret.lines().nth(1).unwrap();
     assert!(!format!("{error} {error:?}").contains(body));
-    assert_eq!(
-        format!("{:?}", make_dev(&names()).unwrap().key),
-        "DevKey(…)"
-    );
+    assert_eq!(format!("{:?}", make_dev(&names()).unwrap().key), "DevKey(…)");
 }

@@ -62,10 +62,7 @@ fn time(der: &[u8]) -> Option<(SystemTime, &[u8])> {
         Some((text, rest)) => (text, rest, if *text.first()? < b'5' { "20" } else { "19" }),
         None => element(der, GENERALIZED_TIME).map(|(text, rest)| (text, rest, ""))?,
     };
-    let digits = format!(
-        "{century}{}",
-        std::str::from_utf8(text).ok()?.strip_suffix('Z')?
-    );
+    let digits = format!("{century}{}", std::str::from_utf8(text).ok()?.strip_suffix('Z')?);
     let part = |from: usize, to: usize| digits.get(from..to);
     let date = format!("{}-{}-{}", part(0, 4)?, part(4, 6)?, part(6, 8)?);
     let clock = format!("{}:{}:{}", part(8, 10)?, part(10, 12)?, part(12, 14)?);
@@ -85,26 +82,10 @@ mod tests {
 
     #[test]
     fn both_forms_of_time_are_read() {
-        assert_eq!(
-            read(UTC_TIME, "261231235959Z").unwrap(),
-            "2026-12-31T23:59:59Z"
-        );
-        assert_eq!(
-            read(UTC_TIME, "700101000000Z").unwrap(),
-            "1970-01-01T00:00:00Z"
-        );
-        assert_eq!(
-            read(GENERALIZED_TIME, "20500101000000Z").unwrap(),
-            "2050-01-01T00:00:00Z"
-        );
-        for bad in [
-            "",
-            "Z",
-            "2612312359Z",
-            "261331235959Z",
-            "261231235959",
-            "小明小明Z",
-        ] {
+        assert_eq!(read(UTC_TIME, "261231235959Z").unwrap(), "2026-12-31T23:59:59Z");
+        assert_eq!(read(UTC_TIME, "700101000000Z").unwrap(), "1970-01-01T00:00:00Z");
+        assert_eq!(read(GENERALIZED_TIME, "20500101000000Z").unwrap(), "2050-01-01T00:00:00Z");
+        for bad in ["", "Z", "2612312359Z", "261331235959Z", "261231235959", "小明小明Z"] {
             assert_eq!(read(UTC_TIME, bad), None, "{bad}");
         }
     }

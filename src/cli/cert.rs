@@ -92,20 +92,13 @@ pub(super) fn exists(path: &Path) -> Result<bool, Failure> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Failure::failed(format!(
-            "{} cannot be looked at: {e}",
-            path.display()
-        ))),
+        Err(e) => Err(Failure::failed(format!("{} cannot be looked at: {e}", path.display()))),
     }
 }
 
 fn all_names(more: &[String]) -> Vec<String> {
-    let mut names = ["localhost", "127.0.0.1", "::1"]
-        .map(str::to_owned)
-        .to_vec();
-    let machine = nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok());
+    let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let machine = machine.filter(|name| certificate::is_host(name));
     for name in machine.iter().chain(more) {
         if !names.contains(name) {

@@ -15,10 +15,7 @@ const RUNS_OUT_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
-    print(format!(
-        "ok  {}: every setting is valid",
-        file.path().display()
-    ))?;
+    print(format!("ok  {}: every setting is valid", file.path().display()))?;
     let findings = [
         pair(&config.tls),
         wiring::describe_key_set(&config.auth.keys)
@@ -37,27 +34,16 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         return print(summary(&config));
     }
     let s = if faults.len() == 1 { "" } else { "s" };
-    Err(Failure::usage(format!(
-        "{} fault{s} found:{}",
-        faults.len(),
-        faults.concat()
-    )))
+    Err(Failure::usage(format!("{} fault{s} found:{}", faults.len(), faults.concat())))
 }
 
 fn summary(config: &Config) -> String {
-    let scheme = if config.tls.mode == TlsMode::On {
-        "wss"
-    } else {
-        "ws"
-    };
+    let scheme = if config.tls.mode == TlsMode::On { "wss" } else { "ws" };
     let origins = match config.server.origins.as_slice() {
         [] => "no web pages may connect".to_owned(),
         origins => format!("web pages of {} may connect", origins.join(", ")),
     };
-    format!(
-        "\nIt would serve {scheme}://{}; {origins}.",
-        config.server.listen
-    )
+    format!("\nIt would serve {scheme}://{}; {origins}.", config.server.listen)
 }
 
 fn pair(tls: &Tls) -> Result<String, String> {
@@ -67,9 +53,7 @@ fn pair(tls: &Tls) -> Result<String, String> {
     let key = certificate::load(tls).map_err(|e| e.to_string())?;
     let cert = tls.cert.display();
     let Some(Validity { from, until }) = certificate::validity(&key) else {
-        return Err(format!(
-            "{cert}: it does not say from when until when it is valid"
-        ));
+        return Err(format!("{cert}: it does not say from when until when it is valid"));
     };
     let now = SystemTime::now();
     let day = |time| humantime::format_rfc3339_seconds(time);
@@ -77,21 +61,10 @@ fn pair(tls: &Tls) -> Result<String, String> {
         return Err(format!("{cert}: it is valid only from {}", day(from)));
     }
     let Ok(left) = until.duration_since(now) else {
-        return Err(format!(
-            "{cert}: it ran out at {}; put a new one there",
-            day(until)
-        ));
+        return Err(format!("{cert}: it ran out at {}; put a new one there", day(until)));
     };
-    let soon = if left < RUNS_OUT_SOON {
-        ", which is soon"
-    } else {
-        ""
-    };
-    Ok(format!(
-        "{cert}: fits its key {}; valid until {}{soon}",
-        tls.key.display(),
-        day(until)
-    ))
+    let soon = if left < RUNS_OUT_SOON { ", which is soon" } else { "" };
+    Ok(format!("{cert}: fits its key {}; valid until {}{soon}", tls.key.display(), day(until)))
 }
 
 fn data_folder(path: &Path) -> Result<String, String> {

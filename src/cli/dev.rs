@@ -50,17 +50,11 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
              folder with --dir, or run `imserver serve`",
         ));
     }
-    let file = ConfigFile {
-        named: Some(args.dir.join(super::CONFIG)),
-    };
+    let file = ConfigFile { named: Some(args.dir.join(super::CONFIG)) };
     make_folder(&args.dir, file.path())?;
     let config = configure(args, &file)?;
     let ip = config.server.listen.ip();
-    let names = if ip.is_unspecified() {
-        Vec::new()
-    } else {
-        vec![ip.to_string()]
-    };
+    let names = if ip.is_unspecified() { Vec::new() } else { vec![ip.to_string()] };
     cert::complete(&config.tls, &names)?;
     if !exists(&config.auth.keys)? {
         wiring::make_key_set(&config.auth.keys)?;
@@ -96,10 +90,7 @@ fn configure(args: &Args, file: &ConfigFile) -> Result<Config, Failure> {
     // Told now, before keys are made and a page of output scrolls by.
     let key = "--listen ADDRESS:PORT";
     config.server.listen = free(config.server.listen, key)?;
-    free(
-        config.server.admin_listen,
-        "the variable IMSERVER_SERVER__ADMIN_LISTEN",
-    )?;
+    free(config.server.admin_listen, "the variable IMSERVER_SERVER__ADMIN_LISTEN")?;
     for host in hosts(config.server.listen.ip()) {
         let origin = format!("https://{host}:{}", config.server.listen.port());
         if !config.server.origins.contains(&origin) {
@@ -183,9 +174,7 @@ impl Banner {
                  Safari: \"Show Details\", \"visit this website\".\n",
             );
         }
-        let program = std::env::args_os()
-            .next()
-            .unwrap_or_else(|| "imserver".into());
+        let program = std::env::args_os().next().unwrap_or_else(|| "imserver".into());
         let _ = write!(
             text,
             "\nA token for another user:\n  {}{} token issue --sub 3 --name 小刚 --ttl 1d\n\n\

@@ -16,19 +16,13 @@ pub(super) struct Failure {
 impl Failure {
     /// What was asked for is right, but it did not work: exit code 1.
     pub(super) fn failed(sentence: impl fmt::Display) -> Self {
-        Self {
-            sentence: sentence.to_string(),
-            code: 1,
-        }
+        Self { sentence: sentence.to_string(), code: 1 }
     }
 
     /// The command line, the configuration or a file that it names is wrong:
     /// exit code 2.
     pub(super) fn usage(sentence: impl fmt::Display) -> Self {
-        Self {
-            sentence: sentence.to_string(),
-            code: 2,
-        }
+        Self { sentence: sentence.to_string(), code: 2 }
     }
 
     /// The configuration is wrong, or not there.
@@ -39,10 +33,7 @@ impl Failure {
                     .to_owned()
             }
             (config::Error::NotFound { .. }, Some(_)) => {
-                format!(
-                    ", which --config names; `imserver init{}` makes it",
-                    file.option()
-                )
+                format!(", which --config names; `imserver init{}` makes it", file.option())
             }
             _ => String::new(),
         };

@@ -15,11 +15,9 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let folder = folder_of(&config.auth.keys);
     // Beside the configuration there may be a whole project, which is not to be ignored.
     if folder != folder_of(file.path()) {
-        make(
-            &folder.join(".gitignore"),
-            "keeps keys out of version control",
-            |path| secret_file::create_with_mode(path, GITIGNORE.as_bytes(), 0o644),
-        )?;
+        make(&folder.join(".gitignore"), "keeps keys out of version control", |path| {
+            secret_file::create_with_mode(path, GITIGNORE.as_bytes(), 0o644)
+        })?;
     }
     if exists(&config.auth.keys)? {
         print(format!("exists  {}", config.auth.keys.display()))?;
@@ -66,10 +64,7 @@ fn make(
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             print(format!("exists  {}", path.display()))
         }
-        Err(e) => Err(Failure::failed(format!(
-            "{} cannot be made: {e}",
-            path.display()
-        ))),
+        Err(e) => Err(Failure::failed(format!("{} cannot be made: {e}", path.display()))),
     }
 }
 

@@ -57,10 +57,7 @@ fn list(config: &Config) -> anyhow::Result<()> {
         writeln!(out, "{}", line(key))?;
     }
     if !keys.iter().any(|key| key.signs) {
-        writeln!(
-            out,
-            "no key can sign: tokens are checked here and issued elsewhere"
-        )?;
+        writeln!(out, "no key can sign: tokens are checked here and issued elsewhere")?;
     }
     Ok(())
 }
@@ -90,10 +87,7 @@ mod tests {
     #[test]
     fn an_unknown_algorithm_is_answered_with_the_known_ones() {
         let error = Line::try_parse_from(["key", "generate", "--alg", "none"]).unwrap_err();
-        assert!(
-            error.to_string().contains("ES384, EdDSA and Ed25519"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("ES384, EdDSA and Ed25519"), "{error}");
         for alg in Alg::ALL {
             assert!(Line::try_parse_from(["key", "generate", "--alg", alg.name()]).is_ok());
         }
@@ -103,12 +97,7 @@ mod tests {
     fn a_key_is_one_line() {
         let key = |kid: Option<&str>, can_sign, signs| {
             let kid = kid.map(str::to_owned);
-            line(&KeyEntry {
-                kid,
-                alg: Alg::EdDsa,
-                can_sign,
-                signs,
-            })
+            line(&KeyEntry { kid, alg: Alg::EdDsa, can_sign, signs })
         };
         assert_eq!(key(Some("a"), true, true), "a\tEdDSA\tsigns and checks");
         assert_eq!(key(Some("a"), true, false), "a\tEdDSA\tchecks; could sign");

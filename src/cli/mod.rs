@@ -123,9 +123,7 @@ impl ConfigFile {
 
     /// How commands in a hint must name it: empty, or ` --config FILE`.
     fn option(&self) -> String {
-        self.named
-            .as_deref()
-            .map_or_else(String::new, |path| format!(" --config {}", shell(path)))
+        self.named.as_deref().map_or_else(String::new, |path| format!(" --config {}", shell(path)))
     }
 
     fn load(&self) -> Result<Config, Failure> {
@@ -152,9 +150,9 @@ fn shell(path: &Path) -> String {
 fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
-            "the result cannot be printed: {e}"
-        ))),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("the result cannot be printed: {e}")))
+        }
         _ => Ok(()),
     }
 }
@@ -171,10 +169,7 @@ mod tests {
 
     #[test]
     fn a_path_in_a_hint_can_be_pasted_into_a_shell() {
-        assert_eq!(
-            shell(Path::new("imserver-dev/config.toml")),
-            "imserver-dev/config.toml"
-        );
+        assert_eq!(shell(Path::new("imserver-dev/config.toml")), "imserver-dev/config.toml");
         assert_eq!(shell(Path::new("my files/it's")), r"'my files/it'\''s'");
         assert_eq!(shell(Path::new("$(id)")), "'$(id)'");
     }

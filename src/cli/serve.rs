@@ -41,11 +41,9 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
     // What the drain cut off does not hold up the end.
     runtime.shutdown_background();
     outcome.map_err(|error| match error {
-        RunError::Start(StartError::Listen {
-            key,
-            address,
-            source,
-        }) => cannot_listen(key, address, &source),
+        RunError::Start(StartError::Listen { key, address, source }) => {
+            cannot_listen(key, address, &source)
+        }
         other => Failure::failed(other),
     })
 }
@@ -63,10 +61,7 @@ fn stop_on_signals() -> CancellationToken {
     let stopping = stop.clone();
     #[expect(clippy::disallowed_methods, reason = "it must outlive every drain")]
     tokio::spawn(async move {
-        let signals = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        );
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
         let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
             warn!("signals cannot be heard: the server can only be killed");
             return;
@@ -103,10 +98,7 @@ pub(super) fn cannot_listen(key: &str, address: SocketAddr, cause: &io::Error) -
              `setcap cap_net_bind_service=+ep`"
         ),
         io::ErrorKind::AddrNotAvailable => {
-            format!(
-                "{} is no address of this machine: change {key}",
-                address.ip()
-            )
+            format!("{} is no address of this machine: change {key}", address.ip())
         }
         _ => cause.to_string(),
     };

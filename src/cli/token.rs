@@ -56,11 +56,7 @@ pub(crate) fn run(args: Args, config: &Config) -> anyhow::Result<()> {
 
 fn user(text: &str) -> Result<UserId, String> {
     UserId::parse(text).ok_or_else(|| {
-        let why = if text == "0" {
-            "0 is the system, and no token may carry it; "
-        } else {
-            ""
-        };
+        let why = if text == "0" { "0 is the system, and no token may carry it; " } else { "" };
         format!("{why}a user is a decimal number from 1 to 9007199254740991")
     })
 }
@@ -85,17 +81,10 @@ fn run_issue(issue: Issue, config: &Config) -> anyhow::Result<()> {
 
 fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
     let keys = KeySet::load(&config.auth.keys)?;
-    let token = if jwt == "-" {
-        from_stdin()?
-    } else {
-        jwt.to_owned()
-    };
+    let token = if jwt == "-" { from_stdin()? } else { jwt.to_owned() };
     let inspection = auth::inspect(&keys, &config.auth, token.trim(), SystemTime::now());
     let mut out = io::stdout().lock();
-    for (part, text) in [
-        ("header", &inspection.header),
-        ("claims", &inspection.claims),
-    ] {
+    for (part, text) in [("header", &inspection.header), ("claims", &inspection.claims)] {
         let text = text.as_deref().unwrap_or("(cannot be decoded)");
         writeln!(out, "{part}: {text}")?;
     }
@@ -106,17 +95,11 @@ fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
         }
         Verdict::Admin(admin) => {
             let (user, end) = (admin.user(), shown(admin.ends_at()));
-            writeln!(
-                out,
-                "accepted: administrator {user}, until {end} unless revoked"
-            )?;
+            writeln!(out, "accepted: administrator {user}, until {end} unless revoked")?;
         }
         Verdict::Refused(refused) => {
             // Anybody may have written what stands above; say so where it is read.
-            bail!(
-                "refused here: {refused} ({}); do not trust what it says",
-                refused.reason()
-            );
+            bail!("refused here: {refused} ({}); do not trust what it says", refused.reason());
         }
     }
     Ok(())
@@ -131,9 +114,7 @@ fn from_stdin() -> anyhow::Result<String> {
         .read_to_string(&mut token)
         .context("no token could be read from standard input")?;
     if token.trim().is_empty() {
-        return Err(anyhow!(
-            "standard input held no token; pipe one in, or name it"
-        ));
+        return Err(anyhow!("standard input held no token; pipe one in, or name it"));
     }
     Ok(token)
 }

@@ -37,12 +37,6 @@ pub(super) fn issue(
 ) -> Result<String, Failure> {
     let keys = KeySet::load(&auth.keys)?;
     let name = Some(name.to_owned());
-    let request = Request {
-        user,
-        name,
-        picture: None,
-        ttl,
-        admin: false,
-    };
+    let request = Request { user, name, picture: None, ttl, admin: false };
     Ok(auth::issue(&keys, auth, &request, SystemTime::now())?.token)
 }

@@ -19,11 +19,7 @@ impl Default for Server {
 
 impl Default for Tls {
     fn default() -> Self {
-        Self {
-            mode: TlsMode::On,
-            cert: "certs/server.pem".into(),
-            key: "certs/server.key".into(),
-        }
+        Self { mode: TlsMode::On, cert: "certs/server.pem".into(), key: "certs/server.key".into() }
     }
 }
 
@@ -75,9 +71,6 @@ impl Default for Limits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Pretty,
-            level: "info".to_owned(),
-        }
+        Self { format: LogFormat::Pretty, level: "info".to_owned() }
     }
 }

@@ -73,13 +73,8 @@ impl Config {
     /// As [`Config::load`].
     pub fn load_with(file: &Path, overrides: Vec<Override>) -> Result<Self, Error> {
         let text = fs::read(file).map_err(|cause| match cause.kind() {
-            io::ErrorKind::NotFound => Error::NotFound {
-                file: file.to_owned(),
-            },
-            _ => Error::Unreadable {
-                file: file.to_owned(),
-                cause,
-            },
+            io::ErrorKind::NotFound => Error::NotFound { file: file.to_owned() },
+            _ => Error::Unreadable { file: file.to_owned(), cause },
         })?;
         let text = String::from_utf8(text).map_err(|e| {
             let good = e.utf8_error().valid_up_to();

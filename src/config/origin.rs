@@ -16,10 +16,7 @@ pub(super) fn read(text: &str) -> Result<String, Wrong> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     if authority != rest {
         let right = format!("write \"{scheme}://{authority}\"");
-        return Err(Wrong::new(
-            wrong("has a path, which an origin never has"),
-            right,
-        ));
+        return Err(Wrong::new(wrong("has a path, which an origin never has"), right));
     }
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         let right = format!("browsers write \"{}\"", text.to_ascii_lowercase());
@@ -34,19 +31,13 @@ pub(super) fn read(text: &str) -> Result<String, Wrong> {
         _ => (authority, None),
     };
     let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    let inner = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let host_fits = match inner {
         Some(address) => matches!(address.parse(), Ok(IpAddr::V6(_))),
         None => {
             !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
         }
     };
     if !scheme_fits || !host_fits {
@@ -58,10 +49,7 @@ pub(super) fn read(text: &str) -> Result<String, Wrong> {
     if !matches!(port.parse::<u16>(), Ok(n) if n > 0 && n.to_string() == port) {
         return Err(Wrong::new(wrong("has no valid port"), form));
     }
-    if matches!(
-        (scheme, port),
-        ("https" | "wss", "443") | ("http" | "ws", "80")
-    ) {
+    if matches!((scheme, port), ("https" | "wss", "443") | ("http" | "ws", "80")) {
         let right = format!("browsers leave the usual port out: \"{scheme}://{host}\"");
         return Err(Wrong::new(wrong("would never match"), right));
     }

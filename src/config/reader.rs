@@ -73,10 +73,7 @@ pub(super) fn read<C>(
     }
     let mut faults = reader.faults;
     faults.sort_by(|a, b| a.place.cmp(&b.place));
-    Err(Error::Faults {
-        file: file.to_owned(),
-        faults,
-    })
+    Err(Error::Faults { file: file.to_owned(), faults })
 }
 
 /// The line, counted from 1, that byte `at` of `text` is on.
@@ -94,9 +91,7 @@ impl<'a> Reader<'a> {
     /// Whether one of these keys was already found faulty, so that a check
     /// across keys would only blame its default.
     pub(super) fn any_faulty(&self, keys: &[&str]) -> bool {
-        self.faults
-            .iter()
-            .any(|fault| keys.contains(&fault.key.as_str()))
+        self.faults.iter().any(|fault| keys.contains(&fault.key.as_str()))
     }
 
     /// Reports a fault between keys, at the first of `keys` that is written somewhere.
@@ -105,12 +100,7 @@ impl<'a> Reader<'a> {
         let found = places.clone().find(|(place, _)| *place != Place::File);
         if let Some((place, key)) = found.or_else(|| places.clone().next()) {
             let Wrong { wrong, right } = wrong;
-            self.faults.push(Fault {
-                place,
-                key: key.to_owned(),
-                wrong,
-                right,
-            });
+            self.faults.push(Fault { place, key: key.to_owned(), wrong, right });
         }
     }
 
@@ -118,8 +108,7 @@ impl<'a> Reader<'a> {
     #[cfg(test)]
     pub(super) fn known_keys(&self) -> Vec<String> {
         let all = self.known.iter();
-        all.flat_map(|(s, keys)| keys.iter().map(move |key| format!("{s}.{key}")))
-            .collect()
+        all.flat_map(|(s, keys)| keys.iter().map(move |key| format!("{s}.{key}"))).collect()
     }
 
     /// Where `key` is written.
@@ -132,16 +121,12 @@ impl<'a> Reader<'a> {
         };
         self.table(section)
             .and_then(|table| table.get_key_value(key))
-            .map_or(Place::File, |(key, item)| {
-                self.line(key.span().or_else(|| item.span()))
-            })
+            .map_or(Place::File, |(key, item)| self.line(key.span().or_else(|| item.span())))
     }
 
     /// The line on which `span` starts.
     pub(super) fn line(&self, span: Option<Range<usize>>) -> Place {
-        span.map_or(Place::File, |span| {
-            Place::Line(line_of(self.text.as_bytes(), span.start))
-        })
+        span.map_or(Place::File, |span| Place::Line(line_of(self.text.as_bytes(), span.start)))
     }
 
     fn table(&self, section: &str) -> Option<&'a dyn TableLike> {
@@ -162,11 +147,7 @@ impl<'a> Reader<'a> {
             };
             let key = rest.to_lowercase().replacen("__", ".", 1);
             match value.into_string() {
-                Ok(text) => self.overrides.push(Override {
-                    name: name.clone(),
-                    key,
-                    text,
-                }),
+                Ok(text) => self.overrides.push(Override { name: name.clone(), key, text }),
                 Err(_) if rest.contains("__") => self.faults.push(Fault {
                     place: Place::Override(name.clone()),
                     key,
@@ -211,11 +192,7 @@ impl Section<'_, '_> {
                     Err(wrong) => wrongs.push(wrong),
                 }
             }
-            if wrongs.is_empty() {
-                Ok(entries)
-            } else {
-                Err(wrongs)
-            }
+            if wrongs.is_empty() { Ok(entries) } else { Err(wrongs) }
         })
     }
 
@@ -230,11 +207,7 @@ impl Section<'_, '_> {
         let given = self.reader.overrides.iter().rev().find(|o| o.key == full);
         let raw = match given {
             Some(given) => Raw::Text(&given.text),
-            None => match self
-                .reader
-                .table(self.name)
-                .and_then(|table| table.get(key))
-            {
+            None => match self.reader.table(self.name).and_then(|table| table.get(key)) {
                 Some(item) => Raw::Item(item),
                 None => return default,
             },
@@ -258,10 +231,7 @@ impl Section<'_, '_> {
         self.take(key, base.join(default), |raw| {
             let text = raw.text("write a path in quotes")?;
             if text.is_empty() || text.contains('\0') {
-                return Err(Wrong::new(
-                    format!("{} is no path", quoted(&text)),
-                    "name a file",
-                ));
+                return Err(Wrong::new(format!("{} is no path", quoted(&text)), "name a file"));
             }
             Ok(base.join(text))
         })

@@ -68,21 +68,14 @@ fn tls(mut s: Section<'_, '_>) -> Tls {
 
 fn auth(mut s: Section<'_, '_>) -> Auth {
     let d = Auth::default();
-    not_yet(
-        &mut s,
-        "jwks_url",
-        "",
-        "tokens are checked with the keys in auth.keys alone",
-    );
+    not_yet(&mut s, "jwks_url", "", "tokens are checked with the keys in auth.keys alone");
     Auth {
         keys: s.path("keys", d.keys),
         issuer: s.take("issuer", d.issuer, values::name),
         audience: s.take("audience", d.audience, values::name),
         admin_audience: s.take("admin_audience", d.admin_audience, values::name),
         require_jti: s.take("require_jti", d.require_jti, |raw| raw.switch()),
-        leeway: s.take("leeway", d.leeway, |raw| {
-            raw.duration(Duration::ZERO..=MINUTE * 10)
-        }),
+        leeway: s.take("leeway", d.leeway, |raw| raw.duration(Duration::ZERO..=MINUTE * 10)),
         max_lifetime: s.take("max_lifetime", d.max_lifetime, |raw| {
             raw.duration(Duration::from_secs(1)..=DAY * 3650)
         }),
@@ -93,17 +86,12 @@ fn store(mut s: Section<'_, '_>) -> Store {
     let d = Store::default();
     not_yet(&mut s, "backend", "sled", "messages are kept by sled");
     not_yet(&mut s, "retention", "0", "messages are kept for ever");
-    s.take("jetstream", (), |_| {
-        Err(unavailable("this section", "messages are kept by sled"))
-    });
+    s.take("jetstream", (), |_| Err(unavailable("this section", "messages are kept by sled")));
     Store {
         path: s.path("path", d.path),
-        cache_bytes: s.take("cache_bytes", d.cache_bytes, |raw| {
-            raw.number(1 << 20..=1 << 40)
-        }),
-        dedup_window: s.take("dedup_window", d.dedup_window, |raw| {
-            raw.duration(Duration::from_secs(1)..=DAY)
-        }),
+        cache_bytes: s.take("cache_bytes", d.cache_bytes, |raw| raw.number(1 << 20..=1 << 40)),
+        dedup_window: s
+            .take("dedup_window", d.dedup_window, |raw| raw.duration(Duration::from_secs(1)..=DAY)),
         resend_window: s.take("resend_window", d.resend_window, |raw| {
             raw.duration(Duration::from_secs(1)..=HOUR)
         }),
@@ -113,37 +101,27 @@ fn store(mut s: Section<'_, '_>) -> Store {
 fn limits(mut s: Section<'_, '_>) -> Limits {
     let d = Limits::default();
     Limits {
-        frame_bytes: s.take("frame_bytes", d.frame_bytes, |raw| {
-            raw.number(256..=1 << 20)
-        }),
+        frame_bytes: s.take("frame_bytes", d.frame_bytes, |raw| raw.number(256..=1 << 20)),
         content_bytes: s.take("content_bytes", d.content_bytes, |raw| {
             raw.number(1..=i64::try_from(CONTENT_BYTES_MAX).unwrap_or(i64::MAX))
         }),
-        messages_per_second: s.take("messages_per_second", d.messages_per_second, |raw| {
-            raw.number(0..=1_000_000)
-        }),
-        message_burst: s.take("message_burst", d.message_burst, |raw| {
-            raw.number(1..=1_000_000)
-        }),
-        connections: s.take("connections", d.connections, |raw| {
-            raw.number(1..=10_000_000)
-        }),
-        connections_per_user: s.take("connections_per_user", d.connections_per_user, |raw| {
-            raw.number(1..=100_000)
-        }),
+        messages_per_second: s
+            .take("messages_per_second", d.messages_per_second, |raw| raw.number(0..=1_000_000)),
+        message_burst: s.take("message_burst", d.message_burst, |raw| raw.number(1..=1_000_000)),
+        connections: s.take("connections", d.connections, |raw| raw.number(1..=10_000_000)),
+        connections_per_user: s
+            .take("connections_per_user", d.connections_per_user, |raw| raw.number(1..=100_000)),
         connections_per_address: s.take(
             "connections_per_address",
             d.connections_per_address,
             |raw| raw.number(0..=10_000_000),
         ),
-        unread_per_user: s.take("unread_per_user", d.unread_per_user, |raw| {
-            raw.number(1..=1_000_000_000)
-        }),
+        unread_per_user: s
+            .take("unread_per_user", d.unread_per_user, |raw| raw.number(1..=1_000_000_000)),
         violations: s.take("violations", d.violations, |raw| raw.number(1..=100_000)),
         resend_after: s.take("resend_after", d.resend_after, resend_after),
-        handshake_timeout: s.take("handshake_timeout", d.handshake_timeout, |raw| {
-            raw.duration(BLINK..=MINUTE * 5)
-        }),
+        handshake_timeout: s
+            .take("handshake_timeout", d.handshake_timeout, |raw| raw.duration(BLINK..=MINUTE * 5)),
         write_timeout: s.take("write_timeout", d.write_timeout, |r| r.duration(PATIENCE)),
         ping_interval: s.take("ping_interval", d.ping_interval, |r| r.duration(PATIENCE)),
         pong_timeout: s.take("pong_timeout", d.pong_timeout, |r| r.duration(PATIENCE)),
@@ -154,17 +132,12 @@ fn log(mut s: Section<'_, '_>) -> Log {
     let d = Log::default();
     Log {
         format: s.take("format", d.format, |raw| {
-            choice(
-                raw,
-                &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)],
-            )
+            choice(raw, &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)])
         }),
         level: s.take("level", d.level, |raw| {
             let right = "write off, error, warn, info, debug or trace";
             let text = raw.text(right)?;
-            telemetry::filter(&text)
-                .map(drop)
-                .map_err(|e| Wrong::new(e.to_string(), right))?;
+            telemetry::filter(&text).map(drop).map_err(|e| Wrong::new(e.to_string(), right))?;
             Ok(text)
         }),
     }
@@ -185,16 +158,10 @@ fn resend_after(raw: Raw<'_>) -> Result<Duration, Wrong> {
 }
 
 fn choice<T: Copy>(raw: Raw<'_>, choices: &[(&str, T)]) -> Result<T, Wrong> {
-    let all: Vec<String> = choices
-        .iter()
-        .map(|(name, _)| format!("{name:?}"))
-        .collect();
+    let all: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
     let right = format!("write {}", all.join(" or "));
     let text = raw.text(&right)?;
-    let found = choices
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, choice)| *choice);
+    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
     found.ok_or_else(|| Wrong::new(format!("{} is no choice here", quoted(&text)), right))
 }
 
@@ -206,10 +173,7 @@ fn not_yet(s: &mut Section<'_, '_>, key: &'static str, only: &str, instead: &str
             return Ok(());
         }
         let Wrong { wrong, right } = unavailable(&quoted(&text), instead);
-        Err(Wrong::new(
-            wrong,
-            format!("{right}: write {only:?} or leave the key out"),
-        ))
+        Err(Wrong::new(wrong, format!("{right}: write {only:?} or leave the key out")))
     });
 }
 
@@ -241,10 +205,7 @@ fn check_listeners(reader: &mut Reader<'_>, config: &Config) {
     let keys = ["server.admin_listen", "server.listen"];
     if overlap(listen, admin) && !reader.any_faulty(&keys) {
         let wrong = format!("{admin} is taken by server.listen ({listen})");
-        reader.conflict(
-            &keys,
-            Wrong::new(wrong, "give the two listeners different ports"),
-        );
+        reader.conflict(&keys, Wrong::new(wrong, "give the two listeners different ports"));
     }
 }
 
@@ -258,10 +219,7 @@ fn check_sizes(reader: &mut Reader<'_>, config: &Config) {
     let (content, frame) = (config.limits.content_bytes, config.limits.frame_bytes);
     if content > frame && !reader.any_faulty(&keys) {
         let wrong = format!("a content of {content} bytes does not fit a frame of {frame}");
-        reader.conflict(
-            &keys,
-            Wrong::new(wrong, "make limits.frame_bytes the larger one"),
-        );
+        reader.conflict(&keys, Wrong::new(wrong, "make limits.frame_bytes the larger one"));
     }
 }
 

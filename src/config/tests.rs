@@ -6,15 +6,8 @@ fn parse(text: &str) -> Result<Config, Error> {
 }
 
 fn with_variables(text: &str, variables: &[(&str, &str)]) -> Result<Config, Error> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()));
-    Config::parse(
-        text,
-        Path::new("config.toml"),
-        variables.collect::<Vec<_>>(),
-        Vec::new(),
-    )
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    Config::parse(text, Path::new("config.toml"), variables.collect::<Vec<_>>(), Vec::new())
 }
 
 fn faults(result: Result<Config, Error>) -> Vec<Fault> {
@@ -29,10 +22,7 @@ fn fault(text: &str) -> String {
     let error = parse(text).unwrap_err();
     assert_eq!(faults(Err(error)).len(), 1, "{:?}", parse(text));
     let shown = parse(text).unwrap_err().to_string();
-    shown
-        .strip_prefix("config.toml has 1 fault:\n  config.toml:")
-        .unwrap()
-        .to_owned()
+    shown.strip_prefix("config.toml has 1 fault:\n  config.toml:").unwrap().to_owned()
 }
 
 #[test]
@@ -45,23 +35,17 @@ fn the_documented_file_says_the_defaults_and_names_every_key() {
         .iter()
         .flat_map(|(section, item)| {
             let keys = item.as_table().unwrap().iter();
-            keys.map(move |(key, _)| format!("{section}.{key}"))
-                .collect::<Vec<_>>()
+            keys.map(move |(key, _)| format!("{section}.{key}")).collect::<Vec<_>>()
         })
         .collect();
-    let mut known: BTreeSet<String> = reader::read(
-        DOCUMENTED,
-        Path::new("config.toml"),
-        [],
-        Vec::new(),
-        |reader| {
+    let mut known: BTreeSet<String> =
+        reader::read(DOCUMENTED, Path::new("config.toml"), [], Vec::new(), |reader| {
             sections::read(reader);
             reader.known_keys()
-        },
-    )
-    .unwrap()
-    .into_iter()
-    .collect();
+        })
+        .unwrap()
+        .into_iter()
+        .collect();
     // A section of its own, which this version refuses.
     assert!(known.remove("store.jetstream"));
     assert_eq!(written, known);
@@ -109,26 +93,14 @@ level = \"info\"
 #[test]
 fn values_of_the_wrong_kind_say_what_would_be_right() {
     for (text, expected) in [
-        (
-            "[server]\nlisten = 8443",
-            "2: server.listen: 8443 is no text; write an IP",
-        ),
+        ("[server]\nlisten = 8443", "2: server.listen: 8443 is no text; write an IP"),
         (
             "[server]\nlisten = \":8443\"",
             "2: server.listen: \":8443\" is no address with a port; write \"0.0.0.0:8443\"",
         ),
-        (
-            "[server]\norigins = \"https://a\"",
-            "2: server.origins: \"https://a\" is no list",
-        ),
-        (
-            "[server]\norigins = [1]",
-            "2: server.origins: the list holds something that is no text",
-        ),
-        (
-            "[server]\nchat_page = \"yes\"",
-            "2: server.chat_page: \"yes\" is neither true nor false",
-        ),
+        ("[server]\norigins = \"https://a\"", "2: server.origins: \"https://a\" is no list"),
+        ("[server]\norigins = [1]", "2: server.origins: the list holds something that is no text"),
+        ("[server]\nchat_page = \"yes\"", "2: server.chat_page: \"yes\" is neither true nor false"),
         (
             "[server]\ntrusted_proxies = [\"10.0.0.0/8\"]",
             "2: server.trusted_proxies: \"10.0.0.0/8\" is no IP",
@@ -137,26 +109,17 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
             "[server]\ndrain_timeout = 10",
             "2: server.drain_timeout: 10 has no unit; write a time up to 1h, such as \"10s\", or \"0\"",
         ),
-        (
-            "[server]\ndrain_timeout = \"soon\"",
-            "2: server.drain_timeout: \"soon\" is no time",
-        ),
+        ("[server]\ndrain_timeout = \"soon\"", "2: server.drain_timeout: \"soon\" is no time"),
         (
             "[limits]\nping_interval = \"0\"",
             "2: limits.ping_interval: \"0\" is too short; write a time from 100ms to 1h, such",
         ),
-        (
-            "[limits]\npong_timeout = \"2h\"",
-            "2: limits.pong_timeout: \"2h\" is too long",
-        ),
+        ("[limits]\npong_timeout = \"2h\"", "2: limits.pong_timeout: \"2h\" is too long"),
         (
             "[limits]\nconnections = 1.5",
             "2: limits.connections: a number with a fraction is no whole number",
         ),
-        (
-            "[limits]\nconnections_per_user = 0",
-            "2: limits.connections_per_user: 0 is out of range",
-        ),
+        ("[limits]\nconnections_per_user = 0", "2: limits.connections_per_user: 0 is out of range"),
         (
             "[limits]\ncontent_bytes = 49153",
             "2: limits.content_bytes: 49153 is out of range; write a whole number from 1 to 49152",
@@ -166,18 +129,9 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
             "2: tls.mode: \"maybe\" is no choice here; write \"on\" or \"off\"",
         ),
         ("[tls]\nkey = \"\"", "2: tls.key: \"\" is no path"),
-        (
-            "[auth]\nissuer = \" \"",
-            "2: auth.issuer: \" \" is no usable name",
-        ),
-        (
-            "[log]\nformat = \"xml\"",
-            "2: log.format: \"xml\" is no choice here",
-        ),
-        (
-            "server = 1",
-            "1: server: this is a section, not a number; write [server]",
-        ),
+        ("[auth]\nissuer = \" \"", "2: auth.issuer: \" \" is no usable name"),
+        ("[log]\nformat = \"xml\"", "2: log.format: \"xml\" is no choice here"),
+        ("server = 1", "1: server: this is a section, not a number; write [server]"),
         (
             "[[server]]\nlisten = \"0.0.0.0:1\"",
             "1: server: this is a section, not a table; write [server]",
@@ -194,14 +148,8 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
             "[server]\nlevel = \"info\"",
             "2: server.level: [server] has no such key; a key of this name belongs below [log]",
         ),
-        (
-            "[server.tls]\nx = 1",
-            "1: server.tls: [server] has no such key",
-        ),
-        (
-            "[nonsense.deep]\nx = 1",
-            "1: nonsense: there is no such section",
-        ),
+        ("[server.tls]\nx = 1", "1: server.tls: [server] has no such key"),
+        ("[nonsense.deep]\nx = 1", "1: nonsense: there is no such section"),
         ("[server]\n\nlisten =\n", "3: it is not TOML here"),
         (
             "[server]\nlisten = \"0.0.0.0:1\"\nlisten = \"0.0.0.0:1\"",
@@ -209,36 +157,24 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
         ),
     ] {
         let found = fault(text);
-        assert!(
-            found.starts_with(expected),
-            "{text:?}\n  gives {found}\n   not {expected}"
-        );
+        assert!(found.starts_with(expected), "{text:?}\n  gives {found}\n   not {expected}");
     }
 }
 
 #[test]
 fn what_this_version_cannot_do_is_refused_and_its_default_accepted() {
     for (text, key) in [
-        (
-            "[auth]\njwks_url = \"https://id.example/keys\"",
-            "2: auth.jwks_url: ",
-        ),
+        ("[auth]\njwks_url = \"https://id.example/keys\"", "2: auth.jwks_url: "),
         ("[store]\nretention = \"90d\"", "2: store.retention: "),
         ("[store]\nbackend = \"jetstream\"", "2: store.backend: "),
         ("[store.jetstream]\nservers = []", "1: store.jetstream: "),
     ] {
         let found = fault(text);
         assert!(found.starts_with(key), "{found}");
-        assert!(
-            found.contains("is not available in this version"),
-            "{found}"
-        );
+        assert!(found.contains("is not available in this version"), "{found}");
     }
     parse("[auth]\njwks_url = \"\"\n[store]\nretention = \"0\"\nbackend = \"sled\"").unwrap();
-    let found = faults(with_variables(
-        "",
-        &[("IMSERVER_STORE__JETSTREAM__SERVERS", "x")],
-    ));
+    let found = faults(with_variables("", &[("IMSERVER_STORE__JETSTREAM__SERVERS", "x")]));
     assert_eq!(found.len(), 1, "{found:?}");
 }
 
@@ -269,20 +205,14 @@ fn settings_that_contradict_each_other_are_refused() {
             "[limits]\nframe_bytes = 1000",
             "2: limits.frame_bytes: a content of 16384 bytes does not fit a frame of 1000",
         ),
-        (
-            "[auth]\naudience = \"imserver-admin\"",
-            "2: auth.audience: it equals",
-        ),
+        ("[auth]\naudience = \"imserver-admin\"", "2: auth.audience: it equals"),
         (
             "[limits]\nresend_after = \"6s\"",
             "2: limits.resend_after: 6s would take true resends for new messages",
         ),
     ] {
         let found = fault(text);
-        assert!(
-            found.starts_with(expected),
-            "{text:?}\n  gives {found}\n   not {expected}"
-        );
+        assert!(found.starts_with(expected), "{text:?}\n  gives {found}\n   not {expected}");
     }
     parse("[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"").unwrap();
 }
@@ -313,10 +243,7 @@ fn origins_are_written_as_browsers_write_them() {
         ("https://a/chat?x#y", "write \"https://a\""),
         ("https://A.example", "browsers write \"https://a.example\""),
         ("https://münchen.example", "xn--"),
-        (
-            "https://a:443",
-            "browsers leave the usual port out: \"https://a\"",
-        ),
+        ("https://a:443", "browsers leave the usual port out: \"https://a\""),
         ("https://a:0", "has no valid port"),
         ("https://a:08443", "has no valid port"),
         ("https://a:", "has no valid port"),
@@ -338,10 +265,7 @@ fn every_faulty_entry_of_a_list_is_reported() {
 #[test]
 fn a_strange_key_cannot_break_the_message() {
     let found = fault("[server]\n\"a\\nb\" = 1");
-    assert!(
-        found.starts_with("2: server.\"a\\nb\": [server] has no such key"),
-        "{found}"
-    );
+    assert!(found.starts_with("2: server.\"a\\nb\": [server] has no such key"), "{found}");
 }
 
 #[test]
@@ -350,14 +274,8 @@ fn variables_override_the_file() {
         "[server]\nlisten = \"0.0.0.0:1\"",
         &[
             ("IMSERVER_SERVER__LISTEN", "127.0.0.1:2"),
-            (
-                "IMSERVER_SERVER__ORIGINS",
-                "https://a.example, https://b.example",
-            ),
-            (
-                "IMSERVER_SERVER__TRUSTED_PROXIES",
-                "[\"10.0.0.7\", \"::1\"]",
-            ),
+            ("IMSERVER_SERVER__ORIGINS", "https://a.example, https://b.example"),
+            ("IMSERVER_SERVER__TRUSTED_PROXIES", "[\"10.0.0.7\", \"::1\"]"),
             ("IMSERVER_SERVER__CHAT_PAGE", "false"),
             ("IMSERVER_LIMITS__VIOLATIONS", "3"),
             ("IMSERVER_LIMITS__WRITE_TIMEOUT", "1m 30s"),
@@ -368,10 +286,7 @@ fn variables_override_the_file() {
     )
     .unwrap();
     assert_eq!(config.server.listen, "127.0.0.1:2".parse().unwrap());
-    assert_eq!(
-        config.server.origins,
-        ["https://a.example", "https://b.example"]
-    );
+    assert_eq!(config.server.origins, ["https://a.example", "https://b.example"]);
     assert_eq!(config.server.trusted_proxies.len(), 2);
     assert!(!config.server.chat_page);
     assert_eq!(config.limits.violations, 3);
@@ -394,31 +309,13 @@ fn a_faulty_variable_is_named() {
             "x",
             "no setting has this variable; the nearest is IMSERVER_SERVER__LISTEN",
         ),
-        (
-            "IMSERVER_server__listen",
-            "127.0.0.1:1",
-            "no setting has this variable; the nearest is",
-        ),
-        (
-            "IMSERVER_SERVER__LISTEN",
-            "x",
-            "server.listen: \"x\" is no address",
-        ),
-        (
-            "IMSERVER_SERVER__TRUSTED_PROXIES",
-            "[1",
-            "server.trusted_proxies: it is not TOML",
-        ),
-        (
-            "IMSERVER_LIMITS__VIOLATIONS",
-            "many",
-            "limits.violations: \"many\" is no whole number",
-        ),
+        ("IMSERVER_server__listen", "127.0.0.1:1", "no setting has this variable; the nearest is"),
+        ("IMSERVER_SERVER__LISTEN", "x", "server.listen: \"x\" is no address"),
+        ("IMSERVER_SERVER__TRUSTED_PROXIES", "[1", "server.trusted_proxies: it is not TOML"),
+        ("IMSERVER_LIMITS__VIOLATIONS", "many", "limits.violations: \"many\" is no whole number"),
         ("IMSERVER_TLS__MODE", "off", "tls.mode: \"off\" would send"),
     ] {
-        let shown = with_variables("", &[(name, value)])
-            .unwrap_err()
-            .to_string();
+        let shown = with_variables("", &[(name, value)]).unwrap_err().to_string();
         let expected = format!("config.toml has 1 fault:\n  {name}: {expected}");
         assert!(shown.starts_with(&expected), "{shown}");
     }
@@ -427,13 +324,8 @@ fn a_faulty_variable_is_named() {
 #[test]
 fn paths_start_at_the_folder_of_the_file() {
     let file = Path::new("/etc/imserver/config.toml");
-    let config = Config::parse(
-        "[store]\npath = \"/var/lib/imserver\"",
-        file,
-        [],
-        Vec::new(),
-    )
-    .unwrap();
+    let config =
+        Config::parse("[store]\npath = \"/var/lib/imserver\"", file, [], Vec::new()).unwrap();
     assert_eq!(config.tls.key, Path::new("/etc/imserver/certs/server.key"));
     assert_eq!(config.store.path, Path::new("/var/lib/imserver"));
 }
@@ -442,20 +334,11 @@ fn paths_start_at_the_folder_of_the_file() {
 fn a_missing_file_is_told_from_an_unreadable_one() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("config.toml");
-    assert!(matches!(
-        Config::load(&missing),
-        Err(Error::NotFound { .. })
-    ));
-    assert!(matches!(
-        Config::load(folder.path()),
-        Err(Error::Unreadable { .. })
-    ));
+    assert!(matches!(Config::load(&missing), Err(Error::NotFound { .. })));
+    assert!(matches!(Config::load(folder.path()), Err(Error::Unreadable { .. })));
     fs::write(&missing, b"[server]\n# \xff\n").unwrap();
     let shown = Config::load(&missing).unwrap_err().to_string();
-    assert!(
-        shown.ends_with("config.toml:2: it is not UTF-8 text"),
-        "{shown}"
-    );
+    assert!(shown.ends_with("config.toml:2: it is not UTF-8 text"), "{shown}");
 }
 
 proptest::proptest! {

@@ -35,12 +35,7 @@ impl Reader<'_> {
     pub(super) fn report_unknown_keys(&mut self) {
         for (name, item) in self.root {
             let (key, section) = (bare(name), self.known.get(name));
-            let place = match self
-                .root
-                .key(name)
-                .and_then(|key| key.span())
-                .or(item.span())
-            {
+            let place = match self.root.key(name).and_then(|key| key.span()).or(item.span()) {
                 Some(span) => self.line(Some(span)),
                 // A table that is only implied, as `a` in `[a.b]`, has no place of its own.
                 None => self.line(first_span(item)),
@@ -71,12 +66,7 @@ impl Reader<'_> {
                     },
                 ),
             };
-            self.faults.push(Fault {
-                place,
-                key,
-                wrong,
-                right,
-            });
+            self.faults.push(Fault { place, key, wrong, right });
         }
     }
 
@@ -95,21 +85,13 @@ impl Reader<'_> {
     }
 
     fn section_of(&self, key: &str) -> Option<&'static str> {
-        self.known
-            .iter()
-            .find(|(_, keys)| keys.contains(&key))
-            .map(|(section, _)| *section)
+        self.known.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| *section)
     }
 
     fn nearest_anywhere(&self, key: &str) -> String {
-        let all = self
-            .known
-            .iter()
-            .flat_map(|(s, keys)| keys.iter().map(move |k| (*k, *s)));
+        let all = self.known.iter().flat_map(|(s, keys)| keys.iter().map(move |k| (*k, *s)));
         all.max_by(|a, b| strsim::jaro_winkler(key, a.0).total_cmp(&strsim::jaro_winkler(key, b.0)))
-            .map_or_else(String::new, |(k, section)| {
-                format!("`{k}` below [{section}]")
-            })
+            .map_or_else(String::new, |(k, section)| format!("`{k}` below [{section}]"))
     }
 }
 
@@ -121,7 +103,5 @@ fn nearest<'n, N: AsRef<str> + 'n>(name: &str, known: impl Iterator<Item = &'n N
 }
 
 fn first_span(item: &Item) -> Option<Range<usize>> {
-    item.as_table_like()?
-        .iter()
-        .find_map(|(_, item)| item.span().or_else(|| first_span(item)))
+    item.as_table_like()?.iter().find_map(|(_, item)| item.span().or_else(|| first_span(item)))
 }

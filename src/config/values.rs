@@ -13,10 +13,7 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
-        Self {
-            wrong: wrong.into(),
-            right: right.into(),
-        }
+        Self { wrong: wrong.into(), right: right.into() }
     }
 }
 
@@ -33,11 +30,7 @@ pub(super) enum Raw<'a> {
 /// need quotes in the file too.
 pub(super) fn bare(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !name.is_empty() && name.chars().all(plain) {
-        name.to_owned()
-    } else {
-        quoted(name)
-    }
+    if !name.is_empty() && name.chars().all(plain) { name.to_owned() } else { quoted(name) }
 }
 
 /// `text` as it can stand in a message: in quotes, escaped, not too long.
@@ -101,38 +94,22 @@ impl Raw<'_> {
             Self::Item(_) => None,
         };
         let fits = number.filter(|number| range.contains(number));
-        fits.and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| {
-                let out = if number.is_some() {
-                    "out of range"
-                } else {
-                    "no whole number"
-                };
-                Wrong::new(
-                    format!("{} is {out}", self.shown()),
-                    format!(
-                        "write a whole number from {} to {}",
-                        range.start(),
-                        range.end()
-                    ),
-                )
-            })
+        fits.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let out = if number.is_some() { "out of range" } else { "no whole number" };
+            Wrong::new(
+                format!("{} is {out}", self.shown()),
+                format!("write a whole number from {} to {}", range.start(), range.end()),
+            )
+        })
     }
 
     /// Reads a time such as `"10s"`, within `range`.
     pub(super) fn duration(self, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
         let (least, most) = (*range.start(), *range.end());
         let right = if least.is_zero() {
-            format!(
-                "write a time up to {}, such as \"10s\", or \"0\"",
-                plain(most)
-            )
+            format!("write a time up to {}, such as \"10s\", or \"0\"", plain(most))
         } else {
-            format!(
-                "write a time from {} to {}, such as \"10s\"",
-                plain(least),
-                plain(most)
-            )
+            format!("write a time from {} to {}, such as \"10s\"", plain(least), plain(most))
         };
         let text = match self {
             Self::Item(Item::Value(Value::Integer(number))) if *number.value() != 0 => {
@@ -183,16 +160,10 @@ impl Raw<'_> {
                 let line = format!("list = {text}");
                 let document = Document::parse(line.as_str())
                     .map_err(|e| Wrong::new(format!("it is not TOML: {}", e.message()), right))?;
-                texts_of(
-                    document.as_table().get("list").unwrap_or(&Item::None),
-                    right,
-                )
+                texts_of(document.as_table().get("list").unwrap_or(&Item::None), right)
             }
             Self::Text(text) => {
-                let parts = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty());
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
                 Ok(parts.map(str::to_owned).collect())
             }
             Self::Item(item) => texts_of(item, right),
@@ -203,27 +174,14 @@ impl Raw<'_> {
 /// A time in its largest whole unit, as a person would have written it.
 fn plain(time: Duration) -> String {
     let millis = time.as_millis();
-    let units = [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-    ];
-    let fits = units
-        .into_iter()
-        .find(|(_, unit)| millis.is_multiple_of(*unit));
-    fits.map_or_else(
-        || format!("{millis}ms"),
-        |(name, unit)| format!("{}{name}", millis / unit),
-    )
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let fits = units.into_iter().find(|(_, unit)| millis.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / unit))
 }
 
 fn texts_of(item: &Item, right: &str) -> Result<Vec<String>, Wrong> {
     let Item::Value(Value::Array(array)) = item else {
-        return Err(Wrong::new(
-            format!("{} is no list", Raw::Item(item).shown()),
-            right,
-        ));
+        return Err(Wrong::new(format!("{} is no list", Raw::Item(item).shown()), right));
     };
     let text = |value: &Value| {
         let text = value.as_str().map(str::to_owned);
@@ -247,10 +205,7 @@ pub(super) fn name(raw: Raw<'_>) -> Result<String, Wrong> {
     let right = "write a text that is not empty";
     let text = raw.text(right)?;
     if text.trim().is_empty() || text.chars().any(char::is_control) {
-        return Err(Wrong::new(
-            format!("{} is no usable name", quoted(&text)),
-            right,
-        ));
+        return Err(Wrong::new(format!("{} is no usable name", quoted(&text)), right));
     }
     Ok(text)
 }

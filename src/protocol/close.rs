@@ -93,10 +93,7 @@ mod tests {
     fn reasons_read_as_the_contract_lists_them() {
         let retry = Duration::from_millis(1234);
         assert_eq!(Close::Drain { retry }.to_string(), "drain retry_ms=1234");
-        assert_eq!(
-            Close::TryLater { retry }.to_string(),
-            "try_later retry_ms=1234"
-        );
+        assert_eq!(Close::TryLater { retry }.to_string(), "try_later retry_ms=1234");
         assert_eq!(Close::TokenExpired.to_string(), "token_expired");
         assert_eq!(Close::Normal.to_string(), "");
     }

@@ -49,10 +49,7 @@ impl FailureCode {
 
     /// Whether the client could have known better: such failures are counted against it.
     pub fn is_clients_fault(self) -> bool {
-        !matches!(
-            self,
-            Self::RateLimited | Self::InboxFull | Self::StoreUnavailable
-        )
+        !matches!(self, Self::RateLimited | Self::InboxFull | Self::StoreUnavailable)
     }
 }
 

@@ -61,10 +61,7 @@ const MARK_READ: u64 = 1;
 pub fn parse(text: &str, sender: UserId, content_max: usize) -> Result<ClientFrame<'_>, Failure> {
     let mut members = Members::default();
     let read = members.read(text).map_err(|malformed| {
-        (
-            FailureCode::BadFrame,
-            Cow::Owned(format!("the frame is not readable: {malformed}")),
-        )
+        (FailureCode::BadFrame, Cow::Owned(format!("the frame is not readable: {malformed}")))
     });
     let timestamp = members.timestamp.take();
     read.and_then(|()| understand(members, timestamp.as_deref().is_some(), sender, content_max))
@@ -84,27 +81,16 @@ fn refuse<T>(code: FailureCode, message: impl Into<Cow<'static, str>>) -> Result
 
 /// A frame that lacks only its timestamp.
 enum Asked<'a> {
-    Send {
-        to: UserId,
-        content: Cow<'a, str>,
-        describe: Cow<'a, str>,
-    },
+    Send { to: UserId, content: Cow<'a, str>, describe: Cow<'a, str> },
     MarkRead(Vec<MessageId>),
 }
 
 impl<'a> Asked<'a> {
     fn with(self, timestamp: Cow<'a, str>) -> ClientFrame<'a> {
         match self {
-            Self::Send {
-                to,
-                content,
-                describe,
-            } => ClientFrame::Send(Send {
-                to,
-                content,
-                timestamp,
-                describe,
-            }),
+            Self::Send { to, content, describe } => {
+                ClientFrame::Send(Send { to, content, timestamp, describe })
+            }
             Self::MarkRead(ids) => ClientFrame::MarkRead { timestamp, ids },
         }
     }
@@ -135,18 +121,12 @@ fn understand(
         return refuse(FailureCode::BadFrame, "`timestamp` is missing");
     }
     if from != sender.get() {
-        return refuse(
-            FailureCode::FromMismatch,
-            "`fromId` must be the user of the token",
-        );
+        return refuse(FailureCode::FromMismatch, "`fromId` must be the user of the token");
     }
     match kind {
         SEND => send(to, content, describe, content_max),
         MARK_READ => mark_read(to, &content),
-        _ => refuse(
-            FailureCode::UnsupportedType,
-            "`type` must be 0 (send) or 1 (mark read)",
-        ),
+        _ => refuse(FailureCode::UnsupportedType, "`type` must be 0 (send) or 1 (mark read)"),
     }
 }
 
@@ -167,10 +147,7 @@ fn send<'a>(
     content_max: usize,
 ) -> Result<Asked<'a>, Refusal> {
     let Some(to) = UserId::new(to) else {
-        return refuse(
-            FailureCode::BadRecipient,
-            "`toId` must be a user; 0 is the system",
-        );
+        return refuse(FailureCode::BadRecipient, "`toId` must be a user; 0 is the system");
     };
     if content.is_empty() {
         return refuse(FailureCode::EmptyContent, "`content` is empty");
@@ -181,19 +158,12 @@ fn send<'a>(
             format!("`content` is over {content_max} bytes of UTF-8"),
         );
     }
-    Ok(Asked::Send {
-        to,
-        content,
-        describe,
-    })
+    Ok(Asked::Send { to, content, describe })
 }
 
 fn mark_read(to: u64, content: &str) -> Result<Asked<'static>, Refusal> {
     if to != 0 {
-        return refuse(
-            FailureCode::BadRecipient,
-            "`toId` of a mark-read frame must be 0",
-        );
+        return refuse(FailureCode::BadRecipient, "`toId` of a mark-read frame must be 0");
     }
     match read_list(content) {
         Some(ids) => Ok(Asked::MarkRead(ids)),
@@ -250,9 +220,7 @@ impl<'de> serde::Deserialize<'de> for Id {
             }
 
             fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<Id, E> {
-                MessageId::new(id)
-                    .map(Id)
-                    .ok_or_else(|| E::custom("out of range"))
+                MessageId::new(id).map(Id).ok_or_else(|| E::custom("out of range"))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {

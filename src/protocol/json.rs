@@ -63,9 +63,7 @@ impl Malformed {
     /// are marked and kept whole.
     fn of(error: serde_json::Error) -> Self {
         let text = error.to_string();
-        let ours = text
-            .strip_prefix(OURS)
-            .and_then(|rest| rest.split(" at line").next());
+        let ours = text.strip_prefix(OURS).and_then(|rest| rest.split(" at line").next());
         let what = match ours {
             Some(ours) => Cow::Owned(ours.to_owned()),
             None if error.is_data() => "not one JSON object".into(),
@@ -135,18 +133,12 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
 /// The text of a timestamp: a string's own, a number's literal.
 fn timestamp<'a, E: de::Error>(raw: &'a str) -> Result<Cow<'a, str>, E> {
     let text = match raw.as_bytes().first() {
-        Some(b'"') => {
-            serde_json::from_str::<Text<'a>>(raw)
-                .map_err(|_| ours("a broken string"))?
-                .0
-        }
+        Some(b'"') => serde_json::from_str::<Text<'a>>(raw).map_err(|_| ours("a broken string"))?.0,
         Some(b'-' | b'0'..=b'9') => Cow::Borrowed(raw),
         _ => return Err(ours("`timestamp` must be a string")),
     };
     if text.len() > TIMESTAMP_MAX {
-        return Err(ours(format_args!(
-            "`timestamp` is over {TIMESTAMP_MAX} bytes"
-        )));
+        return Err(ours(format_args!("`timestamp` is over {TIMESTAMP_MAX} bytes")));
     }
     Ok(text)
 }
@@ -194,10 +186,7 @@ impl<'de> DeserializeSeed<'de> for Nested {
 
 impl Nested {
     fn deeper<E: de::Error>(&self) -> Result<Self, E> {
-        self.0
-            .checked_sub(1)
-            .map(Self)
-            .ok_or_else(|| ours("nested too deep"))
+        self.0.checked_sub(1).map(Self).ok_or_else(|| ours("nested too deep"))
     }
 }
 

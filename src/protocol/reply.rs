@@ -35,10 +35,7 @@ pub fn failure(to: UserId, failure: &Failure) -> String {
         code: &'a str,
         message: &'a str,
     }
-    let describe = Describe {
-        code: failure.code.as_str(),
-        message: &failure.message,
-    };
+    let describe = Describe { code: failure.code.as_str(), message: &failure.message };
     from_system(to, FAILURE, &failure.timestamp, &json(&describe))
 }
 
@@ -68,14 +65,7 @@ pub fn message(message: &Message, sender: &Profile) -> String {
 }
 
 fn from_system(to: UserId, r#type: u8, timestamp: &str, describe: &str) -> String {
-    json(&Wire {
-        from_id: 0,
-        to_id: to.get(),
-        r#type,
-        content: "",
-        timestamp,
-        describe,
-    })
+    json(&Wire { from_id: 0, to_id: to.get(), r#type, content: "", timestamp, describe })
 }
 
 /// Text and numbers always have a JSON form, so there is nothing to fail.
@@ -118,10 +108,8 @@ mod tests {
             timestamp: "1589790567".to_owned(),
             content: "你好".to_owned(),
         };
-        let sender = Profile {
-            name: "小明".to_owned(),
-            picture: "www.example.com/a.png".to_owned(),
-        };
+        let sender =
+            Profile { name: "小明".to_owned(), picture: "www.example.com/a.png".to_owned() };
         assert_eq!(
             message(&stored, &sender),
             concat!(

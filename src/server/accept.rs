@@ -77,10 +77,7 @@ impl Listener {
             let Ok(place) = place else { return };
             match accepted {
                 Ok((tcp, peer)) => {
-                    let arrival = Arrival {
-                        peer,
-                        _place: Arc::new(place),
-                    };
+                    let arrival = Arrival { peer, _place: Arc::new(place) };
                     let (listener, shutdown) = (Arc::clone(&listener), shutdown.clone());
                     tracker.spawn(async move { listener.serve(tcp, arrival, shutdown).await });
                 }
@@ -172,9 +169,7 @@ fn hygiene(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Refus
         return Err(Refusal::Malformed("HTTP/1.1 is spoken here"));
     }
     if uri.authority().is_some() || uri.scheme().is_some() {
-        return Err(Refusal::Malformed(
-            "the request names a path, not a whole address",
-        ));
+        return Err(Refusal::Malformed("the request names a path, not a whole address"));
     }
     if headers.get_all(HOST).iter().count() != 1 {
         return Err(Refusal::Malformed("exactly one `Host` is needed"));

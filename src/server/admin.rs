@@ -41,9 +41,7 @@ impl Status {
             Ok(()) => {
                 let mut response = text(StatusCode::OK, page);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                response
-                    .headers_mut()
-                    .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
                 response
             }
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "no metrics\n".to_owned()),
@@ -52,12 +50,7 @@ impl Status {
 
     /// Ready is who takes connections and stores messages.
     fn ready(&self) -> Answer {
-        let not = |why: &str| {
-            text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("not ready: {why}\n"),
-            )
-        };
+        let not = |why: &str| text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"));
         if self.shutdown.is_cancelled() {
             return not("the server is stopping");
         }

@@ -48,9 +48,7 @@ struct AddressPlace {
 impl Admission {
     pub(super) fn new(limits: &config::Limits) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(
-                limits.connections.min(Semaphore::MAX_PERMITS),
-            )),
+            places: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
             per_address: limits.connections_per_address,
             addresses: Arc::default(),
             guesses: RateLimiter::keyed(Quota::per_minute(GUESSES)),
@@ -69,26 +67,17 @@ impl Admission {
             0 => None,
             max => Some(self.at_address(network(address), max)?),
         };
-        Ok(Place {
-            _place: place,
-            _address: address,
-        })
+        Ok(Place { _place: place, _address: address })
     }
 
     fn at_address(&self, address: IpAddr, max: usize) -> Result<AddressPlace, Refusal> {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = addresses.entry(address).or_default();
         if *count >= max {
             return Err(Refusal::TooMany("too many connections from this address"));
         }
         *count += 1;
-        Ok(AddressPlace {
-            address,
-            addresses: Arc::clone(&self.addresses),
-        })
+        Ok(AddressPlace { address, addresses: Arc::clone(&self.addresses) })
     }
 
     /// Counts a refused token and says how to refuse it.
@@ -99,11 +88,7 @@ impl Admission {
         if self.per_address == 0 {
             return Refusal::Unauthorized;
         }
-        if self
-            .guessed
-            .fetch_add(1, Ordering::Relaxed)
-            .is_multiple_of(TIDY_EVERY)
-        {
+        if self.guessed.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_EVERY) {
             self.guesses.retain_recent();
         }
         match self.guesses.check_key(&network(address)) {
@@ -123,10 +108,7 @@ fn network(address: IpAddr) -> IpAddr {
 
 impl Drop for AddressPlace {
     fn drop(&mut self) {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut count) = addresses.entry(self.address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -141,31 +123,19 @@ mod tests {
     use super::*;
 
     fn limits(connections: usize, per_address: usize) -> config::Limits {
-        config::Limits {
-            connections,
-            connections_per_address: per_address,
-            ..Default::default()
-        }
+        config::Limits { connections, connections_per_address: per_address, ..Default::default() }
     }
 
     #[test]
     fn a_place_is_given_back_when_its_connection_ends() {
         let door = Admission::new(&limits(3, 2));
-        let (here, there): (IpAddr, IpAddr) = (
-            "10.0.0.1".parse().unwrap(),
-            "::ffff:10.0.0.2".parse().unwrap(),
-        );
+        let (here, there): (IpAddr, IpAddr) =
+            ("10.0.0.1".parse().unwrap(), "::ffff:10.0.0.2".parse().unwrap());
         let first = door.enter(here).unwrap();
         let _second = door.enter(here).unwrap();
-        assert!(
-            matches!(door.enter(here), Err(Refusal::TooMany(_))),
-            "per address"
-        );
+        assert!(matches!(door.enter(here), Err(Refusal::TooMany(_))), "per address");
         let _third = door.enter(there).unwrap();
-        assert!(
-            matches!(door.enter(there), Err(Refusal::TooMany(_))),
-            "in all"
-        );
+        assert!(matches!(door.enter(there), Err(Refusal::TooMany(_))), "in all");
         drop(first);
         assert!(door.enter(here).is_ok());
     }
@@ -179,10 +149,7 @@ mod tests {
         for _ in 0..GUESSES.get() {
             assert_eq!(door.guessed_wrong(guesser), Refusal::Unauthorized);
         }
-        assert!(
-            matches!(door.guessed_wrong(neighbour), Refusal::TooMany(_)),
-            "the same /64"
-        );
+        assert!(matches!(door.guessed_wrong(neighbour), Refusal::TooMany(_)), "the same /64");
         assert_eq!(door.guessed_wrong(other), Refusal::Unauthorized);
     }
 }

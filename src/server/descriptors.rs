@@ -57,10 +57,7 @@ impl Room {
         let sockets = connections.saturating_add(MARGIN).min(free);
         // Whoever finds no place must still be let in far enough to be told so.
         let connections = connections.min(free - free / 8);
-        Self {
-            sockets,
-            connections,
-        }
+        Self { sockets, connections }
     }
 }
 

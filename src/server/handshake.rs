@@ -50,14 +50,10 @@ pub(super) fn check<'a>(
     origin(headers, origins)?;
     after(query)?;
     let (in_protocol, v2) = protocols(headers)?;
-    let mut tokens = [in_path, in_protocol, bearer(headers)?]
-        .into_iter()
-        .flatten();
+    let mut tokens = [in_path, in_protocol, bearer(headers)?].into_iter().flatten();
     let token = tokens.next();
     if tokens.next().is_some() {
-        return Err(Refusal::Malformed(
-            "more than one token was given; give one",
-        ));
+        return Err(Refusal::Malformed("more than one token was given; give one"));
     }
     Ok(Handshake { key, token, v2 })
 }
@@ -75,9 +71,7 @@ fn token_in_path(path: &str) -> Result<Option<&str>, Refusal> {
     for (at, _) in token.match_indices('%') {
         let escaped = token.get(at + 1..at + 3);
         if !escaped.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            return Err(Refusal::Malformed(
-                "the path holds a malformed percent-encoding",
-            ));
+            return Err(Refusal::Malformed("the path holds a malformed percent-encoding"));
         }
     }
     Ok(Some(token))
@@ -92,10 +86,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     if values.next().is_some() {
         return Err(Refusal::Malformed("a header stands there twice"));
     }
-    value
-        .to_str()
-        .map(Some)
-        .map_err(|_| Refusal::Malformed("a header is not plain text"))
+    value.to_str().map(Some).map_err(|_| Refusal::Malformed("a header is not plain text"))
 }
 
 /// The items of a comma-separated header, over all its lines.
@@ -105,15 +96,8 @@ fn list<'a>(
 ) -> Result<impl Iterator<Item = &'a str>, Refusal> {
     let mut items = Vec::new();
     for value in headers.get_all(name) {
-        let value = value
-            .to_str()
-            .map_err(|_| Refusal::Malformed("a header is not plain text"))?;
-        items.extend(
-            value
-                .split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty()),
-        );
+        let value = value.to_str().map_err(|_| Refusal::Malformed("a header is not plain text"))?;
+        items.extend(value.split(',').map(str::trim).filter(|item| !item.is_empty()));
     }
     Ok(items.into_iter())
 }
@@ -141,9 +125,7 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::Malformed("an upgrade has no body"));
     }
     let is_key = |key: &&str| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
-    key.filter(is_key).ok_or(Refusal::Malformed(
-        "`Sec-WebSocket-Key` must be 16 bytes in base64",
-    ))
+    key.filter(is_key).ok_or(Refusal::Malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))
 }
 
 /// Pages name their origin and must be on the list; programs name none.
@@ -152,14 +134,8 @@ fn origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
     let Some(origin) = named.next() else {
         return Ok(());
     };
-    let listed = origins
-        .iter()
-        .any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    if listed && named.next().is_none() {
-        Ok(())
-    } else {
-        Err(Refusal::Origin)
-    }
+    let listed = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    if listed && named.next().is_none() { Ok(()) } else { Err(Refusal::Origin) }
 }
 
 /// `after`, where it is given, is a message id or 0; other parameters are not ours.
@@ -178,9 +154,7 @@ fn after(query: Option<&str>) -> Result<(), Refusal> {
     if good && given.next().is_none() {
         Ok(())
     } else {
-        Err(Refusal::Malformed(
-            "`after` must be one message id, in digits",
-        ))
+        Err(Refusal::Malformed("`after` must be one message id, in digits"))
     }
 }
 
@@ -194,16 +168,12 @@ fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, bool), Refusal> {
         } else if let Some(bearer) = offered.strip_prefix(BEARER_PROTOCOL)
             && token.replace(bearer).is_some()
         {
-            return Err(Refusal::Malformed(
-                "more than one token was given; give one",
-            ));
+            return Err(Refusal::Malformed("more than one token was given; give one"));
         }
     }
     if any && !v2 {
         // The browser would fail without an answer; the token is no protocol to answer.
-        return Err(Refusal::Malformed(
-            "of all subprotocols only im.v2 is spoken here; offer it",
-        ));
+        return Err(Refusal::Malformed("of all subprotocols only im.v2 is spoken here; offer it"));
     }
     Ok((token, v2))
 }
@@ -277,10 +247,7 @@ mod tests {
     #[test]
     fn a_handshake_is_checked_to_the_letter() {
         for (changes, expected) in [
-            (
-                &[("upgrade", ""), ("sec-websocket-key", "")][..],
-                "upgrade_required",
-            ),
+            (&[("upgrade", ""), ("sec-websocket-key", "")][..], "upgrade_required"),
             (&[("upgrade", "")], "bad_request"),
             (&[("upgrade", "h2c")], "bad_request"),
             (&[("connection", "")], "bad_request"),
@@ -293,25 +260,12 @@ mod tests {
             (&[("content-length", "0")], "101"),
             (&[("transfer-encoding", "chunked")], "bad_request"),
             (&[("origin", "https://app.example")], "101"),
-            (
-                &[("origin", "https://app.example.evil.com")],
-                "origin_not_allowed",
-            ),
-            (
-                &[("origin", "https://app.example:444")],
-                "origin_not_allowed",
-            ),
+            (&[("origin", "https://app.example.evil.com")], "origin_not_allowed"),
+            (&[("origin", "https://app.example:444")], "origin_not_allowed"),
             (&[("origin", "null")], "origin_not_allowed"),
-            (
-                &[("origin", "https://app.example|https://app.example")],
-                "origin_not_allowed",
-            ),
+            (&[("origin", "https://app.example|https://app.example")], "origin_not_allowed"),
         ] {
-            assert_eq!(
-                outcome("/teaching/imserver", None, changes),
-                expected,
-                "{changes:?}"
-            );
+            assert_eq!(outcome("/teaching/imserver", None, changes), expected, "{changes:?}");
         }
     }
 
@@ -320,44 +274,16 @@ mod tests {
         let path = "/teaching/imserver/a.b.c";
         let bare = "/teaching/imserver";
         for (path, changes, expected) in [
-            (
-                path,
-                &[("authorization", "Bearer a.b.c")][..],
-                "bad_request",
-            ),
-            (
-                path,
-                &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")],
-                "bad_request",
-            ),
+            (path, &[("authorization", "Bearer a.b.c")][..], "bad_request"),
+            (path, &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")], "bad_request"),
             (path, &[("sec-websocket-protocol", "im.v2")], "101"),
             (path, &[("authorization", "Basic eDp5")], "101"),
-            (
-                bare,
-                &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")],
-                "101",
-            ),
-            (
-                bare,
-                &[("sec-websocket-protocol", "im.v2|im.bearer.a.b.c")],
-                "101",
-            ),
-            (
-                bare,
-                &[("sec-websocket-protocol", "im.bearer.a.b.c")],
-                "bad_request",
-            ),
-            (
-                bare,
-                &[("sec-websocket-protocol", "im.v2, im.bearer.a, im.bearer.b")],
-                "bad_request",
-            ),
+            (bare, &[("sec-websocket-protocol", "im.v2, im.bearer.a.b.c")], "101"),
+            (bare, &[("sec-websocket-protocol", "im.v2|im.bearer.a.b.c")], "101"),
+            (bare, &[("sec-websocket-protocol", "im.bearer.a.b.c")], "bad_request"),
+            (bare, &[("sec-websocket-protocol", "im.v2, im.bearer.a, im.bearer.b")], "bad_request"),
             (bare, &[("sec-websocket-protocol", "chat")], "bad_request"),
-            (
-                bare,
-                &[("authorization", "Bearer a|Bearer a")],
-                "bad_request",
-            ),
+            (bare, &[("authorization", "Bearer a|Bearer a")], "bad_request"),
         ] {
             assert_eq!(outcome(path, None, changes), expected, "{path} {changes:?}");
         }

@@ -112,13 +112,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let public = take("server.listen", config.server.listen)?;
         let admin = take("server.admin_listen", config.server.admin_listen)?;
-        Ok(Self {
-            config,
-            keys,
-            certificate,
-            public,
-            admin,
-        })
+        Ok(Self { config, keys, certificate, public, admin })
     }
 
     /// Opens the store and serves until `stop`, then drains.
@@ -132,29 +126,16 @@ impl Server {
         stop: CancellationToken,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), RunError> {
-        let Self {
-            config,
-            keys,
-            certificate,
-            public,
-            admin,
-        } = self;
+        let Self { config, keys, certificate, public, admin } = self;
         let mut registry = Registry::with_prefix("imserver");
         let store_metrics = StoreMetrics::register(&mut registry);
         let session_metrics = SessionMetrics::register(&mut registry);
         let metrics = ServerMetrics::register(&mut registry);
         let certificate = certificate.map(Certificate::new);
         let room = descriptors::make_room(config.limits.connections);
-        let limits = config::Limits {
-            connections: room.connections,
-            ..config.limits.clone()
-        };
+        let limits = config::Limits { connections: room.connections, ..config.limits.clone() };
         let front = Front {
-            tls: certificate
-                .clone()
-                .map(tls::acceptor)
-                .transpose()
-                .map_err(StartError::Tls)?,
+            tls: certificate.clone().map(tls::acceptor).transpose().map_err(StartError::Tls)?,
             limits: Arc::new(limits),
             metrics: metrics.clone(),
         };
@@ -175,11 +156,7 @@ impl Server {
         );
 
         // Health first: opening a large store takes its time, and somebody asks.
-        let status = Arc::new(Status {
-            registry,
-            store: OnceLock::new(),
-            shutdown: stop.clone(),
-        });
+        let status = Arc::new(Status { registry, store: OnceLock::new(), shutdown: stop.clone() });
         let admin = listen("server.admin_listen", admin)?;
         let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
@@ -191,10 +168,7 @@ impl Server {
 
         let hub = Hub::new(config.limits.connections_per_user);
         background.spawn(Arc::clone(&hub).follow(tail));
-        let sessions = Tasks {
-            stop: stop.clone(),
-            tracker: TaskTracker::new(),
-        };
+        let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let upgrades = Arc::new(Upgrades {
             verifier: Verifier::new(&keys, &config.auth),
             origins: config.server.origins.clone(),
@@ -220,10 +194,7 @@ impl Server {
         ready(address);
 
         stop.cancelled().await;
-        info!(
-            connections = metrics.connections.get(),
-            "stopping: answering what is under way"
-        );
+        info!(connections = metrics.connections.get(), "stopping: answering what is under way");
         sessions.end(config.server.drain_timeout).await;
         let closed = store.close().await;
         background.end(LAST_WORDS).await;
@@ -239,9 +210,7 @@ async fn open_store(
 ) -> Result<(Arc<dyn Store>, Tail), RunError> {
     let (store, limits) = (config.store.clone(), config.limits.clone());
     let opening = move || store::sled::open(&store, &limits, metrics);
-    let opened = tokio::task::spawn_blocking(opening)
-        .await
-        .map_err(|_| RunError::Crashed)?;
+    let opened = tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
     let (store, tail) = opened.map_err(StartError::Store)?;
     Ok((Arc::new(store), tail))
 }
@@ -321,14 +290,8 @@ impl Tasks {
     async fn end(self, grace: Duration) {
         self.stop.cancel();
         self.tracker.close();
-        if tokio::time::timeout(grace, self.tracker.wait())
-            .await
-            .is_err()
-        {
-            warn!(
-                left = self.tracker.len(),
-                "the time is over; the remaining ones are cut off"
-            );
+        if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
+            warn!(left = self.tracker.len(), "the time is over; the remaining ones are cut off");
         }
     }
 }
@@ -347,11 +310,7 @@ fn take(key: &'static str, address: SocketAddr) -> Result<TcpSocket, StartError>
         socket.bind(address)?;
         Ok(socket)
     };
-    bound().map_err(|source| StartError::Listen {
-        key,
-        address,
-        source,
-    })
+    bound().map_err(|source| StartError::Listen { key, address, source })
 }
 
 fn listen(key: &'static str, socket: TcpSocket) -> Result<TcpListener, StartError> {

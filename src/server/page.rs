@@ -14,18 +14,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
 
 /// `/` and what it loads.
 pub(super) fn routes() -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    let html = warp::path::end().map(|| {
-        file(
-            "text/html; charset=utf-8",
-            include_str!("../web/index.html"),
-        )
-    });
-    let script = warp::path!("chat.js").map(|| {
-        file(
-            "text/javascript; charset=utf-8",
-            include_str!("../web/chat.js"),
-        )
-    });
+    let html = warp::path::end()
+        .map(|| file("text/html; charset=utf-8", include_str!("../web/index.html")));
+    let script = warp::path!("chat.js")
+        .map(|| file("text/javascript; charset=utf-8", include_str!("../web/chat.js")));
     let style = warp::path!("chat.css")
         .map(|| file("text/css; charset=utf-8", include_str!("../web/chat.css")));
     let icon =

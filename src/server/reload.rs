@@ -55,11 +55,7 @@ impl Reload {
 
     fn changed(&self) -> [Option<SystemTime>; 3] {
         let changed = |path: &Path| fs::metadata(path).and_then(|what| what.modified()).ok();
-        [
-            changed(&self.tls.cert),
-            changed(&self.tls.key),
-            changed(&self.auth.keys),
-        ]
+        [changed(&self.tls.cert), changed(&self.tls.key), changed(&self.auth.keys)]
     }
 
     /// Takes what is good; what is not stays as it was.

@@ -18,17 +18,9 @@ pub(super) type Answer = warp::reply::Response;
 
 /// The routes: WebSockets, the page where it is switched on, and nothing else.
 pub(super) fn public(upgrades: Arc<Upgrades>, chat_page: bool) -> BoxedFilter<(Answer,)> {
-    let sockets = warp::path("teaching")
-        .and(warp::path("imserver"))
-        .and(upgrade(upgrades));
+    let sockets = warp::path("teaching").and(warp::path("imserver")).and(upgrade(upgrades));
     let pages = warp::any()
-        .and_then(move || async move {
-            if chat_page {
-                Ok(())
-            } else {
-                Err(warp::reject())
-            }
-        })
+        .and_then(move || async move { if chat_page { Ok(()) } else { Err(warp::reject()) } })
         .untuple_one()
         .and(page::routes());
     sockets.or(pages).unify().or(nothing()).unify().boxed()
@@ -39,10 +31,7 @@ pub(super) fn public(upgrades: Arc<Upgrades>, chat_page: bool) -> BoxedFilter<(A
 fn upgrade(
     upgrades: Arc<Upgrades>,
 ) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    let query = warp::query::raw()
-        .map(Some)
-        .or(warp::any().map(|| None))
-        .unify();
+    let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
     warp::method()
         .and(warp::path::full())
         .and(query)
@@ -57,14 +46,7 @@ fn upgrade(
                   arrival: Arrival,
                   switch: Option<OnUpgrade>| {
                 let path = path.as_str().to_owned();
-                let request = Request {
-                    method,
-                    path,
-                    query,
-                    headers,
-                    arrival,
-                    switch,
-                };
+                let request = Request { method, path, query, headers, arrival, switch };
                 upgrades.answer(request)
             },
         )

@@ -41,9 +41,7 @@ impl WebSocket {
             .max_frame_size(Some(frame_bytes));
         let frames =
             WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config));
-        Self {
-            frames: frames.await,
-        }
+        Self { frames: frames.await }
     }
 
     /// Says why, then lets the peer read it: closing on top of unread bytes would
@@ -53,10 +51,7 @@ impl WebSocket {
             match ended {
                 Ended::Close(close) => {
                     let reason = Utf8Bytes::from(close.to_string());
-                    let frame = CloseFrame {
-                        code: CloseCode::from(close.code()),
-                        reason,
-                    };
+                    let frame = CloseFrame { code: CloseCode::from(close.code()), reason };
                     // A pong that is still owed goes first: a close is the last frame.
                     self.frames.flush().await?;
                     self.frames.close(Some(frame)).await?;
@@ -92,17 +87,11 @@ impl Socket for WebSocket {
     async fn send(&mut self, text: Bytes) -> Result<(), Gone> {
         // Our own JSON is UTF-8; checking it again costs less than a copy.
         let text = Utf8Bytes::try_from(text).map_err(|_| Gone)?;
-        self.frames
-            .feed(Message::Text(text))
-            .await
-            .map_err(|_| Gone)
+        self.frames.feed(Message::Text(text)).await.map_err(|_| Gone)
     }
 
     async fn ping(&mut self) -> Result<(), Gone> {
-        self.frames
-            .feed(Message::Ping(Bytes::new()))
-            .await
-            .map_err(|_| Gone)
+        self.frames.feed(Message::Ping(Bytes::new())).await.map_err(|_| Gone)
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {

@@ -76,11 +76,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(tcp: TcpStream, patience: Duration) -> Self {
-        Self {
-            tcp,
-            patience,
-            stalled: None,
-        }
+        Self { tcp, patience, stalled: None }
     }
 }
 
@@ -105,9 +101,7 @@ impl AsyncWrite for Watched {
             return Poll::Ready(written);
         }
         let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -79,14 +79,7 @@ impl Upgrades {
 
     fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
         let switch = request.switch.take();
-        let Request {
-            method,
-            path,
-            query,
-            headers,
-            arrival,
-            ..
-        } = &request;
+        let Request { method, path, query, headers, arrival, .. } = &request;
         let handshake = handshake::check(method, path, query.as_deref(), headers, &self.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;
         let admitted = self.admit(&handshake, self.address(arrival, headers))?;
@@ -116,11 +109,7 @@ impl Upgrades {
             .hub
             .subscribe(identity.user())
             .ok_or(Refusal::TooMany("this user has all their connections"))?;
-        Ok(Admitted {
-            identity,
-            subscription,
-            place,
-        })
+        Ok(Admitted { identity, subscription, place })
     }
 
     fn verify(&self, token: Option<&str>, address: IpAddr) -> Result<Identity, Refusal> {
@@ -131,9 +120,7 @@ impl Upgrades {
             self.admission.guessed_wrong(address)
         };
         let token = token.ok_or_else(|| refuse("no_token"))?;
-        self.verifier
-            .verify(token, SystemTime::now())
-            .map_err(|why| refuse(why.reason()))
+        self.verifier.verify(token, SystemTime::now()).map_err(|why| refuse(why.reason()))
     }
 
     /// The client's address: the peer's own, or what trusted proxies say it is.
@@ -160,11 +147,7 @@ impl Upgrades {
 
     /// The connection's life from the 101 to its end.
     async fn converse(&self, admitted: Admitted, switch: OnUpgrade) {
-        let Admitted {
-            identity,
-            subscription,
-            place,
-        } = admitted;
+        let Admitted { identity, subscription, place } = admitted;
         let Ok(Ok(upgraded)) = tokio::time::timeout(SWITCH, switch).await else {
             return;
         };

@@ -42,10 +42,7 @@ pub(super) enum Owed {
         turn: Turn,
     },
     /// Read flags on their way to the disk.
-    MarkRead {
-        receipt: Receipt<()>,
-        timestamp: String,
-    },
+    MarkRead { receipt: Receipt<()>, timestamp: String },
 }
 
 /// How far a message has come.
@@ -91,25 +88,16 @@ pub(super) enum Answer {
     /// Send this.
     Frame(Bytes),
     /// A message is stored; the id where it is a new note to oneself.
-    Stored {
-        timestamp: String,
-        note: Option<MessageId>,
-    },
+    Stored { timestamp: String, note: Option<MessageId> },
     /// Nothing is said of success.
     Silent,
     /// It came to nothing, or perhaps not; the turn of a message.
-    Failed {
-        code: FailureCode,
-        timestamp: String,
-        turn: Option<Turn>,
-    },
+    Failed { code: FailureCode, timestamp: String, turn: Option<Turn> },
 }
 
 impl fmt::Debug for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answers")
-            .field("owed", &self.line.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Answers").field("owed", &self.line.len()).finish_non_exhaustive()
     }
 }
 
@@ -145,11 +133,7 @@ impl Answers {
         self.notes += usize::from(matches!(owed, Owed::Append { note: true, .. }));
         // What came in behind a message that waited in vain has waited as long.
         self.stalled &= owed.is_outside();
-        let patience = if self.stalled {
-            Duration::ZERO
-        } else {
-            PATIENCE
-        };
+        let patience = if self.stalled { Duration::ZERO } else { PATIENCE };
         self.line.push_back((owed, Instant::now() + patience));
     }
 
@@ -169,18 +153,15 @@ impl Answers {
             };
             let answer = match first {
                 Owed::Frame(frame) => Answer::Frame(std::mem::take(frame)),
-                Owed::Append {
-                    place,
-                    timestamp,
-                    note,
-                    turn,
-                } => match ready!(ready!(place.poll_enter(context)).poll_unpin(context)) {
-                    Ok(appended) => Answer::Stored {
-                        timestamp: std::mem::take(timestamp),
-                        note: note.then_some(appended.id).filter(|_| !appended.duplicate),
-                    },
-                    Err(error) => failed(error, timestamp, Some(*turn)),
-                },
+                Owed::Append { place, timestamp, note, turn } => {
+                    match ready!(ready!(place.poll_enter(context)).poll_unpin(context)) {
+                        Ok(appended) => Answer::Stored {
+                            timestamp: std::mem::take(timestamp),
+                            note: note.then_some(appended.id).filter(|_| !appended.duplicate),
+                        },
+                        Err(error) => failed(error, timestamp, Some(*turn)),
+                    }
+                }
                 Owed::MarkRead { receipt, timestamp } => {
                     match ready!(receipt.poll_unpin(context)) {
                         Ok(()) => Answer::Silent,
@@ -204,18 +185,10 @@ impl Answers {
         let code = FailureCode::StoreUnavailable;
         Some(match owed {
             Owed::Frame(frame) => Answer::Frame(frame),
-            Owed::Append {
-                timestamp, turn, ..
-            } => Answer::Failed {
-                code,
-                timestamp,
-                turn: Some(turn),
-            },
-            Owed::MarkRead { timestamp, .. } => Answer::Failed {
-                code,
-                timestamp,
-                turn: None,
-            },
+            Owed::Append { timestamp, turn, .. } => {
+                Answer::Failed { code, timestamp, turn: Some(turn) }
+            }
+            Owed::MarkRead { timestamp, .. } => Answer::Failed { code, timestamp, turn: None },
         })
     }
 
@@ -226,10 +199,9 @@ impl Answers {
             // Nobody is left to be told what came of it.
             match owed {
                 Owed::MarkRead { receipt, .. } => drop(timeout_at(deadline, receipt).await),
-                Owed::Append {
-                    place: Place::Outside(entering),
-                    ..
-                } => drop(timeout_at(deadline, entering).await),
+                Owed::Append { place: Place::Outside(entering), .. } => {
+                    drop(timeout_at(deadline, entering).await)
+                }
                 Owed::Append { .. } | Owed::Frame(_) => {}
             }
         }
@@ -248,20 +220,10 @@ impl Answers {
 
 impl Owed {
     fn is_outside(&self) -> bool {
-        matches!(
-            self,
-            Self::Append {
-                place: Place::Outside(_),
-                ..
-            }
-        )
+        matches!(self, Self::Append { place: Place::Outside(_), .. })
     }
 }
 
 fn failed(error: AppendError, timestamp: &mut String, turn: Option<Turn>) -> Answer {
-    Answer::Failed {
-        code: error.into(),
-        timestamp: std::mem::take(timestamp),
-        turn,
-    }
+    Answer::Failed { code: error.into(), timestamp: std::mem::take(timestamp), turn }
 }

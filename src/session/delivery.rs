@@ -33,13 +33,7 @@ enum Stage {
 impl Inbox {
     pub(super) fn new(user: UserId, subscription: Subscription) -> Self {
         let stage = Stage::Replay { until: None };
-        Self {
-            user,
-            subscription,
-            cursor: Cursor::START,
-            stage,
-            own: BTreeSet::new(),
-        }
+        Self { user, subscription, cursor: Cursor::START, stage, own: BTreeSet::new() }
     }
 
     /// Remembers a note that this connection wrote.
@@ -71,11 +65,7 @@ impl Inbox {
                 self.in_hand(news)
             }
             Stage::Behind => {
-                let span = Span {
-                    after: self.cursor,
-                    until: None,
-                    unread_only: false,
-                };
+                let span = Span { after: self.cursor, until: None, unread_only: false };
                 let page = store.read_inbox(self.user, span).await?;
                 if page.up_to >= page.head {
                     self.stage = Stage::Live;
@@ -83,11 +73,7 @@ impl Inbox {
                 self.of_page(&page)
             }
             Stage::Replay { until } => {
-                let span = Span {
-                    after: self.cursor,
-                    until,
-                    unread_only: true,
-                };
+                let span = Span { after: self.cursor, until, unread_only: true };
                 let page = store.read_inbox(self.user, span).await?;
                 let until = until.unwrap_or(page.head);
                 // What was announced meanwhile lies behind `until`: a last look tells.

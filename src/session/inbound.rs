@@ -43,11 +43,7 @@ impl<S: Socket> Session<S> {
                 Err(failure) => failure.timestamp,
             };
             let code = FailureCode::RateLimited;
-            parsed = Err(Failure {
-                code,
-                message: explain(code).into(),
-                timestamp,
-            });
+            parsed = Err(Failure { code, message: explain(code).into(), timestamp });
         }
         let owed = match parsed {
             Ok(ClientFrame::Send(send)) => Ok(self.append(send, now)),
@@ -83,12 +79,7 @@ impl<S: Socket> Session<S> {
         };
         let store = Arc::clone(&self.context.store);
         let place = Place::of(async move { store.append(draft).await }.boxed());
-        Owed::Append {
-            place,
-            timestamp,
-            note,
-            turn,
-        }
+        Owed::Append { place, timestamp, note, turn }
     }
 }
 

@@ -43,16 +43,11 @@ impl Rates {
             )
         });
         let control = Quota::per_second(CONTROL_RATE).allow_burst(CONTROL_BURST);
-        Self {
-            frames,
-            control: RateLimiter::direct_with_clock(control, CLOCK.clone()),
-        }
+        Self { frames, control: RateLimiter::direct_with_clock(control, CLOCK.clone()) }
     }
 
     pub(super) fn allow_frame(&self) -> bool {
-        self.frames
-            .as_ref()
-            .is_none_or(|frames| frames.check().is_ok())
+        self.frames.as_ref().is_none_or(|frames| frames.check().is_ok())
     }
 
     pub(super) fn allow_control(&self) -> bool {
@@ -69,19 +64,12 @@ pub(super) struct Violations {
 
 impl Violations {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            max,
-            times: VecDeque::new(),
-        }
+        Self { max, times: VecDeque::new() }
     }
 
     /// Counts a fault; false when there were too many within a minute.
     pub(super) fn count(&mut self, now: Instant) -> bool {
-        while self
-            .times
-            .front()
-            .is_some_and(|&first| now - first >= MINUTE)
-        {
+        while self.times.front().is_some_and(|&first| now - first >= MINUTE) {
             self.times.pop_front();
         }
         self.times.push_back(now);
@@ -135,11 +123,7 @@ impl Turn {
 
 impl Turns {
     pub(super) fn new(resend_after: Duration) -> Self {
-        Self {
-            resend_after,
-            bursts: HashMap::new(),
-            begun: VecDeque::new(),
-        }
+        Self { resend_after, bursts: HashMap::new(), begun: VecDeque::new() }
     }
 
     /// The turn of a packet that came in at `now`.
@@ -155,22 +139,14 @@ impl Turns {
         let begun = &mut self.begun;
         let burst = self.bursts.entry(members).or_insert_with(|| {
             begun.push_back((now, members));
-            Burst {
-                began: now,
-                packets: 0,
-                failed: Vec::new(),
-            }
+            Burst { began: now, packets: 0, failed: Vec::new() }
         });
         let number = burst.failed.pop().unwrap_or_else(|| {
             let number = burst.packets;
             burst.packets = number.saturating_add(1);
             number
         });
-        Turn {
-            members,
-            began: burst.began,
-            number,
-        }
+        Turn { members, began: burst.began, number }
     }
 
     /// Gives a turn back whose packet failed: the client sends the same packet again,
@@ -191,11 +167,7 @@ impl Turns {
                 return;
             }
             self.begun.pop_front();
-            if self
-                .bursts
-                .get(&members)
-                .is_some_and(|burst| burst.began == began)
-            {
+            if self.bursts.get(&members).is_some_and(|burst| burst.began == began) {
                 self.bursts.remove(&members);
             }
         }
@@ -230,32 +202,13 @@ mod tests {
         let first = turns.turn(me, &packet("好"), start).digest();
         let second = turns.turn(me, &packet("好"), at(start, 1.0)).digest();
         assert_ne!(first, second);
-        assert_ne!(
-            turns.turn(me, &packet("不"), at(start, 1.0)).digest(),
-            first
-        );
-        assert_eq!(
-            turns.turn(me, &packet("好"), at(start, 6.0)).digest(),
-            first
-        );
-        assert_eq!(
-            turns.turn(me, &packet("好"), at(start, 7.0)).digest(),
-            second
-        );
+        assert_ne!(turns.turn(me, &packet("不"), at(start, 1.0)).digest(), first);
+        assert_eq!(turns.turn(me, &packet("好"), at(start, 6.0)).digest(), first);
+        assert_eq!(turns.turn(me, &packet("好"), at(start, 7.0)).digest(), second);
 
         let mut next_connection = Turns::new(Duration::from_secs(5));
-        assert_eq!(
-            next_connection
-                .turn(me, &packet("好"), at(start, 7.0))
-                .digest(),
-            first
-        );
-        assert_eq!(
-            next_connection
-                .turn(me, &packet("好"), at(start, 7.0))
-                .digest(),
-            second
-        );
+        assert_eq!(next_connection.turn(me, &packet("好"), at(start, 7.0)).digest(), first);
+        assert_eq!(next_connection.turn(me, &packet("好"), at(start, 7.0)).digest(), second);
     }
 
     #[test]

@@ -135,9 +135,7 @@ impl<S: Socket> Session<S> {
         context: Context,
     ) -> Self {
         let limits = &context.limits;
-        let left = identity
-            .ends_at()
-            .duration_since(std::time::SystemTime::now());
+        let left = identity.ends_at().duration_since(std::time::SystemTime::now());
         Self {
             user: identity.user(),
             claimed: ClaimedProfile {
@@ -214,12 +212,7 @@ impl<S: Socket> Session<S> {
                 break;
             }
         }
-        if self
-            .inbox
-            .ready(self.answers.notes_under_way())
-            .now_or_never()
-            .is_some()
-        {
+        if self.inbox.ready(self.answers.notes_under_way()).now_or_never().is_some() {
             self.deliver().await?;
         }
         Ok(())
@@ -234,24 +227,14 @@ impl<S: Socket> Session<S> {
                     self.inbox.own(id);
                 }
                 self.context.metrics.acknowledged.inc();
-                self.socket
-                    .send(reply::success(self.user, &timestamp).into())
-                    .await?;
+                self.socket.send(reply::success(self.user, &timestamp).into()).await?;
             }
-            Answer::Failed {
-                code,
-                timestamp,
-                turn,
-            } => {
+            Answer::Failed { code, timestamp, turn } => {
                 if let Some(turn) = turn {
                     self.turns.give_back(turn);
                 }
                 let message = inbound::explain(code).into();
-                let frame = self.failure(&Failure {
-                    code,
-                    message,
-                    timestamp,
-                })?;
+                let frame = self.failure(&Failure { code, message, timestamp })?;
                 self.socket.send(frame).await?;
             }
         }
@@ -303,9 +286,7 @@ impl<S: Socket> Session<S> {
 
     fn next_alarm(&self) -> Instant {
         let next = self.ends.min(self.heartbeat.next);
-        self.answers
-            .deadline()
-            .map_or(next, |deadline| next.min(deadline))
+        self.answers.deadline().map_or(next, |deadline| next.min(deadline))
     }
 
     /// Sets the alarm, leaving it alone where it rings early enough: setting it costs
@@ -335,15 +316,11 @@ impl<S: Socket> Session<S> {
         if self.socket.flush().await.is_err() {
             return Ended::Gone;
         }
-        Ended::Close(Close::Drain {
-            retry: self.spread(),
-        })
+        Ended::Close(Close::Drain { retry: self.spread() })
     }
 
     fn try_later(&self) -> Ended {
-        Ended::Close(Close::TryLater {
-            retry: self.spread(),
-        })
+        Ended::Close(Close::TryLater { retry: self.spread() })
     }
 
     /// A moment within the spread, another for every client.

@@ -83,12 +83,7 @@ pub fn open(config: &config::Store, limits: &config::Limits) -> (MemoryStore, Ta
 impl MemoryStore {
     fn with(config: config::Store, unread_max: u64, contents: Contents) -> (Self, Tail) {
         let (announce, tail) = mpsc::channel(TAIL);
-        let shared = Shared {
-            config,
-            unread_max,
-            contents,
-            tail: Some(announce),
-        };
+        let shared = Shared { config, unread_max, contents, tail: Some(announce) };
         let shared = Arc::new(Mutex::new(shared));
         (Self { shared }, tail)
     }
@@ -257,17 +252,10 @@ impl Contents {
     fn page(&self, inbox: UserId, span: Span) -> Page {
         let head = Cursor(self.head);
         let end = span.until.map_or(head, |until| until.min(head));
-        let mut page = Page {
-            entries: Vec::new(),
-            up_to: end.max(span.after),
-            head,
-        };
+        let mut page = Page { entries: Vec::new(), up_to: end.max(span.after), head };
         let mut bytes = 0;
         let inbox = self.inboxes.get(&inbox);
-        for (inbox, message) in inbox
-            .iter()
-            .flat_map(|i| i.messages.iter().map(move |m| (i, m)))
-        {
+        for (inbox, message) in inbox.iter().flat_map(|i| i.messages.iter().map(move |m| (i, m))) {
             let at = Cursor::from(message.id);
             let wanted = !span.unread_only || inbox.unread.contains(&message.id);
             if at <= span.after || at > end || !wanted {

@@ -125,9 +125,7 @@ impl ClientMsgId {
 
     /// Makes a name, or nothing when it is empty or too long.
     pub fn new(text: &str) -> Option<Self> {
-        (1..=Self::MAX)
-            .contains(&text.len())
-            .then(|| Self(text.to_owned()))
+        (1..=Self::MAX).contains(&text.len()).then(|| Self(text.to_owned()))
     }
 
     /// The name as the client wrote it.

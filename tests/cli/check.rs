@@ -13,11 +13,7 @@ fn a_complete_set_up_is_in_order() {
         "ok  data: will be made at the first start",
         "wss://0.0.0.0:8443",
     ] {
-        assert!(
-            said.out.contains(expected),
-            "{expected:?} is not in {}",
-            said.out
-        );
+        assert!(said.out.contains(expected), "{expected:?} is not in {}", said.out);
     }
 }
 
@@ -37,11 +33,7 @@ fn everything_that_is_wrong_with_the_files_is_told_at_once() {
         "certs/keys.json",
         "chmod 700 data",
     ] {
-        assert!(
-            said.err.contains(expected),
-            "{expected:?} is not in {}",
-            said.err
-        );
+        assert!(said.err.contains(expected), "{expected:?} is not in {}", said.err);
     }
     let secret = folder.read("certs/server.key");
     let body = secret.lines().nth(1).unwrap();
@@ -54,12 +46,7 @@ fn a_missing_certificate_is_told_with_the_way_to_one() {
     assert_eq!(folder.run(&["init"]).code, 0);
     let said = folder.run(&["config", "check"]);
     assert_eq!(said.code, 2);
-    assert!(
-        said.err
-            .contains("there is no certificate certs/server.pem"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("there is no certificate certs/server.pem"), "{}", said.err);
     assert!(said.err.contains("imserver cert dev"), "{}", said.err);
 }
 

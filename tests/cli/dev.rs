@@ -20,11 +20,7 @@ fn a_port_in_use_is_told_with_what_to_do() {
     let address = taken.local_addr().unwrap().to_string();
     let said = folder.run(&["dev", "--listen", &address]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(
-        said.err.contains("another program listens on port"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("another program listens on port"), "{}", said.err);
     assert!(said.err.contains("--listen"), "{}", said.err);
     assert_eq!(folder.mode("imserver-dev"), 0o700);
     assert_eq!(folder.read("imserver-dev/.gitignore"), "*\n");
@@ -36,8 +32,7 @@ fn a_public_address_for_this_run_is_checked_like_any_setting() {
     let said = folder.run(&["dev", "--listen", "127.0.0.1:9443"]);
     assert_eq!(said.code, 2, "{said:?}");
     assert!(
-        said.err
-            .contains("--listen: server.listen: 127.0.0.1:9443 is taken by"),
+        said.err.contains("--listen: server.listen: 127.0.0.1:9443 is taken by"),
         "{}",
         said.err
     );
@@ -64,17 +59,10 @@ fn dev_serves_prints_links_for_two_users_and_stops_when_told() {
     }
     let banner = banner.join("\n");
 
-    let (pages, wscat) = (
-        banner.matches("/#token=ey"),
-        banner.matches("wscat -n -c 'wss://localhost:"),
-    );
+    let (pages, wscat) =
+        (banner.matches("/#token=ey"), banner.matches("wscat -n -c 'wss://localhost:"));
     assert_eq!((pages.count(), wscat.count()), (2, 2), "{banner}");
-    for expected in [
-        "小明 (user 1)",
-        "小红 (user 2)",
-        "FOR DEVELOPMENT ONLY",
-        "Advanced",
-    ] {
+    for expected in ["小明 (user 1)", "小红 (user 2)", "FOR DEVELOPMENT ONLY", "Advanced"] {
         assert!(banner.contains(expected), "{expected:?} is not in {banner}");
     }
     let port = banner.split("https://localhost:").nth(1).unwrap();
@@ -82,10 +70,7 @@ fn dev_serves_prints_links_for_two_users_and_stops_when_told() {
     TcpStream::connect(("127.0.0.1", port)).unwrap();
 
     // The printed command works, beside the running server.
-    let command = banner
-        .lines()
-        .find(|line| line.contains("token issue"))
-        .unwrap();
+    let command = banner.lines().find(|line| line.contains("token issue")).unwrap();
     let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     assert_eq!(folder.run(&arguments).code, 0, "{command}");
     for (name, mode) in [

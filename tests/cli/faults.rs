@@ -1,12 +1,7 @@
 use crate::program::Folder;
 
 /// Commands that need a valid configuration.
-const COMMANDS: [&[&str]; 4] = [
-    &["serve"],
-    &["config", "check"],
-    &["cert", "dev"],
-    &["init"],
-];
+const COMMANDS: [&[&str]; 4] = [&["serve"], &["config", "check"], &["cert", "dev"], &["init"]];
 
 #[test]
 fn every_fault_of_the_configuration_is_named_with_its_line_and_exits_2() {
@@ -28,25 +23,16 @@ fn every_fault_of_the_configuration_is_named_with_its_line_and_exits_2() {
         }
         assert_eq!(said.out, "");
     }
-    assert!(
-        !folder.exists("certs"),
-        "nothing is made from a configuration with faults"
-    );
+    assert!(!folder.exists("certs"), "nothing is made from a configuration with faults");
 }
 
 #[test]
 fn a_faulty_variable_is_a_fault_of_the_configuration() {
     let folder = Folder::ready();
-    let said = folder.run_with(
-        ("IMSERVER_SERVER__LISTN", "127.0.0.1:1"),
-        &["config", "check"],
-    );
+    let said = folder.run_with(("IMSERVER_SERVER__LISTN", "127.0.0.1:1"), &["config", "check"]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("IMSERVER_SERVER__LISTN: no setting has this variable; the nearest is IMSERVER_SERVER__LISTEN"), "{}", said.err);
-    let said = folder.run_with(
-        ("IMSERVER_SERVER__LISTEN", "127.0.0.1:7"),
-        &["config", "check"],
-    );
+    let said = folder.run_with(("IMSERVER_SERVER__LISTEN", "127.0.0.1:7"), &["config", "check"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("wss://127.0.0.1:7"), "{}", said.out);
 }
@@ -64,12 +50,7 @@ fn without_a_configuration_the_way_to_one_is_told() {
     let folder = Folder::new();
     let said = folder.run(&["serve"]);
     assert_eq!(said.code, 2);
-    assert!(
-        said.err
-            .contains("there is no config.toml; run `imserver init`"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("there is no config.toml; run `imserver init`"), "{}", said.err);
     assert!(said.err.contains("`imserver dev`"), "{}", said.err);
 
     let said = folder.run(&["serve", "--config", "else where.toml"]);
@@ -82,22 +63,12 @@ fn without_a_configuration_the_way_to_one_is_told() {
 #[test]
 fn wrong_usage_exits_2_and_help_teaches() {
     let folder = Folder::new();
-    for wrong in [
-        &["serv"][..],
-        &[],
-        &["serve", "--port", "1"],
-        &["dev", "--listen", "8443"],
-    ] {
+    for wrong in [&["serv"][..], &[], &["serve", "--port", "1"], &["dev", "--listen", "8443"]] {
         assert_eq!(folder.run(wrong).code, 2, "{wrong:?}");
     }
     let said = folder.run(&["--help"]);
     assert_eq!(said.code, 0);
-    for expected in [
-        "imserver dev",
-        "imserver init",
-        "Exit codes",
-        "IMSERVER_SERVER__LISTEN",
-    ] {
+    for expected in ["imserver dev", "imserver init", "Exit codes", "IMSERVER_SERVER__LISTEN"] {
         assert!(said.out.contains(expected), "{}", said.out);
     }
 }

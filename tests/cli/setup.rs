@@ -7,10 +7,7 @@ fn init_makes_what_a_server_needs_for_its_owner_only() {
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(folder.mode("certs"), 0o700);
     assert_eq!(folder.mode("certs/keys.json"), 0o600);
-    assert_eq!(
-        folder.read("config.toml"),
-        include_str!("../../config.toml")
-    );
+    assert_eq!(folder.read("config.toml"), include_str!("../../config.toml"));
     assert!(folder.read("certs/.gitignore").contains("\n*\n"));
     for expected in [
         "made    config.toml",
@@ -22,27 +19,15 @@ fn init_makes_what_a_server_needs_for_its_owner_only() {
         "imserver serve",
         "imserver token issue --sub 1",
     ] {
-        assert!(
-            said.out.contains(expected),
-            "{expected:?} is not in {}",
-            said.out
-        );
+        assert!(said.out.contains(expected), "{expected:?} is not in {}", said.out);
     }
-    assert!(
-        !folder.exists("certs/server.key"),
-        "a development certificate is asked for by name"
-    );
+    assert!(!folder.exists("certs/server.key"), "a development certificate is asked for by name");
 }
 
 #[test]
 fn init_overwrites_nothing_and_completes_what_is_half_made() {
     let folder = Folder::ready();
-    let names = [
-        "config.toml",
-        "certs/keys.json",
-        "certs/server.pem",
-        "certs/server.key",
-    ];
+    let names = ["config.toml", "certs/keys.json", "certs/server.pem", "certs/server.key"];
     let before = names.map(|name| folder.read(name));
     let said = folder.run(&["init"]);
     assert_eq!(said.code, 0, "{said:?}");
@@ -54,11 +39,7 @@ fn init_overwrites_nothing_and_completes_what_is_half_made() {
     assert!(said.out.contains("exists  config.toml"), "{}", said.out);
     assert!(said.out.contains("made    certs/keys.json"), "{}", said.out);
 
-    assert_ne!(
-        folder.read("certs/keys.json"),
-        before[1],
-        "a new key is a different key"
-    );
+    assert_ne!(folder.read("certs/keys.json"), before[1], "a new key is a different key");
 
     folder.remove("config.toml");
     assert_eq!(folder.run(&["init"]).code, 0);
@@ -73,11 +54,7 @@ fn init_puts_things_where_an_existing_configuration_wants_them() {
     let said = folder.run(&["init", "--config", "etc/im.toml"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(folder.mode("etc/secret/jwks.json"), 0o600);
-    assert!(
-        said.out.contains("imserver --config etc/im.toml serve"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("imserver --config etc/im.toml serve"), "{}", said.out);
     assert!(!folder.exists("certs") && !folder.exists("etc/certs"));
 }
 
@@ -93,40 +70,17 @@ fn init_does_not_hide_a_project_from_version_control() {
 fn a_development_certificate_is_made_once() {
     let folder = Folder::new();
     assert_eq!(folder.run(&["init"]).code, 0);
-    let said = folder.run(&[
-        "cert",
-        "dev",
-        "--name",
-        "chat.test",
-        "--name",
-        "192.168.1.20",
-    ]);
+    let said = folder.run(&["cert", "dev", "--name", "chat.test", "--name", "192.168.1.20"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(
-        said.out
-            .contains("made certs/server.pem and its key certs/server.key")
-    );
+    assert!(said.out.contains("made certs/server.pem and its key certs/server.key"));
     assert_eq!(folder.mode("certs/server.key"), 0o600);
-    let (cert, key) = (
-        folder.read("certs/server.pem"),
-        folder.read("certs/server.key"),
-    );
+    let (cert, key) = (folder.read("certs/server.pem"), folder.read("certs/server.key"));
     assert!(key.starts_with("-----BEGIN PRIVATE KEY-----"));
 
     let said = folder.run(&["cert", "dev"]);
     assert_eq!(said.code, 0);
-    assert!(
-        said.out.contains("exist and were left as they are"),
-        "{}",
-        said.out
-    );
-    assert_eq!(
-        (
-            folder.read("certs/server.pem"),
-            folder.read("certs/server.key")
-        ),
-        (cert, key)
-    );
+    assert!(said.out.contains("exist and were left as they are"), "{}", said.out);
+    assert_eq!((folder.read("certs/server.pem"), folder.read("certs/server.key")), (cert, key));
 }
 
 #[test]
@@ -143,11 +97,7 @@ fn half_a_pair_is_completed_where_that_is_safe() {
     folder.remove("certs/server.key");
     let said = folder.run(&["cert", "dev"]);
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(
-        said.err.contains("not its key certs/server.key"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("not its key certs/server.key"), "{}", said.err);
     assert!(!folder.exists("certs/server.key"));
     assert_eq!(folder.read("certs/server.pem"), cert);
 }

@@ -23,17 +23,9 @@ fn keys_are_made_and_listed_without_their_secrets() {
     assert_eq!(folder.run(&["key", "generate", "--alg", "ES256"]).code, 0);
     let said = folder.run(&["key", "list"]);
     assert_eq!(said.out.lines().count(), 2, "{}", said.out);
-    assert!(
-        said.out.contains("EdDSA") && said.out.contains("ES256"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("EdDSA") && said.out.contains("ES256"), "{}", said.out);
     let said = folder.run(&["config", "check"]);
-    assert!(
-        said.out.contains("2 keys; ") && said.out.contains("(ES256) signs"),
-        "{}",
-        said.out
-    );
+    assert!(said.out.contains("2 keys; ") && said.out.contains("(ES256) signs"), "{}", said.out);
 }
 
 #[test]

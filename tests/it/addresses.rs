@@ -30,16 +30,8 @@ async fn the_address_has_one_spelling() {
         ("/teaching/imserver/TOKEN%", 400, "bad_request"),
         ("/teaching/imserver/TOKEN%2", 400, "bad_request"),
         ("/teaching/imserver/TOKEN%2x", 400, "bad_request"),
-        (
-            "https://localhost/teaching/imserver/TOKEN",
-            400,
-            "bad_request",
-        ),
-        (
-            "http://evil.example/teaching/imserver/TOKEN",
-            400,
-            "bad_request",
-        ),
+        ("https://localhost/teaching/imserver/TOKEN", 400, "bad_request"),
+        ("http://evil.example/teaching/imserver/TOKEN", 400, "bad_request"),
     ] {
         let request = Upgrade::new(&target.replace("TOKEN", &token));
         is_refusal(&request.send(&server).await, status, code, target);
@@ -49,11 +41,7 @@ async fn the_address_has_one_spelling() {
 #[tokio::test]
 async fn everywhere_else_is_the_same_nothing() {
     let server = TestServer::new().await;
-    let get = |path: &str| {
-        Upgrade::new(path)
-            .without("Upgrade")
-            .with("Connection", "close")
-    };
+    let get = |path: &str| Upgrade::new(path).without("Upgrade").with("Connection", "close");
     let mut seen: Option<Answer> = None;
     for path in [
         "/metrics",
@@ -82,11 +70,7 @@ async fn everywhere_else_is_the_same_nothing() {
             let mut answer = request.send(&server).await;
             is_refusal(&answer, 404, "not_found", path);
             answer.headers.retain(|(name, _)| name != "date");
-            assert_eq!(
-                seen.get_or_insert_with(|| answer.clone()),
-                &answer,
-                "{path}"
-            );
+            assert_eq!(seen.get_or_insert_with(|| answer.clone()), &answer, "{path}");
         }
     }
 }

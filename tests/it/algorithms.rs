@@ -55,27 +55,17 @@ async fn every_algorithm_opens_the_door_with_its_own_key_alone() {
             // What the token says of itself cannot be changed, to whatever it is.
             let header = json!({ "alg": alg, "kid": text(own, "kid"), "typ": "JWT" });
             if alg != *algorithm {
-                door.refuses(Way::Path, &reheaded(token, &header), "wrong_alg", &what)
-                    .await;
+                door.refuses(Way::Path, &reheaded(token, &header), "wrong_alg", &what).await;
                 let header = json!({ "alg": algorithm, "kid": kid, "typ": "JWT" });
-                door.refuses(Way::Path, &reheaded(token, &header), "wrong_alg", &what)
-                    .await;
+                door.refuses(Way::Path, &reheaded(token, &header), "wrong_alg", &what).await;
                 let header = json!({ "alg": alg, "kid": kid, "typ": "JWT" });
-                door.refuses(Way::Path, &reheaded(token, &header), "bad_signature", &what)
-                    .await;
+                door.refuses(Way::Path, &reheaded(token, &header), "bad_signature", &what).await;
             }
         }
         let header = json!({ "alg": algorithm });
-        door.refuses(
-            Way::Path,
-            &reheaded(token, &header),
-            "missing_kid",
-            "no kid",
-        )
-        .await;
+        door.refuses(Way::Path, &reheaded(token, &header), "missing_kid", "no kid").await;
         let (signed, _) = token.rsplit_once('.').unwrap();
-        door.refuses(Way::Path, &format!("{signed}."), "bad_signature", algorithm)
-            .await;
+        door.refuses(Way::Path, &format!("{signed}."), "bad_signature", algorithm).await;
     }
     door.keeps_its_books().await;
 }
@@ -92,10 +82,7 @@ async fn a_public_key_is_nobodys_secret() {
     for key in &keys {
         let mut public = key.clone();
         let private = ["d", "p", "q", "dp", "dq", "qi"];
-        public
-            .as_object_mut()
-            .unwrap()
-            .retain(|name, _| !private.contains(&name.as_str()));
+        public.as_object_mut().unwrap().retain(|name, _| !private.contains(&name.as_str()));
         let mut secrets = vec![public.to_string().into_bytes()];
         for member in ["n", "x", "y"] {
             if let Some(part) = key[member].as_str() {
@@ -103,20 +90,12 @@ async fn a_public_key_is_nobodys_secret() {
                 secrets.extend([part.as_bytes().to_vec(), pem(&spki(key, &bytes)), bytes]);
             }
         }
-        let pems = secrets
-            .clone()
-            .into_iter()
-            .filter(|text| text.ends_with(b"\n"));
-        secrets.extend(
-            pems.map(|text| text.trim_ascii_end().to_vec())
-                .collect::<Vec<_>>(),
-        );
+        let pems = secrets.clone().into_iter().filter(|text| text.ends_with(b"\n"));
+        secrets.extend(pems.map(|text| text.trim_ascii_end().to_vec()).collect::<Vec<_>>());
         for secret in secrets {
-            for (hs, algorithm) in [
-                ("HS256", HMAC_SHA256),
-                ("HS384", HMAC_SHA384),
-                ("HS512", HMAC_SHA512),
-            ] {
+            for (hs, algorithm) in
+                [("HS256", HMAC_SHA256), ("HS384", HMAC_SHA384), ("HS512", HMAC_SHA512)]
+            {
                 let header = json!({ "alg": hs, "kid": text(key, "kid") }).to_string();
                 let token = Forge::sign_with(&header, &claims, algorithm, &secret);
                 door.refuses(Way::Path, &token, "wrong_alg", hs).await;
@@ -167,8 +146,7 @@ async fn an_administrators_token_opens_no_session() {
     let token = setup.run(&["token", "issue", "--sub", "7", "--admin"]);
     let mut door = Door::with(setup).await;
     for way in Way::ALL {
-        door.refuses(way, token.trim(), "wrong_audience", "an administrator's")
-            .await;
+        door.refuses(way, token.trim(), "wrong_audience", "an administrator's").await;
     }
     door.keeps_its_books().await;
 }
@@ -177,15 +155,9 @@ async fn an_administrators_token_opens_no_session() {
 fn the_system_gets_no_token_from_the_command_line() {
     let setup = Setup::new();
     for sub in ["0", "00", "-1", "+7", "07", "9007199254740992", "seven", ""] {
-        let output = setup
-            .command(&["token", "issue", &format!("--sub={sub}")])
-            .output();
+        let output = setup.command(&["token", "issue", &format!("--sub={sub}")]).output();
         let output = output.unwrap();
-        assert_eq!(
-            (output.status.code(), output.stdout.len()),
-            (Some(2), 0),
-            "{sub:?}"
-        );
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{sub:?}");
     }
 }
 
@@ -201,17 +173,11 @@ fn a_key_set_that_cannot_be_trusted_keeps_the_server_from_starting() {
         ("empty", String::new()),
         ("no JSON", secret.clone()),
         ("no list", good.to_string()),
-        (
-            "no alg",
-            set(json!([{ "kty": "oct", "kid": "a", "k": secret }])),
-        ),
+        ("no alg", set(json!([{ "kty": "oct", "kid": "a", "k": secret }]))),
         ("alg none", set(json!([oct("none", &secret)]))),
         ("alg of another type", set(json!([oct("RS256", &secret)]))),
         ("no secret", set(json!([oct("HS256", "")]))),
-        (
-            "31 bytes",
-            set(json!([oct("HS256", &b64(&Forge::secret()[..31]))])),
-        ),
+        ("31 bytes", set(json!([oct("HS256", &b64(&Forge::secret()[..31]))]))),
         ("32 for 384", set(json!([oct("HS384", &secret)]))),
         ("32 for 512", set(json!([oct("HS512", &secret)]))),
         ("a word", set(json!([oct("HS256", &b64(b"secret"))]))),
@@ -219,14 +185,8 @@ fn a_key_set_that_cannot_be_trusted_keeps_the_server_from_starting() {
         ("padded", set(json!([oct("HS256", &format!("{secret}="))]))),
         ("one name", set(json!([good, good]))),
         ("no name", set(json!([good, unnamed]))),
-        (
-            "twice",
-            Forge::key_set().replace("\"kid\"", "\"kid\":\"b\",\"kid\""),
-        ),
-        (
-            "for encryption",
-            Forge::key_set().replace("\"kid\"", "\"use\":\"enc\",\"kid\""),
-        ),
+        ("twice", Forge::key_set().replace("\"kid\"", "\"kid\":\"b\",\"kid\"")),
+        ("for encryption", Forge::key_set().replace("\"kid\"", "\"use\":\"enc\",\"kid\"")),
     ];
     let setup = Setup::new();
     let path = setup.path("certs/keys.json");
@@ -251,10 +211,7 @@ fn a_key_set_that_cannot_be_trusted_keeps_the_server_from_starting() {
 
 #[tokio::test]
 async fn a_retired_key_opens_nothing_and_a_new_one_does() {
-    let server = Setup::new()
-        .set("limits.connections_per_user", "1000")
-        .start()
-        .await;
+    let server = Setup::new().set("limits.connections_per_user", "1000").start().await;
     let old = Forge::token(7);
     server.setup().run(&["key", "generate", "--alg", "EdDSA"]);
     server.signal("HUP");
@@ -269,9 +226,6 @@ async fn a_retired_key_opens_nothing_and_a_new_one_does() {
     server.signal("HUP");
     let retired = async { while Upgrade::token(&old).send(&server).await.status == 101 {} };
     within("the old key to be forgotten", retired).await;
-    refused(
-        &Upgrade::token(&old).send(&server).await,
-        "the retired key's",
-    );
+    refused(&Upgrade::token(&old).send(&server).await, "the retired key's");
     assert_eq!(Upgrade::token(new.trim()).send(&server).await.status, 101);
 }

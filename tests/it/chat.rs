@@ -29,15 +29,10 @@ async fn what_was_not_marked_read_comes_again_and_what_was_does_not() {
     let server = TestServer::new().await;
     let mut ming = server.connect(1).await;
     for number in 1..=3 {
-        ming.say(2, &format!("message {number}"), &number.to_string())
-            .await;
+        ming.say(2, &format!("message {number}"), &number.to_string()).await;
     }
     let mut hong = server.connect(2).await;
-    let ids = [
-        hong.message().await.0,
-        hong.message().await.0,
-        hong.message().await.0,
-    ];
+    let ids = [hong.message().await.0, hong.message().await.0, hong.message().await.0];
     hong.send(&mark_read(2, &[ids[0], ids[2]])).await;
     hong.nothing_came().await;
     hong.close().await;

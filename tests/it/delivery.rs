@@ -14,9 +14,7 @@ pub async fn send_all(client: &mut Client, to: u64, numbers: std::ops::Range<u64
     for some in numbers.chunks(32) {
         for number in some {
             let content = format!("{number:0>size$}");
-            client
-                .send(&frame(client.user, to, &content, &number.to_string()))
-                .await;
+            client.send(&frame(client.user, to, &content, &number.to_string())).await;
         }
         for number in some {
             let answer = client.next().await;
@@ -49,10 +47,7 @@ async fn who_comes_and_goes_while_messages_arrive_misses_none_and_gets_none_twic
             for _ in 0..(1 + visits * 7 % 60).min(MESSAGES - next) {
                 let (id, found) = number(&mut hong).await;
                 assert_eq!(found, expected, "visit {visits}");
-                assert!(
-                    ids.last().is_none_or(|&last| last < id),
-                    "{id} after {ids:?}"
-                );
+                assert!(ids.last().is_none_or(|&last| last < id), "{id} after {ids:?}");
                 expected += 1;
                 ids.push(id);
             }
@@ -76,10 +71,7 @@ async fn a_long_backlog_is_replayed_in_order_with_what_arrives_meanwhile() {
     let server = fast().set("log.level", "\"info\"").start().await;
     let (mut ming, mut li) = (server.connect(1).await, server.connect(3).await);
     let half = BACKLOG / 2;
-    tokio::join!(
-        send_all(&mut ming, 2, 0..half, 1),
-        send_all(&mut li, 2, 0..half, 1)
-    );
+    tokio::join!(send_all(&mut ming, 2, 0..half, 1), send_all(&mut li, 2, 0..half, 1));
     let mut hong = server.connect(2).await;
     let sending = send_all(&mut ming, 2, half..half + LIVE, 1);
     let receiving = async {
@@ -121,10 +113,7 @@ async fn every_connection_of_a_user_gets_every_message_once() {
         }
         seen.push(inbox);
     }
-    assert!(
-        seen.iter().all(|inbox| *inbox == seen[0]),
-        "the same ids everywhere"
-    );
+    assert!(seen.iter().all(|inbox| *inbox == seen[0]), "the same ids everywhere");
     // Marked on one, it is read for all that come later, and nobody is told.
     connections[0].send(&mark_read(2, &seen[0])).await;
     let mut first = connections.remove(0);
@@ -134,10 +123,7 @@ async fn every_connection_of_a_user_gets_every_message_once() {
         assert_eq!(connection.message().await.1, "is anything there?");
         connection.close().await;
     }
-    assert_eq!(
-        server.connect(2).await.message().await.1,
-        "is anything there?"
-    );
+    assert_eq!(server.connect(2).await.message().await.1, "is anything there?");
 }
 
 #[tokio::test]
@@ -148,11 +134,9 @@ async fn a_note_to_oneself_goes_to_the_other_connections_and_is_unread_until_mar
     for round in 0..20 {
         // Messages of others, before and behind, must not be taken for the note.
         let note = format!("note {round}");
-        ming.send(&frame(2, 1, "from ming", &round.to_string()))
-            .await;
+        ming.send(&frame(2, 1, "from ming", &round.to_string())).await;
         phone.send(&frame(1, 1, &note, &round.to_string())).await;
-        ming.send(&frame(2, 1, "from ming again", &round.to_string()))
-            .await;
+        ming.send(&frame(2, 1, "from ming again", &round.to_string())).await;
         let mut at_phone = Vec::new();
         for _ in 0..3 {
             let came = phone.next().await;
@@ -201,9 +185,7 @@ async fn shown(client: &mut Client) -> (String, String) {
 async fn the_senders_name_and_picture_are_those_of_the_newest_token() {
     let server = fast().start().await;
     let mut hong = server.connect(2).await;
-    let old = Claims::of(1)
-        .with("name", "小明")
-        .with("picture", "www.example.com/a.png");
+    let old = Claims::of(1).with("name", "小明").with("picture", "www.example.com/a.png");
     let new = Claims::of(1).with("name", "王\"明</script>");
     let table = [
         (Claims::of(1), ("", "")),
@@ -214,19 +196,13 @@ async fn the_senders_name_and_picture_are_those_of_the_newest_token() {
     for (round, (claims, (name, picture))) in table.into_iter().enumerate() {
         let mut ming = Client::with_token(&server, 1, &claims.token()).await;
         ming.say(2, "hello", &round.to_string()).await;
-        assert_eq!(
-            shown(&mut hong).await,
-            (name.to_owned(), picture.to_owned())
-        );
+        assert_eq!(shown(&mut hong).await, (name.to_owned(), picture.to_owned()));
     }
     let server = server.kill().start().await;
     let mut hong = server.connect(2).await;
     for _ in 0..4 {
         let (name, picture) = shown(&mut hong).await;
-        assert_eq!(
-            (&*name, &*picture),
-            ("王\"明</script>", "www.example.com/a.png")
-        );
+        assert_eq!((&*name, &*picture), ("王\"明</script>", "www.example.com/a.png"));
     }
     // Nobody else is called so.
     let mut li: Client = TestServer::connect(&server, 3).await;

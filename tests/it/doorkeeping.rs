@@ -46,10 +46,7 @@ fn user(user: u64) -> Upgrade {
 
 #[tokio::test]
 async fn a_user_has_so_many_connections_and_gets_a_place_back() {
-    let server = Setup::new()
-        .set("limits.connections_per_user", "2")
-        .start()
-        .await;
+    let server = Setup::new().set("limits.connections_per_user", "2").start().await;
     let _first = knock(&server, "127.0.0.1", &user(7)).await;
     let second = server.connect(7).await;
     full(&knock(&server, "127.0.0.1", &user(7)).await.0);
@@ -61,10 +58,7 @@ async fn a_user_has_so_many_connections_and_gets_a_place_back() {
 
 #[tokio::test]
 async fn an_address_has_so_many_connections_and_gets_a_place_back() {
-    let server = Setup::new()
-        .set("limits.connections_per_address", "2")
-        .start()
-        .await;
+    let server = Setup::new().set("limits.connections_per_address", "2").start().await;
     let first = knock(&server, "127.0.0.1", &user(1)).await;
     let (answer, _second) = knock(&server, "127.0.0.1", &user(2)).await;
     assert_eq!((first.0.status, answer.status), (101, 101));
@@ -109,10 +103,7 @@ async fn a_refusal_takes_no_place() {
 
 #[tokio::test]
 async fn an_address_that_guesses_is_sent_away_and_no_other() {
-    let server = Setup::new()
-        .set("limits.connections_per_address", "1000")
-        .start()
-        .await;
+    let server = Setup::new().set("limits.connections_per_address", "1000").start().await;
     let expired = Upgrade::token(&Claims::of(1).with("exp", 1).token());
     let mut unauthorized = 0;
     let sent_away = loop {
@@ -158,9 +149,7 @@ async fn only_a_trusted_proxy_says_who_somebody_is() {
         for line in *said {
             upgrade = upgrade.and("X-Forwarded-For", line);
         }
-        upgrade = upgrade
-            .and("Forwarded", "for=10.0.0.66")
-            .and("X-Real-IP", "10.0.0.66");
+        upgrade = upgrade.and("Forwarded", "for=10.0.0.66").and("X-Real-IP", "10.0.0.66");
         assert_eq!(knock(&server, peer, &upgrade).await.0.status, 401);
         let lines = server.logged_times("token refused", row + 1).await;
         assert_eq!(lines[row]["address"], *believed, "{peer} {said:?}");
@@ -176,11 +165,7 @@ async fn limits_count_whom_a_trusted_proxy_names() {
     let named = |number, address| user(number).and("X-Forwarded-For", address);
     let (_, _first) = knock(&server, "127.0.0.1", &named(1, "10.0.0.1")).await;
     full(&knock(&server, "127.0.0.1", &named(2, "10.0.0.1")).await.0);
-    full(
-        &knock(&server, "127.0.0.1", &named(2, "10.0.0.5, 10.0.0.1"))
-            .await
-            .0,
-    );
+    full(&knock(&server, "127.0.0.1", &named(2, "10.0.0.5, 10.0.0.1")).await.0);
     let (answer, _second) = knock(&server, "127.0.0.1", &named(2, "10.0.0.2")).await;
     assert_eq!(answer.status, 101);
     let (answer, _third) = knock(&server, "127.0.0.2", &named(3, "10.0.0.3")).await;

@@ -27,33 +27,19 @@ async fn a_connection_is_closed_at_the_end_of_its_token_and_not_before() {
     assert_eq!(hong.message().await.1, "in time");
 
     let closed = ming.closed().await;
-    let late = since_the_epoch()
-        .checked_sub(end)
-        .expect("closed too early");
-    assert_eq!(
-        (closed.code, closed.reason.as_str()),
-        (4401, "token_expired")
-    );
+    let late = since_the_epoch().checked_sub(end).expect("closed too early");
+    assert_eq!((closed.code, closed.reason.as_str()), (4401, "token_expired"));
     assert!(late < Duration::from_secs(1), "closed {late:?} too late");
 
     // Whoever does not care and goes on is not heard.
     let text = frame(1, 2, "too late", "2").to_string();
-    let masked = [
-        &[0x81, 0xfe],
-        &u16::try_from(text.len()).unwrap().to_be_bytes()[..],
-    ];
+    let masked = [&[0x81, 0xfe], &u16::try_from(text.len()).unwrap().to_be_bytes()[..]];
     let bytes = [masked.concat().as_slice(), &[0; 4], text.as_bytes()].concat();
     let _ = ming.socket().get_mut().write_all(&bytes).await;
     let _ = ming.socket().get_mut().flush().await;
     hong.nothing_came().await;
-    refused(
-        &Upgrade::token(&token).send(&server).await,
-        "the same token again",
-    );
-    assert_eq!(
-        server.logged_times("token refused", 1).await[0]["reason"],
-        "expired"
-    );
+    refused(&Upgrade::token(&token).send(&server).await, "the same token again");
+    assert_eq!(server.logged_times("token refused", 1).await[0]["reason"], "expired");
 }
 
 #[tokio::test]

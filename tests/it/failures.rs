@@ -79,46 +79,17 @@ async fn a_member_out_of_its_range_fails_with_its_code_and_leaves_no_trace() {
         table.push(("fromId", id, "from_mismatch"));
     }
     table.push(("toId", "0", "bad_recipient"));
-    for kind in [
-        "2",
-        "3",
-        "4",
-        "5",
-        "6",
-        "255",
-        "256",
-        "18446744073709551615",
-    ] {
+    for kind in ["2", "3", "4", "5", "6", "255", "256", "18446744073709551615"] {
         table.push(("type", kind, "unsupported_type"));
     }
-    for kind in [
-        "-1",
-        "0.0",
-        "\"0\"",
-        "null",
-        "[0]",
-        "",
-        "18446744073709551616",
-    ] {
+    for kind in ["-1", "0.0", "\"0\"", "null", "[0]", "", "18446744073709551616"] {
         table.push(("type", kind, "bad_frame"));
     }
     table.push(("content", "\"\"", "empty_content"));
-    for content in [
-        "5",
-        "null",
-        "[]",
-        "{}",
-        "",
-        r#""\ud800""#,
-        r#""\udc00""#,
-        r#""\ud800x""#,
-    ] {
+    for content in ["5", "null", "[]", "{}", "", r#""\ud800""#, r#""\udc00""#, r#""\ud800x""#] {
         table.push(("content", content, "bad_frame"));
     }
-    table.extend([
-        ("content", "\"\n\"", "bad_frame"),
-        ("content", "\"\0\"", "bad_frame"),
-    ]);
+    table.extend([("content", "\"\n\"", "bad_frame"), ("content", "\"\0\"", "bad_frame")]);
     for describe in ["null", "{}", "5", r#""\ud800""#] {
         table.push(("Describe", describe, "bad_frame"));
     }
@@ -136,12 +107,8 @@ async fn a_member_out_of_its_range_fails_with_its_code_and_leaves_no_trace() {
     let long = format!("\"{}\"", "1".repeat(33));
     fails(&mut ming, &with("timestamp", &long), "bad_frame", "").await;
 
-    ming.say(2, "the connection is as good as before", "78")
-        .await;
-    assert_eq!(
-        hong.message().await.1,
-        "the connection is as good as before"
-    );
+    ming.say(2, "the connection is as good as before", "78").await;
+    assert_eq!(hong.message().await.1, "the connection is as good as before");
     hong.nothing_came().await;
 }
 
@@ -243,49 +210,27 @@ async fn a_list_of_read_messages_that_is_none_marks_nothing() {
     hong.nothing_came().await;
     hong.close().await;
     let mut hong = server.connect(2).await;
-    assert_eq!(
-        hong.message().await.1,
-        "is anything there?",
-        "now it is read"
-    );
+    assert_eq!(hong.message().await.1, "is anything there?", "now it is read");
 }
 
 #[tokio::test]
 async fn who_is_too_fast_is_told_so_and_nothing_else_happens() {
     let setup = Setup::new().set("limits.message_burst", "5");
-    let setup = setup
-        .set("limits.messages_per_second", "1")
-        .set("limits.violations", "1");
+    let setup = setup.set("limits.messages_per_second", "1").set("limits.violations", "1");
     let server = setup.start().await;
     let (mut ming, mut hong) = (server.connect(1).await, server.connect(2).await);
     let sent = 40;
     for number in 0..sent {
-        ming.send(&frame(
-            1,
-            2,
-            &format!("number {number}"),
-            &number.to_string(),
-        ))
-        .await;
+        ming.send(&frame(1, 2, &format!("number {number}"), &number.to_string())).await;
     }
     let mut stored = Vec::new();
     for number in 0..sent {
         let answer = ming.next().await;
-        assert_eq!(
-            answer["timestamp"],
-            number.to_string(),
-            "answers keep their order"
-        );
+        assert_eq!(answer["timestamp"], number.to_string(), "answers keep their order");
         if answer["type"] == 0 {
             stored.push(format!("number {number}"));
         } else {
-            assert!(
-                answer["Describe"]
-                    .as_str()
-                    .unwrap()
-                    .contains("rate_limited"),
-                "{answer}"
-            );
+            assert!(answer["Describe"].as_str().unwrap().contains("rate_limited"), "{answer}");
         }
     }
     assert!((5..10).contains(&stored.len()), "{stored:?}");
@@ -293,11 +238,7 @@ async fn who_is_too_fast_is_told_so_and_nothing_else_happens() {
     ming.send(&mark_read(1, &[1])).await;
     assert_eq!(ming.failure().await, "rate_limited");
     for expected in stored {
-        assert_eq!(
-            hong.message().await.1,
-            expected,
-            "another user is not concerned"
-        );
+        assert_eq!(hong.message().await.1, expected, "another user is not concerned");
     }
     hong.nothing_came().await;
 }

@@ -27,32 +27,21 @@ async fn content_and_timestamp_come_through_byte_for_byte() {
         &largest,
         &wide,
     ] {
-        ming.send(&frame(1, 2, content, content.get(..1).unwrap_or("😀")))
-            .await;
+        ming.send(&frame(1, 2, content, content.get(..1).unwrap_or("😀"))).await;
         assert_eq!(ming.next().await["type"], 0);
         let came = hong.next().await;
         assert!(came["content"] == content, "{:?}", content.get(..40));
     }
     // A pair of escapes is one character.
-    ming.send_text(with("content", r#""\ud83d\ude00\u4f60""#))
-        .await;
+    ming.send_text(with("content", r#""\ud83d\ude00\u4f60""#)).await;
     assert_eq!(ming.next().await["type"], 0);
     assert_eq!(hong.message().await.1, "😀你");
     for line in server.log().lines() {
-        assert!(
-            serde_json::from_str::<Value>(line).is_ok(),
-            "one line is one event: {line}"
-        );
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "one line is one event: {line}");
     }
 
     for long in [format!("{largest}x"), format!("{wide}你")] {
-        fails(
-            &mut ming,
-            &frame(1, 2, &long, "1").to_string(),
-            "content_too_large",
-            "1",
-        )
-        .await;
+        fails(&mut ming, &frame(1, 2, &long, "1").to_string(), "content_too_large", "1").await;
     }
     for (sent, echoed) in [
         ("\"\"", ""),
@@ -105,10 +94,7 @@ async fn frames_are_the_documents_to_the_byte() {
 async fn the_recipient_sees_nothing_of_what_the_sender_adds() {
     let server = patient().await;
     let (mut ming, mut hong) = (server.connect(1).await, server.connect(2).await);
-    let good = with(
-        "Describe",
-        r#""{\"userName\":\"admin\",\"messageId\":\"9\"}""#,
-    );
+    let good = with("Describe", r#""{\"userName\":\"admin\",\"messageId\":\"9\"}""#);
     let added = r#"{"x":{"y":[1,null]},"describe":5,"FromId":9,"messageId":99,"userName":"admin","#;
     ming.send_text(good.replacen('{', added, 1)).await;
     let answer = ming.next().await;
@@ -116,13 +102,8 @@ async fn the_recipient_sees_nothing_of_what_the_sender_adds() {
     let expected = r#"{"fromId":1,"toId":2,"type":2,"content":"hi","timestamp":"77","Describe":"{\"userName\":\"\",\"headURL\":\"\",\"messageId\":\"1\"}"}"#;
     assert_eq!(hong.next_text().await, expected);
     // The extension field may be missing, and the members stand in any order.
-    ming.send_text(r#"{"timestamp":"5","content":"hi","type":0,"toId":2,"fromId":1}"#)
-        .await;
+    ming.send_text(r#"{"timestamp":"5","content":"hi","type":0,"toId":2,"fromId":1}"#).await;
     let answer = ming.next().await;
     assert_eq!(answer, ming.success("5"));
-    assert_eq!(
-        hong.message().await,
-        (2, "hi".to_owned()),
-        "ids are the server's own"
-    );
+    assert_eq!(hong.message().await, (2, "hi".to_owned()), "ids are the server's own");
 }

@@ -50,9 +50,7 @@ async fn a_page_must_be_on_the_list() {
 #[tokio::test]
 async fn only_get_opens_a_socket() {
     let server = TestServer::new().await;
-    for method in [
-        "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "GETS", "get",
-    ] {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "GETS", "get"] {
         for request in [good(), bare()] {
             let request = request.method(method).and("X-Echo", "eyJ");
             let answer = request.send(&server).await;
@@ -64,11 +62,7 @@ async fn only_get_opens_a_socket() {
     assert_eq!((answer.status, answer.body.as_str()), (405, ""));
     let answer = good().method("CONNECT").send(&server).await;
     assert_eq!(answer.status / 100, 4, "{answer:?}");
-    let answer = raw(
-        &server,
-        b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    )
-    .await;
+    let answer = raw(&server, b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!(answer.status / 100, 4, "{answer:?}");
 }
 
@@ -85,26 +79,11 @@ async fn the_handshake_is_kept_to_the_letter() {
         (good().without("Sec-WebSocket-Key"), 400),
         (good().with("Sec-WebSocket-Key", ""), 400),
         (good().with("Sec-WebSocket-Key", "AAAA"), 400),
-        (
-            good().with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAA="),
-            400,
-        ),
-        (
-            good().with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAAA"),
-            400,
-        ),
-        (
-            good().with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ"),
-            400,
-        ),
-        (
-            good().with("Sec-WebSocket-Key", "d*hlIHNhbXBsZSBub25jZQ=="),
-            400,
-        ),
-        (
-            good().and("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            400,
-        ),
+        (good().with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAA="), 400),
+        (good().with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAAA"), 400),
+        (good().with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ"), 400),
+        (good().with("Sec-WebSocket-Key", "d*hlIHNhbXBsZSBub25jZQ=="), 400),
+        (good().and("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), 400),
         (good().without("Sec-WebSocket-Version"), 400),
         (good().and("Sec-WebSocket-Version", "13"), 400),
         (good().with("Sec-WebSocket-Version", "8"), 426),
@@ -116,23 +95,14 @@ async fn the_handshake_is_kept_to_the_letter() {
         (good().and("Sec-WebSocket-Protocol", "im.v1"), 400),
         (good().and("Sec-WebSocket-Protocol", "IM.V2"), 400),
         (bare().and("Sec-WebSocket-Protocol", "im.bearer.a.b.c"), 400),
-        (
-            Way::Protocol
-                .upgrade("x")
-                .and("Sec-WebSocket-Protocol", "im.bearer.y"),
-            400,
-        ),
+        (Way::Protocol.upgrade("x").and("Sec-WebSocket-Protocol", "im.bearer.y"), 400),
         (good().and("Content-Length", "5"), 400),
         (good().and("Transfer-Encoding", "chunked"), 400),
         (good().and("Authorization", "Bearer a.b.c"), 400),
     ];
     for (request, status) in rows {
         let answer = request.send(&server).await;
-        let code = if status == 400 {
-            "bad_request"
-        } else {
-            "upgrade_required"
-        };
+        let code = if status == 400 { "bad_request" } else { "upgrade_required" };
         is_refusal(&answer, status, code, &format!("{request:?}"));
         if status == 426 {
             assert_eq!(answer.header("sec-websocket-version"), Some("13"));
@@ -172,14 +142,7 @@ async fn a_place_to_resume_from_is_one_message_id() {
     ] {
         is_refusal(&ask(query).send(&server).await, 400, "bad_request", query);
     }
-    for query in [
-        "after=0",
-        "after=12&x=y",
-        "x=y",
-        "",
-        "afterwards=x",
-        "after=9007199254740991",
-    ] {
+    for query in ["after=0", "after=12&x=y", "x=y", "", "afterwards=x", "after=9007199254740991"] {
         assert_eq!(ask(query).send(&server).await.status, 101, "{query}");
     }
 }
@@ -197,28 +160,17 @@ async fn an_accepted_upgrade_answers_no_more_than_it_must() {
         (good().and("Sec-WebSocket-Extensions", deflate), None),
         (Way::Header.upgrade(&token), None),
         (good().and("Sec-WebSocket-Protocol", "im.v2"), Some("im.v2")),
-        (
-            good().and("Sec-WebSocket-Protocol", "chat, im.v2"),
-            Some("im.v2"),
-        ),
+        (good().and("Sec-WebSocket-Protocol", "chat, im.v2"), Some("im.v2")),
         (Way::Protocol.upgrade(&token), Some("im.v2")),
         (two_lines, Some("im.v2")),
     ] {
         let answer = request.send(&server).await;
         assert_eq!(answer.status, 101, "{request:?}");
-        assert_eq!(
-            answer.header("sec-websocket-protocol"),
-            protocol,
-            "{request:?}"
-        );
+        assert_eq!(answer.header("sec-websocket-protocol"), protocol, "{request:?}");
         // The example of RFC 6455, section 1.3.
         let accept = answer.header("sec-websocket-accept");
         assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
-        let mut names: Vec<&str> = answer
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
         names.retain(|name| *name != "sec-websocket-protocol");
         names.sort_unstable();
         let all = [

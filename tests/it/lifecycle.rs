@@ -28,20 +28,12 @@ async fn who_answers_no_ping_is_closed() {
             None => panic!("no close"),
         }
         // Whatever else it says is no answer.
-        bare.send(&frame_of(
-            FIN | 1,
-            frame(1, 2, "hi", "1").to_string().as_bytes(),
-        ))
-        .await;
+        bare.send(&frame_of(FIN | 1, frame(1, 2, "hi", "1").to_string().as_bytes())).await;
         assert!(bare.next().await.is_some());
     };
     assert_eq!(end, [&4408u16.to_be_bytes()[..], b"no_pong"].concat());
     assert_eq!(pings, 1, "one that is not answered is enough");
-    assert!(
-        began.elapsed() >= Duration::from_millis(400),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -53,11 +45,7 @@ async fn who_answers_pings_stays() {
         let payload = bare.expect_ping().await;
         bare.send(&frame_of(FIN | PONG, &payload)).await;
     }
-    assert!(
-        began.elapsed() > Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
     bare.send(&frame_of(FIN | PING, b"and I ping you")).await;
     assert_eq!(bare.expect(FIN | PONG).await, b"and I ping you");
 }
@@ -80,9 +68,7 @@ async fn told_to_stop_it_answers_what_is_under_way_and_sends_everybody_elsewhere
         for client in &mut clients {
             for number in 0..30 {
                 let content = format!("{}/{number}", client.user);
-                client
-                    .send(&frame(client.user, 99, &content, &number.to_string()))
-                    .await;
+                client.send(&frame(client.user, 99, &content, &number.to_string())).await;
             }
         }
         // The first answer says that the others are under way.
@@ -101,17 +87,10 @@ async fn told_to_stop_it_answers_what_is_under_way_and_sends_everybody_elsewhere
         }
         drop(clients);
         assert!(waits.len() > 3, "spread: {waits:?}");
-        assert!(
-            waits.iter().all(|wait| (500..=5_500).contains(wait)),
-            "{waits:?}"
-        );
+        assert!(waits.iter().all(|wait| (500..=5_500).contains(wait)), "{waits:?}");
         let status = server.ended().await;
         assert_eq!(status.code(), Some(0), "{signal}");
-        assert!(
-            began.elapsed() < Duration::from_secs(5),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 
         let server = server.kill().start().await;
         let mut reader = server.connect(99).await;
@@ -132,10 +111,7 @@ async fn while_it_stops_nobody_comes_in_and_it_says_so() {
     assert_eq!(admin(&server, "/readyz").await.status, 503);
     assert_eq!(admin(&server, "/healthz").await.status, 200);
     let refused = within("the refusal", TcpStream::connect(server.address)).await;
-    assert_eq!(
-        refused.unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(server.ended().await.code(), Some(0));
     assert!(server.log().contains("store closed"));
 }
@@ -149,11 +125,7 @@ async fn a_drain_ends_when_its_time_is_over() {
     server.signal("TERM");
     retry(&stubborn.close_frame().await);
     assert_eq!(server.ended().await.code(), Some(0));
-    assert!(
-        began.elapsed() < Duration::from_millis(1_900),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -166,17 +138,11 @@ async fn told_twice_it_ends_at_once_and_what_was_acknowledged_is_there() {
     stubborn.close_frame().await;
     // The same wish again, as a terminal may deliver it, is no second one.
     server.signal("TERM");
-    server
-        .logged("waiting for what is under way; a further signal ends at once")
-        .await;
+    server.logged("waiting for what is under way; a further signal ends at once").await;
     let began = Instant::now();
     server.signal("INT");
     assert_eq!(server.ended().await.code(), Some(1));
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(server.log().contains("ended without waiting"));
     let server = server.kill().start().await;
     assert_eq!(server.connect(2).await.message().await.1, "kept");

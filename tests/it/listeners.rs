@@ -18,36 +18,20 @@ async fn administrators_have_a_door_of_their_own() {
     for (path, kind, body) in [
         ("/healthz", "text/plain; charset=utf-8", "alive\n"),
         ("/readyz", "text/plain; charset=utf-8", "ready\n"),
-        (
-            "/metrics",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            "# EOF\n",
-        ),
+        ("/metrics", "application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
     ] {
         let answer = admin(&server, path).await;
-        assert_eq!(
-            (answer.status, answer.header("content-type")),
-            (200, Some(kind)),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{path}");
         assert!(answer.body.ends_with(body), "{path}: {}", answer.body);
         assert_eq!(answer.header("server"), None);
         let public = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let answer = raw(&server, public.as_bytes()).await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (404, "not_found"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
     let user = format!("/teaching/imserver/{}", Forge::token(7));
     for path in ["/", "/metricsx", "/healthz/x", "/teaching/imserver", &user] {
         let answer = admin(&server, path).await;
-        assert_eq!(
-            (answer.status, answer.code().as_str()),
-            (404, "not_found"),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
 }
 
@@ -83,15 +67,10 @@ fn without_tls_nobody_listens_to_the_world() {
         ("server.listen", "192.0.2.1:8443"),
         ("server.admin_listen", "0.0.0.0:0"),
     ] {
-        let setup = Setup::new()
-            .set("tls.mode", "\"off\"")
-            .set(key, &format!("\"{address}\""));
+        let setup = Setup::new().set("tls.mode", "\"off\"").set(key, &format!("\"{address}\""));
         let (code, said) = setup.start_in_vain();
         assert_eq!(code, Some(2), "{address}: {said}");
-        assert!(
-            said.contains("tls.mode") && said.contains(key),
-            "{address}: {said}"
-        );
+        assert!(said.contains("tls.mode") && said.contains(key), "{address}: {said}");
     }
 }
 
@@ -99,12 +78,7 @@ fn without_tls_nobody_listens_to_the_world() {
 fn cpu(server: &TestServer) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     // The name stands in brackets and may hold anything; a tick is 10 ms.
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .collect();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
 }
@@ -113,14 +87,10 @@ fn cpu(server: &TestServer) -> Duration {
 async fn without_file_descriptors_the_server_waits_and_recovers() {
     let server = TestServer::new().await;
     let _ming = server.connect(1).await;
-    let open = fs::read_dir(format!("/proc/{}/fd", server.pid()))
-        .unwrap()
-        .count();
+    let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
     let limited = |limit: usize| {
         let mut command = Command::new("prlimit");
-        command
-            .arg(format!("--pid={}", server.pid()))
-            .arg(format!("--nofile={limit}:"));
+        command.arg(format!("--pid={}", server.pid())).arg(format!("--nofile={limit}:"));
         assert!(command.status().unwrap().success());
     };
     limited(open + 8);
@@ -148,16 +118,9 @@ async fn no_crowd_takes_the_descriptors_that_the_store_needs() {
     let setup = Setup::new();
     let serve = setup.command(&["serve"]);
     let mut command = Command::new("prlimit");
-    command
-        .arg("--nofile=160:160")
-        .arg(serve.get_program())
-        .args(serve.get_args());
+    command.arg("--nofile=160:160").arg(serve.get_program()).args(serve.get_args());
     let server = setup.start_by(command).await;
-    assert!(
-        server.log().contains("fewer open files"),
-        "{}",
-        server.log()
-    );
+    assert!(server.log().contains("fewer open files"), "{}", server.log());
     let mut ming = server.connect(1).await;
     let mut crowd = Vec::new();
     for _ in 0..200 {

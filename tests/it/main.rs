@@ -14,10 +14,15 @@
 mod addresses;
 mod algorithms;
 mod chat;
+mod crash;
+mod damage;
 mod delivery;
+mod disk;
 mod doorkeeping;
+mod durability;
 mod expiry;
 mod failures;
+mod first_start;
 mod frames;
 mod handshake;
 mod lifecycle;
@@ -29,11 +34,7 @@ mod signatures;
 mod slow_reader;
 mod smuggling;
 mod spelling;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "a toolbox is larger than today's need"
-)]
+#[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
 mod support;
 mod tokens;
 mod transport;

@@ -17,33 +17,21 @@ async fn marking_read_touches_ones_own_messages_only_and_is_durable() {
     }
     // Hers, his, one that does not exist, one twice, in no order; and again.
     let never = 9_007_199_254_740_991;
-    let list = [
-        of_hong[3], of_li[0], never, of_hong[1], of_li[4], of_hong[3],
-    ];
+    let list = [of_hong[3], of_li[0], never, of_hong[1], of_li[4], of_hong[3]];
     let mut digits = mark_read(2, &[]);
     digits["content"] = format!("[\"{}\",{}]", of_hong[4], of_li[1]).into();
-    for packet in [
-        mark_read(2, &list),
-        mark_read(2, &list),
-        digits,
-        mark_read(2, &[]),
-    ] {
+    for packet in [mark_read(2, &list), mark_read(2, &list), digits, mark_read(2, &[])] {
         hong.send(&packet).await;
     }
     // A sender cannot unread, nor read, what they sent.
     ming.send(&mark_read(1, &of_hong)).await;
-    ming.say(9, "the mark before this one is written", "1")
-        .await;
-    hong.say(9, "the marks before this one are written", "1")
-        .await;
+    ming.say(9, "the mark before this one is written", "1").await;
+    hong.say(9, "the marks before this one are written", "1").await;
 
     let server = server.kill().start().await;
     let (mut hong, mut li) = (server.connect(2).await, server.connect(3).await);
     for expected in [0, 2] {
-        assert_eq!(
-            number(&mut hong).await,
-            (of_hong[expected], expected as u64)
-        );
+        assert_eq!(number(&mut hong).await, (of_hong[expected], expected as u64));
     }
     hong.nothing_came().await;
     for (expected, id) in (0..).zip(of_li) {

@@ -38,10 +38,7 @@ async fn shows(server: &TestServer, roots: &Arc<RootCertStore>) -> bool {
         .with_no_client_auth();
     let tcp = TcpStream::connect(server.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
-        .await
-        .is_ok()
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.is_ok()
 }
 
 #[tokio::test]
@@ -61,10 +58,7 @@ async fn a_new_certificate_is_shown_after_a_hangup_and_nobody_notices() {
     fs::write(server.setup().path("certs/server.pem"), "broken").unwrap();
     server.signal("HUP");
     let line = server.logged("the certificate stays the one in use").await;
-    assert!(
-        line["error"].as_str().unwrap().contains("server.pem"),
-        "{line}"
-    );
+    assert!(line["error"].as_str().unwrap().contains("server.pem"), "{line}");
     assert!(shows(&server, &new).await);
     ming.say(1, "still the same", "2").await;
 }
@@ -80,10 +74,7 @@ async fn changed_files_are_noticed_without_being_told() {
 
     fs::write(server.setup().path("certs/keys.json"), "{\"keys\":[{}]}").unwrap();
     let line = server.logged("the key set stays the one in use").await;
-    assert!(
-        line["error"].as_str().unwrap().contains("keys.json"),
-        "{line}"
-    );
+    assert!(line["error"].as_str().unwrap().contains("keys.json"), "{line}");
     let good = Upgrade::token(&Forge::token(7)).bytes();
     assert_eq!(exchange(&mut stream, &good).await.status, 101);
     ming.say(1, "the same connection", "1").await;
@@ -96,12 +87,6 @@ async fn a_refused_reload_is_counted() {
     server.signal("HUP");
     server.logged("the key set stays the one in use").await;
     let page = admin(&server, "/metrics").await.body;
-    assert!(
-        !page.contains("imserver_reloads_failed_total 0\n"),
-        "{page}"
-    );
-    assert_eq!(
-        Upgrade::token(&Forge::token(7)).send(&server).await.status,
-        101
-    );
+    assert!(!page.contains("imserver_reloads_failed_total 0\n"), "{page}");
+    assert_eq!(Upgrade::token(&Forge::token(7)).send(&server).await.status, 101);
 }

@@ -108,10 +108,7 @@ async fn tries_that_overtake_the_first_join_it() {
 
 #[tokio::test]
 async fn a_resend_is_known_after_a_restart_and_after_a_crash() {
-    let packets = [
-        frame(1, 2, "before the stop", "1"),
-        frame(1, 2, "before the crash", "2"),
-    ];
+    let packets = [frame(1, 2, "before the stop", "1"), frame(1, 2, "before the crash", "2")];
     let server = setup().start().await;
     acknowledged(&mut server.connect(1).await, &packets[0]).await;
     let server = server.stop().await.start().await;
@@ -123,10 +120,7 @@ async fn a_resend_is_known_after_a_restart_and_after_a_crash() {
     for packet in &packets {
         acknowledged(&mut ming, packet).await;
     }
-    assert_eq!(
-        unread(&server, 2).await,
-        ["before the stop", "before the crash"]
-    );
+    assert_eq!(unread(&server, 2).await, ["before the stop", "before the crash"]);
 }
 
 #[tokio::test]

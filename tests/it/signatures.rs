@@ -36,8 +36,7 @@ async fn an_algorithm_is_the_keys_and_never_the_tokens_choice() {
             let token = with_header("alg", json!(algorithm));
             door.refuses(way, &token, "wrong_alg", algorithm).await;
             let (signed, _) = parts(&token);
-            door.refuses(way, &format!("{signed}."), "wrong_alg", algorithm)
-                .await;
+            door.refuses(way, &format!("{signed}."), "wrong_alg", algorithm).await;
             door.refuses(way, signed, "malformed", algorithm).await;
         }
         for (name, other) in [("HS384", HMAC_SHA384), ("HS512", HMAC_SHA512)] {
@@ -48,11 +47,9 @@ async fn an_algorithm_is_the_keys_and_never_the_tokens_choice() {
         }
         for odd in [json!(null), json!(7), json!(["HS256"]), json!({})] {
             let token = with_header("alg", odd.clone());
-            door.refuses(way, &token, "bad_header", &odd.to_string())
-                .await;
+            door.refuses(way, &token, "bad_header", &odd.to_string()).await;
         }
-        door.refuses(way, &under(r#"{"kid":"test"}"#), "wrong_alg", "no alg")
-            .await;
+        door.refuses(way, &under(r#"{"kid":"test"}"#), "wrong_alg", "no alg").await;
     }
     door.keeps_its_books().await;
 }
@@ -67,8 +64,7 @@ async fn no_bit_of_a_signature_may_differ_and_no_byte_be_missing() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         let token = format!("{signed}.{}", b64(&flipped));
         let what = format!("bit {bit} flipped");
-        door.refuses(Way::Path, &token, "bad_signature", &what)
-            .await;
+        door.refuses(Way::Path, &token, "bad_signature", &what).await;
     }
     let foreign = Forge::token(8);
     let longer = [signature.as_slice(), &[0]].concat();
@@ -89,18 +85,10 @@ async fn no_bit_of_a_signature_may_differ_and_no_byte_be_missing() {
             let token = format!("{signed}.{}", b64(&signature));
             door.refuses(way, &token, "bad_signature", what).await;
         }
-        for secret in [
-            &b""[..],
-            b"1",
-            b"secret",
-            b"test",
-            &[0; 32],
-            &Forge::secret()[..31],
-        ] {
+        for secret in [&b""[..], b"1", b"secret", b"test", &[0; 32], &Forge::secret()[..31]] {
             let (header, claims) = (Forge::header().to_string(), Claims::of(7).json());
             let token = Forge::sign_with(&header, &claims, HMAC_SHA256, secret);
-            door.refuses(way, &token, "bad_signature", "another secret")
-                .await;
+            door.refuses(way, &token, "bad_signature", "another secret").await;
         }
         door.opens(way, &token, "as it was signed").await;
     }
@@ -118,10 +106,7 @@ async fn a_header_asks_for_nothing() {
         ("b64", json!(false)),
         ("b64", json!(true)),
         ("jku", json!("https://127.0.0.1:1/keys.json")),
-        (
-            "jwk",
-            json!({ "kty": "oct", "alg": "HS256", "kid": "test", "k": own }),
-        ),
+        ("jwk", json!({ "kty": "oct", "alg": "HS256", "kid": "test", "k": own })),
         ("x5u", json!("https://127.0.0.1:1/chain.pem")),
         ("x5c", json!(["MIIB"])),
         ("zip", json!("DEF")),
@@ -144,17 +129,11 @@ async fn a_header_asks_for_nothing() {
         let header = json!({ "alg": "HS256", "kid": "test", "jwk": rows[6].1 }).to_string();
         let secret = b"an attacker's own secret, of good length";
         let token = Forge::sign_with(&header, &Claims::of(7).json(), HMAC_SHA256, secret);
-        door.refuses(way, &token, "bad_header", "a key of its own")
-            .await;
+        door.refuses(way, &token, "bad_header", "a key of its own").await;
         for typ in ["JWT", "at+jwt", "anything"] {
             door.opens(way, &with_header("typ", json!(typ)), typ).await;
         }
-        door.opens(
-            way,
-            &with_header("x-own", json!([{}])),
-            "an unknown parameter",
-        )
-        .await;
+        door.opens(way, &with_header("x-own", json!([{}])), "an unknown parameter").await;
     }
     door.keeps_its_books().await;
 }
@@ -193,20 +172,16 @@ async fn a_kid_is_a_name_and_never_a_place() {
             }
         }
         let token = under(&header(&"k".repeat(10_000)));
-        door.refuses(way, &token, "too_long", "a kid of 10 kB")
-            .await;
+        door.refuses(way, &token, "too_long", "a kid of 10 kB").await;
         // The set holds a single key, which then needs no name.
-        door.opens(way, &under(r#"{"alg":"HS256"}"#), "no kid")
-            .await;
+        door.opens(way, &under(r#"{"alg":"HS256"}"#), "no kid").await;
     }
     door.keeps_its_books().await;
 }
 
 #[tokio::test]
 async fn nobody_is_who_a_forged_token_says() {
-    let setup = Setup::new()
-        .set("limits.connections_per_user", "1")
-        .set("limits.connections", "1");
+    let setup = Setup::new().set("limits.connections_per_user", "1").set("limits.connections", "1");
     let server = setup.start().await;
     let claims = Claims::of(777_000_777).with("name", "Zaphod-777");
     for _ in 0..200 {

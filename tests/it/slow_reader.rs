@@ -15,13 +15,7 @@ async fn pour(client: &mut Client, to: u64, count: usize, name: &str) -> Duratio
     let padding = "x".repeat(SIZE);
     for number in 0..count {
         let began = Instant::now();
-        client
-            .say(
-                to,
-                &format!("{name} {number} {padding}"),
-                &number.to_string(),
-            )
-            .await;
+        client.say(to, &format!("{name} {number} {padding}"), &number.to_string()).await;
         longest = longest.max(began.elapsed());
     }
     longest
@@ -30,10 +24,7 @@ async fn pour(client: &mut Client, to: u64, count: usize, name: &str) -> Duratio
 async fn start(write_timeout: &str) -> TestServer {
     let setup = Setup::new().set("limits.messages_per_second", "0");
     let setup = setup.set("log.level", "\"info,imserver=debug\"");
-    setup
-        .set("limits.write_timeout", write_timeout)
-        .start()
-        .await
+    setup.set("limits.write_timeout", write_timeout).start().await
 }
 
 #[tokio::test]
@@ -65,17 +56,11 @@ async fn readers_who_stop_cost_no_memory_and_delay_nobody() {
         longest
     };
     let (longest, others) = tokio::join!(pour(&mut ming, 2, MESSAGES, "m"), others);
-    assert!(
-        longest.max(others) < Duration::from_secs(2),
-        "{longest:?}, {others:?}"
-    );
+    assert!(longest.max(others) < Duration::from_secs(2), "{longest:?}, {others:?}");
     let grown = server.rss().saturating_sub(before);
     // Copies for everybody would be 100 MB; a page and the buffers of each are a few.
     let allowed = without + (STOPPED * 768 + 8 * 1024) as u64;
-    assert!(
-        grown < allowed,
-        "{grown} KiB more with readers, {without} KiB without"
-    );
+    assert!(grown < allowed, "{grown} KiB more with readers, {without} KiB without");
 
     // One of them begins to read: all is there, in order; so it is on a new connection.
     let mut late = stopped.remove(0);
@@ -108,10 +93,7 @@ async fn a_reader_who_takes_nothing_for_too_long_is_closed_and_loses_nothing() {
     drop(stopped);
     let mut fresh = server.connect(2).await;
     for number in 0..MESSAGES {
-        assert!(
-            fresh.message().await.1.starts_with(&format!("m {number} ")),
-            "{number}"
-        );
+        assert!(fresh.message().await.1.starts_with(&format!("m {number} ")), "{number}");
     }
     ming.send(&frame(1, 3, "are you still there?", "1")).await;
     slow.expect(FIN | TEXT).await;

@@ -34,24 +34,15 @@ async fn a_request_that_two_readers_could_read_differently_is_refused() {
         ("no Host", spoiled(host, "")),
         ("two Hosts", with("Host: localhost\r\n")),
         ("two other Hosts", with("Host: evil.example\r\n")),
-        (
-            "CL and TE",
-            with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
-        ),
-        (
-            "two other CL",
-            with("Content-Length: 0\r\nContent-Length: 5\r\n"),
-        ),
+        ("CL and TE", with("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n")),
+        ("two other CL", with("Content-Length: 0\r\nContent-Length: 5\r\n")),
         ("CL: +4", with("Content-Length: +4\r\n")),
         ("CL: -1", with("Content-Length: -1\r\n")),
         ("CL: 0x4", with("Content-Length: 0x4\r\n")),
         ("CL: 00, 0", with("Content-Length: 0, 0\r\n")),
         ("TE: xchunked", with("Transfer-Encoding: xchunked\r\n")),
         ("TE: identity", with("Transfer-Encoding: identity\r\n")),
-        (
-            "two TE",
-            with("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"),
-        ),
+        ("two TE", with("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n")),
         ("folded", with("X-Folded: a\r\n b\r\n")),
         ("folded host", spoiled(host, "Host:\r\n localhost\r\n")),
         ("space before colon", with("X-Space : a\r\n")),
@@ -69,11 +60,9 @@ async fn a_request_that_two_readers_could_read_differently_is_refused() {
         assert!(!format!("{answer:?}").contains("eyJ"), "{what}: {answer:?}");
         assert_eq!(answer.header("server"), None, "{what}");
     }
-    for garbage in [
-        &b"\x16\x03\x01\r\n\r\n"[..],
-        b"\r\n\r\n\0\0",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ] {
+    for garbage in
+        [&b"\x16\x03\x01\r\n\r\n"[..], b"\r\n\r\n\0\0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
         let answer = raw(&server, garbage).await;
         assert!(matches!(answer.status, 400 | 0), "{answer:?}");
     }
@@ -89,14 +78,8 @@ async fn a_second_request_gets_no_second_answer() {
         ("not found", Upgrade::new("/teaching/imserver/")),
         ("bad token", Upgrade::token("a.b.c")),
         ("bad origin", good().and("Origin", "null")),
-        (
-            "no upgrade",
-            good().without("Upgrade").without("Sec-WebSocket-Key"),
-        ),
-        (
-            "a body",
-            good().and("Content-Length", &second.len().to_string()),
-        ),
+        ("no upgrade", good().without("Upgrade").without("Sec-WebSocket-Key")),
+        ("a body", good().and("Content-Length", &second.len().to_string())),
         ("chunks", good().and("Transfer-Encoding", "chunked")),
         ("method", good().method("POST").and("Content-Length", "1")),
     ] {
@@ -106,10 +89,7 @@ async fn a_second_request_gets_no_second_answer() {
     }
     // After a 101 the same bytes are a broken frame.
     let mut stream = tls(server.address, server.roots()).await;
-    stream
-        .write_all(&[good().bytes(), second].concat())
-        .await
-        .unwrap();
+    stream.write_all(&[good().bytes(), second].concat()).await.unwrap();
     let mut all = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut all)).await;
     let text = String::from_utf8_lossy(&all);
@@ -131,10 +111,7 @@ async fn a_frame_that_comes_with_the_upgrade_is_handled_after_it() {
     let mut hong = server.connect(2).await;
     let early = masked(&frame(7, 2, "early", "1").to_string());
     let mut stream = tls(server.address, server.roots()).await;
-    stream
-        .write_all(&[good().bytes(), early].concat())
-        .await
-        .unwrap();
+    stream.write_all(&[good().bytes(), early].concat()).await.unwrap();
     let mut seen = String::new();
     let reading = async {
         while !seen.ends_with("\"timestamp\":\"1\",\"Describe\":\"\"}") {
@@ -155,9 +132,6 @@ async fn a_frame_that_comes_with_a_refused_upgrade_is_thrown_away() {
     let mut hong = server.connect(2).await;
     let early = masked(&frame(7, 2, "early", "1").to_string());
     let bad = Upgrade::token("a.b.c").bytes();
-    refused(
-        &raw(&server, &[bad, early].concat()).await,
-        "with a frame behind",
-    );
+    refused(&raw(&server, &[bad, early].concat()).await, "with a frame behind");
     hong.nothing_came().await;
 }

@@ -9,19 +9,10 @@ async fn a_token_has_one_spelling() {
     let mut door = Door::new().await;
     let good = Forge::token(7);
     let (head, body, signature) = three(&good);
-    let mut shapes = [
-        "a",
-        ".",
-        "..",
-        "...",
-        "....",
-        "a.b",
-        "a.b.c",
-        "W10.W10.W10",
-        "bnVsbA.bnVsbA.AA",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut shapes =
+        ["a", ".", "..", "...", "....", "a.b", "a.b.c", "W10.W10.W10", "bnVsbA.bnVsbA.AA"]
+            .map(str::to_owned)
+            .to_vec();
     shapes.extend([
         format!("{good}."),
         format!(".{good}"),
@@ -41,14 +32,8 @@ async fn a_token_has_one_spelling() {
     for (header, claims) in [
         (head.clone() + "=", body.clone()),
         (head.clone(), body.clone() + "="),
-        (
-            respelled(&encoded(r#"{"alg":"HS256","kid":"test" }"#)),
-            body.clone(),
-        ),
-        (
-            head.clone(),
-            respelled(&encoded(&format!("{} ", padded(7, 1)))),
-        ),
+        (respelled(&encoded(r#"{"alg":"HS256","kid":"test" }"#)), body.clone()),
+        (head.clone(), respelled(&encoded(&format!("{} ", padded(7, 1))))),
         (head.clone(), encoded("")),
         (head.clone(), encoded("[]")),
         (head.clone(), encoded("null")),
@@ -56,14 +41,8 @@ async fn a_token_has_one_spelling() {
         (head.clone(), encoded("{")),
         (head.clone(), encoded("{},{}")),
         (head.clone(), encoded(&format!("{}x", Claims::of(7).json()))),
-        (
-            head.clone(),
-            encoded(&format!("\u{feff}{}", Claims::of(7).json())),
-        ),
-        (
-            head.clone(),
-            encoded(&format!("{}\0", Claims::of(7).json())),
-        ),
+        (head.clone(), encoded(&format!("\u{feff}{}", Claims::of(7).json()))),
+        (head.clone(), encoded(&format!("{}\0", Claims::of(7).json()))),
         (head.clone(), b64(b"{\"sub\":\"7\xff\"}")),
         (head.clone(), encoded(&"[".repeat(3000))),
         (head.clone(), encoded(&"{\"a\":".repeat(1000))),
@@ -117,9 +96,7 @@ fn respelled(part: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     assert_ne!(part.len() % 4, 0, "no unused bits in {part}");
     let (rest, last) = part.split_at(part.len() - 1);
-    let value = ALPHABET
-        .iter()
-        .position(|&letter| letter == last.as_bytes()[0]);
+    let value = ALPHABET.iter().position(|&letter| letter == last.as_bytes()[0]);
     let changed = char::from(ALPHABET[value.unwrap() | 1]);
     assert_ne!(last, changed.to_string());
     format!("{rest}{changed}")
@@ -159,8 +136,7 @@ async fn a_token_of_8_kib_is_the_largest() {
     let mut door = Door::new().await;
     for way in Way::ALL {
         door.opens(way, &sized(8192), "8 KiB").await;
-        door.refuses(way, &sized(8193), "too_long", "8 KiB and one")
-            .await;
+        door.refuses(way, &sized(8193), "too_long", "8 KiB and one").await;
         door.refuses(way, &sized(12_000), "too_long", "12 kB").await;
     }
     for way in Way::ALL {
@@ -168,10 +144,7 @@ async fn a_token_of_8_kib_is_the_largest() {
             let Answer { status, body, .. } =
                 way.upgrade(&"a".repeat(length)).send(&door.server).await;
             // The answer may be lost when what was not read yet resets the connection.
-            assert!(
-                matches!(status, 431 | 414 | 0),
-                "{way:?} {length}: {status}"
-            );
+            assert!(matches!(status, 431 | 414 | 0), "{way:?} {length}: {status}");
             assert_eq!(body, "");
         }
     }
@@ -183,11 +156,7 @@ async fn more_than_one_token_is_none() {
     let server = TestServer::new().await;
     let (seven, eight) = (Forge::token(7), Forge::token(8));
     let protocol = "Sec-WebSocket-Protocol";
-    for (one, other) in [
-        (&seven, &eight),
-        (&seven, &seven),
-        (&seven, &"x".to_owned()),
-    ] {
+    for (one, other) in [(&seven, &eight), (&seven, &seven), (&seven, &"x".to_owned())] {
         let bearer = format!("Bearer {other}");
         let offered = format!("im.v2, im.bearer.{other}");
         for request in [
@@ -195,14 +164,9 @@ async fn more_than_one_token_is_none() {
             Way::Path.upgrade(one).and(protocol, &offered),
             Way::Protocol.upgrade(one).and("Authorization", &bearer),
             Way::Protocol.upgrade(one).and(protocol, &offered),
-            Way::Protocol
-                .upgrade(one)
-                .and(protocol, &format!("im.bearer.{other}")),
+            Way::Protocol.upgrade(one).and(protocol, &format!("im.bearer.{other}")),
             Way::Header.upgrade(one).and("Authorization", &bearer),
-            Way::Path
-                .upgrade(one)
-                .and("Authorization", &bearer)
-                .and(protocol, &offered),
+            Way::Path.upgrade(one).and("Authorization", &bearer).and(protocol, &offered),
         ] {
             let answer = request.send(&server).await;
             let seen = (answer.status, answer.code());

@@ -106,49 +106,21 @@ async fn an_end_is_needed_and_near_and_not_over() {
         "9223372036854775808".to_owned(),
         "18446744073709551615".to_owned(),
     ];
-    let over = [
-        "0".to_owned(),
-        "1".to_owned(),
-        from_now(-31),
-        from_now(-3600),
-    ];
-    let rows: [(_, &[String]); 3] = [
-        ("bad_claim", &all(&odd)),
-        ("too_long_lived", &long),
-        ("expired", &over),
-    ];
+    let over = ["0".to_owned(), "1".to_owned(), from_now(-31), from_now(-3600)];
+    let rows: [(_, &[String]); 3] =
+        [("bad_claim", &all(&odd)), ("too_long_lived", &long), ("expired", &over)];
     all_refused("exp", &rows).await;
 }
 
 #[tokio::test]
 async fn a_beginning_is_a_time_that_has_come() {
-    let odd = [
-        "null",
-        "true",
-        "-1",
-        "1.5",
-        "1e9",
-        "[]",
-        "\"99999999999\"",
-        "\"0\"",
-    ];
-    let future = [
-        from_now(90),
-        from_now(600),
-        "18446744073709551615".to_owned(),
-    ];
-    all_refused(
-        "nbf",
-        &[("bad_claim", &all(&odd)), ("not_yet_valid", &future)],
-    )
-    .await;
+    let odd = ["null", "true", "-1", "1.5", "1e9", "[]", "\"99999999999\"", "\"0\""];
+    let future = [from_now(90), from_now(600), "18446744073709551615".to_owned()];
+    all_refused("nbf", &[("bad_claim", &all(&odd)), ("not_yet_valid", &future)]).await;
     let month = 30 * 24 * 3600;
     let old = [from_now(-month), "0".to_owned()];
-    let rows: [(_, &[String]); 3] = [
-        ("bad_claim", &all(&odd)),
-        ("issued_in_future", &future),
-        ("too_long_lived", &old),
-    ];
+    let rows: [(_, &[String]); 3] =
+        [("bad_claim", &all(&odd)), ("issued_in_future", &future), ("too_long_lived", &old)];
     all_refused("iat", &rows).await;
 }
 
@@ -191,20 +163,10 @@ async fn issuer_and_audience_are_ours_to_the_letter() {
 
 #[tokio::test]
 async fn what_a_token_says_of_itself_and_its_user_is_bounded() {
-    let ids = [
-        "null".to_owned(),
-        "7".to_owned(),
-        "[]".to_owned(),
-        text(""),
-        text(&"x".repeat(129)),
-    ];
+    let ids =
+        ["null".to_owned(), "7".to_owned(), "[]".to_owned(), text(""), text(&"x".repeat(129))];
     all_refused("jti", &[("bad_claim", &ids)]).await;
-    let names = [
-        "null".to_owned(),
-        "7".to_owned(),
-        "[\"a\"]".to_owned(),
-        text(&"é".repeat(65)),
-    ];
+    let names = ["null".to_owned(), "7".to_owned(), "[\"a\"]".to_owned(), text(&"é".repeat(65))];
     all_refused("name", &[("bad_profile", &names)]).await;
     let pictures = [
         "null".to_owned(),
@@ -297,12 +259,9 @@ async fn the_rules_are_the_configured_ones() {
         .set("auth.require_jti", "true");
     let mut door = Door::with(setup).await;
     let now = Claims::now();
-    let good = Claims::of(7)
-        .with("iss", "https://id.example")
-        .with("aud", "chat")
-        .with("jti", "one");
-    door.opens(Way::Path, &good.token(), "all as configured")
-        .await;
+    let good =
+        Claims::of(7).with("iss", "https://id.example").with("aud", "chat").with("jti", "one");
+    door.opens(Way::Path, &good.token(), "all as configured").await;
     let rows = [
         ("wrong_issuer", good.clone().with("iss", "imserver")),
         ("wrong_audience", good.clone().with("aud", "imserver")),
@@ -311,15 +270,11 @@ async fn the_rules_are_the_configured_ones() {
         ("not_yet_valid", good.clone().with("nbf", now + 20)),
         ("issued_in_future", good.clone().with("iat", now + 20)),
         ("too_long_lived", good.clone().with("exp", now + 3700)),
-        (
-            "too_long_lived",
-            good.clone().without("iat").with("exp", now + 3700),
-        ),
+        ("too_long_lived", good.clone().without("iat").with("exp", now + 3700)),
         ("too_long_lived", good.with("iat", now - 10)),
     ];
     for (reason, claims) in rows {
-        door.refuses(Way::Path, &claims.token(), reason, &claims.json())
-            .await;
+        door.refuses(Way::Path, &claims.token(), reason, &claims.json()).await;
     }
     door.keeps_its_books().await;
 }

@@ -28,10 +28,7 @@ async fn hands(
         .unwrap()
         .with_root_certificates(server.roots())
         .with_no_client_auth();
-    config.alpn_protocols = protocols
-        .iter()
-        .map(|name| name.as_bytes().to_vec())
-        .collect();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let tcp = TcpStream::connect(server.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let shaking = TlsConnector::from(Arc::new(config)).connect(name, tcp);
@@ -42,10 +39,7 @@ async fn hands(
 async fn tls_is_1_2_or_1_3_and_carries_http_1_1() {
     let server = TestServer::new().await;
     let (old, new) = (&rustls::version::TLS12, &rustls::version::TLS13);
-    for (version, number) in [
-        (old, ProtocolVersion::TLSv1_2),
-        (new, ProtocolVersion::TLSv1_3),
-    ] {
+    for (version, number) in [(old, ProtocolVersion::TLSv1_2), (new, ProtocolVersion::TLSv1_3)] {
         for (offered, chosen) in [
             (&[][..], None),
             (&["http/1.1"][..], Some(&b"http/1.1"[..])),
@@ -56,10 +50,7 @@ async fn tls_is_1_2_or_1_3_and_carries_http_1_1() {
             assert_eq!(session.protocol_version(), Some(number));
             assert_eq!(session.alpn_protocol(), chosen, "{offered:?}");
             let suite = format!("{:?}", session.negotiated_cipher_suite().unwrap());
-            assert!(
-                suite.contains("GCM") || suite.contains("CHACHA20"),
-                "{suite}"
-            );
+            assert!(suite.contains("GCM") || suite.contains("CHACHA20"), "{suite}");
         }
         for offered in [&["h2"][..], &["h3", "spdy/3"], &["http/1.0"]] {
             let shaken = hands(&server, &[version], offered).await;
@@ -125,9 +116,8 @@ async fn whoever_speaks_no_good_tls_is_sent_away_and_the_server_lives() {
     }
     server.connect(1).await.say(1, "alive", "1").await;
     let page = admin(&server, "/metrics").await.body;
-    let failed = page
-        .lines()
-        .find_map(|line| line.strip_prefix("imserver_handshakes_failed_total "));
+    let failed =
+        page.lines().find_map(|line| line.strip_prefix("imserver_handshakes_failed_total "));
     assert!(failed.unwrap().parse::<u32>().unwrap() >= 10, "{page}");
     assert!(!server.log().contains("eyJ"), "{}", server.log());
 }
@@ -165,10 +155,7 @@ where
 
 #[tokio::test]
 async fn whoever_does_not_finish_shaking_hands_is_sent_away_in_time() {
-    let server = Setup::new()
-        .set("limits.handshake_timeout", "\"1s\"")
-        .start()
-        .await;
+    let server = Setup::new().set("limits.handshake_timeout", "\"1s\"").start().await;
     let tcp = async || TcpStream::connect(server.address).await.unwrap();
     let safe = async || tls(server.address, server.roots()).await;
     let hello = hello(3);
@@ -186,14 +173,7 @@ async fn whoever_does_not_finish_shaking_hands_is_sent_away_in_time() {
         async { patience(tcp().await, b"\x16\x03\x01\x40\x00\x01\x00", true).await },
         async { patience(safe().await, b"", false).await },
         async { patience(safe().await, half, false).await },
-        async {
-            patience(
-                safe().await,
-                b"GET /teaching/imserver HTTP/1.1\r\nX: ",
-                false,
-            )
-            .await
-        },
+        async { patience(safe().await, b"GET /teaching/imserver HTTP/1.1\r\nX: ", false,).await },
         async { patience(safe().await, b"GETGETGET", true).await },
         good_ones(),
     )
@@ -209,9 +189,7 @@ async fn a_head_is_small() {
     let server = TestServer::new().await;
     let many = |count: usize| {
         // Five stand in a good request.
-        (5..count).fold(good(), |request, number| {
-            request.and(&format!("X-{number}"), "x")
-        })
+        (5..count).fold(good(), |request, number| request.and(&format!("X-{number}"), "x"))
     };
     assert_eq!(many(64).send(&server).await.status, 101);
     let sized = |bytes: usize| {
@@ -243,11 +221,7 @@ async fn a_head_is_small() {
         Ok::<_, std::io::Error>(())
     };
     assert!(within("the end of the flood", flood).await.is_err());
-    assert!(
-        server.rss() < before + 4096,
-        "{before} KiB, then {}",
-        server.rss()
-    );
+    assert!(server.rss() < before + 4096, "{before} KiB, then {}", server.rss());
 }
 
 #[tokio::test]
@@ -262,11 +236,7 @@ async fn a_stalled_handshake_does_not_hold_up_the_drain() {
     let begin = Instant::now();
     server.signal("TERM");
     assert_eq!(server.ended().await.code(), Some(0));
-    assert!(
-        begin.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begin.elapsed()
-    );
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -281,10 +251,7 @@ async fn whoever_asks_while_the_server_stops_is_told_to_come_back() {
     server.signal("TERM");
     server.logged("stopping: answering what is under way").await;
     let answer = crate::support::exchange(&mut stream, rest).await;
-    assert_eq!(
-        (answer.status, answer.code().as_str()),
-        (503, "unavailable")
-    );
+    assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert_eq!(server.ended().await.code(), Some(0));
 }

@@ -8,10 +8,7 @@ use crate::support::{
 };
 
 fn closed(code: u16, reason: &str) -> Closed {
-    Closed {
-        code,
-        reason: reason.to_owned(),
-    }
+    Closed { code, reason: reason.to_owned() }
 }
 
 /// Each of these on a connection of its own ends it with `code` and `reason`; then the
@@ -81,8 +78,7 @@ async fn a_close_is_answered_with_its_code_unless_there_is_no_such_code() {
         (2999, 1002),
     ] {
         let mut bare = Bare::connect(&server, 1).await;
-        bare.send(&frame_of(FIN | CLOSE, &u16::to_be_bytes(sent)))
-            .await;
+        bare.send(&frame_of(FIN | CLOSE, &u16::to_be_bytes(sent))).await;
         assert_eq!(bare.closed().await.code, answered, "{sent}");
     }
     let mut bare = Bare::connect(&server, 1).await;
@@ -106,12 +102,8 @@ async fn binary_frames_are_not_taken() {
         ("a good packet", frame_of(FIN | BINARY, &text("hi"))),
         (
             "in fragments",
-            [
-                frame_of(BINARY, b"\xff"),
-                frame_of(CONTINUE, b""),
-                frame_of(FIN | CONTINUE, b"\xfe"),
-            ]
-            .concat(),
+            [frame_of(BINARY, b"\xff"), frame_of(CONTINUE, b""), frame_of(FIN | CONTINUE, b"\xfe")]
+                .concat(),
         ),
     ];
     each_closes(&server, &table, 1003, "binary_frame").await;
@@ -215,11 +207,7 @@ async fn who_fails_too_often_is_closed() {
     assert_eq!(end, closed(1008, "too_many_violations"));
     assert_eq!(hong.message().await.1, "good frames do not count");
     hong.nothing_came().await;
-    server
-        .connect(1)
-        .await
-        .say(2, "one may come back", "3")
-        .await;
+    server.connect(1).await.say(2, "one may come back", "3").await;
 }
 
 #[tokio::test]

@@ -48,9 +48,7 @@ pub async fn many_callers_at_once_each_keep_their_order<B: Backend>() {
     assert_eq!(stored.len(), 400);
     for caller in 1..=8 {
         let expected: Vec<String> = (0..50).map(|number| format!("{caller} {number}")).collect();
-        let of_caller = stored
-            .iter()
-            .filter(|entry| entry.message.from.get() == caller);
+        let of_caller = stored.iter().filter(|entry| entry.message.from.get() == caller);
         let found: Vec<&str> = of_caller.map(|e| e.message.content.as_str()).collect();
         assert_eq!(found, expected);
     }
@@ -93,10 +91,7 @@ pub async fn ids_rise_over_a_reopen<B: Backend>() {
 }
 
 fn of_three<B: Backend>() -> Bench<B> {
-    Bench::with(Settings {
-        unread_max: 3,
-        ..Settings::default()
-    })
+    Bench::with(Settings { unread_max: 3, ..Settings::default() })
 }
 
 pub async fn a_full_inbox_takes_no_more_until_something_was_read<B: Backend>() {

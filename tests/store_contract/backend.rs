@@ -102,10 +102,7 @@ fn store_config(settings: Settings) -> config::Store {
 }
 
 fn limits(settings: Settings) -> Limits {
-    Limits {
-        unread_per_user: settings.unread_max,
-        ..Limits::default()
-    }
+    Limits { unread_per_user: settings.unread_max, ..Limits::default() }
 }
 
 /// A store under test, with everything it has announced.
@@ -125,12 +122,7 @@ impl<B: Backend> Bench<B> {
         let (backend, store, tail) = B::open(settings);
         let news = Arc::default();
         let listening = listen(tail, &news);
-        Self {
-            backend,
-            store,
-            news,
-            listening,
-        }
+        Self { backend, store, news, listening }
     }
 
     /// Closes the store and opens its data again.
@@ -186,10 +178,7 @@ impl<B: Backend> Bench<B> {
     }
 
     pub async fn mark(&self, reader: u64, ids: &[MessageId]) {
-        self.store
-            .mark_read(user(reader), ids.to_vec())
-            .await
-            .unwrap();
+        self.store.mark_read(user(reader), ids.to_vec()).await.unwrap();
     }
 
     pub async fn page(&self, inbox: u64, span: Span) -> Page {
@@ -219,17 +208,10 @@ fn listen(mut tail: Tail, news: &Arc<Mutex<Vec<Announcement>>>) -> JoinSet<()> {
 }
 
 /// The whole inbox.
-pub const EVERYTHING: Span = Span {
-    after: Cursor::START,
-    until: None,
-    unread_only: false,
-};
+pub const EVERYTHING: Span = Span { after: Cursor::START, until: None, unread_only: false };
 
 /// What was not marked read.
-pub const UNREAD: Span = Span {
-    unread_only: true,
-    ..EVERYTHING
-};
+pub const UNREAD: Span = Span { unread_only: true, ..EVERYTHING };
 
 /// Reads a span to its end, as a session does, and checks what every page promises.
 pub async fn pages(
@@ -245,11 +227,7 @@ pub async fn pages(
             let id = Cursor::from(entry.message.id);
             assert!(at.after < id && id <= page.up_to && id <= page.head);
             assert!(span.until.is_none_or(|until| id <= until));
-            assert!(
-                found
-                    .last()
-                    .is_none_or(|last| last.message.id < entry.message.id)
-            );
+            assert!(found.last().is_none_or(|last| last.message.id < entry.message.id));
             assert_eq!(entry.message.to, user(inbox));
             found.push(Arc::clone(entry));
         }
@@ -281,19 +259,13 @@ pub fn draft(from: u64, to: u64, content: &str) -> Draft {
 pub fn packet(from: u64, to: u64, content: &str, mark: u64) -> Draft {
     let mut digest = [0; 16];
     digest[..8].copy_from_slice(&mark.to_be_bytes());
-    Draft {
-        resend: ResendKey::Packet(PacketDigest(digest)),
-        ..draft(from, to, content)
-    }
+    Draft { resend: ResendKey::Packet(PacketDigest(digest)), ..draft(from, to, content) }
 }
 
 /// A packet that the client has named; `again` on its later tries.
 pub fn named(from: u64, to: u64, content: &str, name: &str, again: bool) -> Draft {
     let id = ClientMsgId::new(name).unwrap();
-    Draft {
-        resend: ResendKey::Client { id, again },
-        ..draft(from, to, content)
-    }
+    Draft { resend: ResendKey::Client { id, again }, ..draft(from, to, content) }
 }
 
 pub fn ids(entries: &[Arc<Entry>]) -> Vec<MessageId> {
@@ -301,8 +273,5 @@ pub fn ids(entries: &[Arc<Entry>]) -> Vec<MessageId> {
 }
 
 pub fn contents(entries: &[Arc<Entry>]) -> Vec<&str> {
-    entries
-        .iter()
-        .map(|entry| entry.message.content.as_str())
-        .collect()
+    entries.iter().map(|entry| entry.message.content.as_str()).collect()
 }

@@ -39,10 +39,7 @@ pub async fn later_calls_are_unavailable<B: Backend>() {
     assert_eq!(read.unwrap_err(), StoreError::Unavailable);
     let mark = store.mark_read(user(2), vec![id]).await;
     assert_eq!(mark, Err(AppendError::Unavailable));
-    let claimed = ClaimedProfile {
-        name: Some("a".to_owned()),
-        picture: None,
-    };
+    let claimed = ClaimedProfile { name: Some("a".to_owned()), picture: None };
     let profile = store.set_profile(user(2), claimed).await;
     assert_eq!(profile, Err(AppendError::Unavailable));
     assert_eq!(store.close().await, Err(StoreError::Unavailable));

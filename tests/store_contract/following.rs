@@ -25,9 +25,7 @@ pub async fn every_message_is_announced_once_and_in_order<B: Backend>() {
     let news = bench.closed().await;
     assert_eq!(news.len(), 200);
     for (inbox, stored) in stored {
-        let of_inbox = news
-            .iter()
-            .filter(|news| news.entry.message.to == user(inbox));
+        let of_inbox = news.iter().filter(|news| news.entry.message.to == user(inbox));
         let announced: Vec<_> = of_inbox.map(|news| news.entry.clone()).collect();
         assert_eq!(announced, stored);
     }
@@ -36,9 +34,7 @@ pub async fn every_message_is_announced_once_and_in_order<B: Backend>() {
 pub async fn previous_names_the_message_before<B: Backend>() {
     let mut bench = Bench::<B>::new();
     for number in 0..60u64 {
-        let given = bench
-            .append(draft(1 + number % 2, 5 + number % 3, "x"))
-            .await;
+        let given = bench.append(draft(1 + number % 2, 5 + number % 3, "x")).await;
         if number % 5 == 0 {
             // Marks and resends change nothing about what was before.
             bench.mark(5 + number % 3, &[given]).await;
@@ -79,11 +75,7 @@ async fn follow(
             taken.push(news.entry.message.content.clone());
             continue;
         }
-        let span = Span {
-            after: cursor,
-            until: Some(id),
-            unread_only: false,
-        };
+        let span = Span { after: cursor, until: Some(id), unread_only: false };
         let missed = pages(store, inbox, span).await.unwrap();
         taken.extend(contents(&missed).into_iter().map(str::to_owned));
         cursor = id;
@@ -116,9 +108,8 @@ pub async fn following_the_tail_misses_nothing_even_where_announcements_are_miss
         let heard = news.iter().cloned().enumerate();
         let last = news.len() - 1;
         // The last one of the inbox is heard: the hub says "behind" otherwise.
-        let heard = heard
-            .filter(|(at, _)| at % hears == 0 || *at + 15 > last)
-            .map(|(_, news)| news);
+        let heard =
+            heard.filter(|(at, _)| at % hears == 0 || *at + 15 > last).map(|(_, news)| news);
         assert_eq!(follow(&*store, 10, heard).await, contents(&stored));
     }
 }
@@ -143,10 +134,7 @@ pub async fn an_announcement_is_never_ahead_of_what_can_be_read<B: Backend>() {
     }
     sender.join_all().await;
     store.close().await.unwrap();
-    assert!(
-        tail.recv().await.is_none(),
-        "the tail goes on after the close"
-    );
+    assert!(tail.recv().await.is_none(), "the tail goes on after the close");
 }
 
 pub async fn nobody_listening_stops_nothing<B: Backend>() {

@@ -37,11 +37,7 @@ pub async fn unknown_and_repeated_marks_are_ignored<B: Backend>() {
     bench.mark(2, &[]).await;
     bench.mark(2, &[MessageId::new(1).unwrap()]).await;
     let given = bench.append_all(1, 2, &["a", "b", "c"]).await;
-    assert_eq!(
-        bench.unread(2).await,
-        given,
-        "a mark came before its message"
-    );
+    assert_eq!(bench.unread(2).await, given, "a mark came before its message");
     let unknown = [1u64 << 40, (1 << 53) - 1].map(|id| MessageId::new(id).unwrap());
     bench.mark(2, &unknown).await;
     bench.mark(2, &[given[1], unknown[0], given[1]]).await;
@@ -73,9 +69,7 @@ pub async fn every_second_message_then_the_rest<B: Backend>() {
     let given = bench.append_all(1, 2, &["x"; 2500]).await;
     let every_second = |rest: usize| -> Vec<MessageId> {
         let of = given.iter().copied().enumerate();
-        of.filter(|(at, _)| at % 2 == rest)
-            .map(|(_, id)| id)
-            .collect()
+        of.filter(|(at, _)| at % 2 == rest).map(|(_, id)| id).collect()
     };
     for chunk in every_second(1).chunks(1000) {
         bench.mark(2, chunk).await;

@@ -107,10 +107,7 @@ async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
                         model.appended(from, to, appended.id, content);
                     }
                     Err(error) => {
-                        assert_eq!(
-                            (error, model.unread(to)),
-                            (AppendError::InboxFull, UNREAD_MAX)
-                        );
+                        assert_eq!((error, model.unread(to)), (AppendError::InboxFull, UNREAD_MAX));
                     }
                 }
             }
@@ -134,27 +131,16 @@ async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
                 }
             }
         }
-        Step::Mark {
-            reader,
-            pattern,
-            shift,
-        } => {
+        Step::Mark { reader, pattern, shift } => {
             // Of others too: they must not count.
             let marked = model.log.iter().map(|(_, id, ..)| *id).enumerate();
             let marked = marked.filter(|(at, _)| pattern.rotate_left(*at as u32 >> shift) & 1 == 1);
             let marked: Vec<MessageId> = marked.map(|(_, id)| id).collect();
             bench.mark(reader, &marked).await;
             let own: Vec<MessageId> = model.of(reader).map(|(_, id, ..)| *id).collect();
-            model
-                .read
-                .extend(marked.iter().filter(|id| own.contains(id)));
+            model.read.extend(marked.iter().filter(|id| own.contains(id)));
         }
-        Step::Read {
-            inbox,
-            after,
-            until,
-            unread_only,
-        } => {
+        Step::Read { inbox, after, until, unread_only } => {
             let span = Span {
                 after: model.at(after),
                 until: until.map(|until| model.at(until)),
@@ -186,10 +172,7 @@ fn told(entries: &[Arc<Entry>]) -> Vec<(MessageId, u64, String)> {
 }
 
 async fn check<B: Backend>(steps: Vec<Step>) {
-    let mut bench = Bench::<B>::with(Settings {
-        unread_max: UNREAD_MAX,
-        ..Settings::default()
-    });
+    let mut bench = Bench::<B>::with(Settings { unread_max: UNREAD_MAX, ..Settings::default() });
     let mut model = Model::default();
     for step in steps {
         take(&mut bench, &mut model, step).await;
@@ -208,11 +191,7 @@ async fn check<B: Backend>(steps: Vec<Step>) {
 }
 
 pub async fn any_sequence_of_calls_is_as_the_model_says<B: Backend>() {
-    let config = Config {
-        cases: 24,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let steps = prop::collection::vec(step(), 1..40);
     let outcome = tokio::task::block_in_place(|| {

@@ -7,10 +7,7 @@ use tokio::task::JoinSet;
 use crate::backend::{Backend, Bench, draft, user};
 
 fn claim(name: Option<&str>, picture: Option<&str>) -> ClaimedProfile {
-    ClaimedProfile {
-        name: name.map(str::to_owned),
-        picture: picture.map(str::to_owned),
-    }
+    ClaimedProfile { name: name.map(str::to_owned), picture: picture.map(str::to_owned) }
 }
 
 /// What a reader is told of user 1.
@@ -31,10 +28,7 @@ pub async fn a_profile_goes_with_every_message<B: Backend>() {
     let claimed = claim(Some("小明"), Some("https://example.com/a.png"));
     bench.store.set_profile(user(1), claimed).await.unwrap();
     // Also with those from before it was known.
-    assert_eq!(
-        shown(&bench).await,
-        pair("小明", "https://example.com/a.png")
-    );
+    assert_eq!(shown(&bench).await, pair("小明", "https://example.com/a.png"));
     bench.append(draft(1, 2, "after")).await;
     bench.append(draft(3, 2, "of another")).await;
     bench.append(draft(0, 2, "of the system")).await;

@@ -24,15 +24,7 @@ pub async fn inboxes_do_not_see_each_other<B: Backend>() {
     for (from, to) in [(1, 2), (2, 1), (1, 256), (256, 1), (1, 65_536), (2, 3)] {
         bench.append(draft(from, to, &format!("to {to}"))).await;
     }
-    for (inbox, count) in [
-        (1, 2),
-        (2, 1),
-        (3, 1),
-        (256, 1),
-        (65_536, 1),
-        (4, 0),
-        (257, 0),
-    ] {
+    for (inbox, count) in [(1, 2), (2, 1), (3, 1), (256, 1), (65_536, 1), (4, 0), (257, 0)] {
         let stored = bench.all(inbox).await;
         assert_eq!(contents(&stored), vec![format!("to {inbox}"); count]);
     }
@@ -47,29 +39,13 @@ pub async fn a_page_holds_so_many_messages<B: Backend>() {
     let last = given.last().copied().map(Cursor::from);
     assert_eq!(Some(first.head), last);
     let after = first.up_to;
-    let second = bench
-        .page(
-            2,
-            Span {
-                after,
-                ..EVERYTHING
-            },
-        )
-        .await;
+    let second = bench.page(2, Span { after, ..EVERYTHING }).await;
     assert_eq!(ids(&second.entries), given[PAGE_MESSAGES..]);
     assert_eq!(second.up_to, second.head);
 
     // Exactly full, and nothing behind it: that is the end.
     let until = Some(Cursor::from(given[PAGE_MESSAGES - 1]));
-    let full = bench
-        .page(
-            2,
-            Span {
-                until,
-                ..EVERYTHING
-            },
-        )
-        .await;
+    let full = bench.page(2, Span { until, ..EVERYTHING }).await;
     assert_eq!(full.entries.len(), PAGE_MESSAGES);
     assert_eq!(Some(full.up_to), until);
 }
@@ -84,15 +60,7 @@ pub async fn a_page_holds_so_many_bytes<B: Backend>() {
     let mut after = Cursor::START;
     let mut found = 0;
     loop {
-        let page = bench
-            .page(
-                9,
-                Span {
-                    after,
-                    ..EVERYTHING
-                },
-            )
-            .await;
+        let page = bench.page(9, Span { after, ..EVERYTHING }).await;
         let bytes: usize = page.entries.iter().map(|e| e.message.content.len()).sum();
         assert!(bytes < PAGE_BYTES + text.len(), "{bytes}");
         found += page.entries.len();
@@ -126,10 +94,7 @@ pub async fn many_senders_are_merged_by_id<B: Backend>() {
         expected.push((receipt.await.unwrap().id, Sender::new(from).unwrap()));
     }
     let stored = bench.all(99).await;
-    let found: Vec<_> = stored
-        .iter()
-        .map(|entry| (entry.message.id, entry.message.from))
-        .collect();
+    let found: Vec<_> = stored.iter().map(|entry| (entry.message.id, entry.message.from)).collect();
     assert_eq!(found, expected);
     assert_eq!(bench.unread(99).await, ids(&stored));
 }
@@ -145,11 +110,8 @@ pub async fn a_span_begins_behind_its_cursor_and_ends_at_its_end<B: Backend>() {
     for unread_only in [false, true] {
         for from in 0..given.len() {
             for to in from..given.len() {
-                let span = Span {
-                    after: given[from].into(),
-                    until: Some(given[to].into()),
-                    unread_only,
-                };
+                let span =
+                    Span { after: given[from].into(), until: Some(given[to].into()), unread_only };
                 let found = pages(&*bench.store, 9, span).await.unwrap();
                 assert_eq!(ids(&found), given[from + 1..=to]);
                 let page = bench.page(9, span).await;
@@ -167,29 +129,17 @@ pub async fn a_cursor_beyond_the_head_reads_nothing<B: Backend>() {
     for unread_only in [false, true] {
         for until in [None, Some(Cursor::from(last)), Some(beyond.into())] {
             let after = beyond.into();
-            let span = Span {
-                after,
-                until,
-                unread_only,
-            };
+            let span = Span { after, until, unread_only };
             let page = bench.page(2, span).await;
             assert!(page.entries.is_empty());
             assert_eq!(page.head, last.into());
             assert!(page.up_to >= page.head);
         }
         // An end before the beginning.
-        let span = Span {
-            after: last.into(),
-            until: Some(Cursor::START),
-            unread_only,
-        };
+        let span = Span { after: last.into(), until: Some(Cursor::START), unread_only };
         assert!(bench.page(2, span).await.entries.is_empty());
         // An end beyond what there is.
-        let span = Span {
-            after: Cursor::START,
-            until: Some(beyond.into()),
-            unread_only,
-        };
+        let span = Span { after: Cursor::START, until: Some(beyond.into()), unread_only };
         let page = bench.page(2, span).await;
         assert_eq!((page.entries.len(), page.up_to), (2, page.head));
     }
@@ -202,16 +152,8 @@ pub async fn unread_messages_are_found_among_many_read_ones<B: Backend>() {
         given.extend(bench.append_all(from, 9, &["x"; 700]).await);
     }
     given.sort_unstable();
-    let kept: Vec<MessageId> = given
-        .iter()
-        .copied()
-        .filter(|id| id.get() % 300 == 7)
-        .collect();
-    let read: Vec<MessageId> = given
-        .iter()
-        .copied()
-        .filter(|id| !kept.contains(id))
-        .collect();
+    let kept: Vec<MessageId> = given.iter().copied().filter(|id| id.get() % 300 == 7).collect();
+    let read: Vec<MessageId> = given.iter().copied().filter(|id| !kept.contains(id)).collect();
     for chunk in read.chunks(1000) {
         bench.mark(9, chunk).await;
     }
@@ -219,10 +161,7 @@ pub async fn unread_messages_are_found_among_many_read_ones<B: Backend>() {
     assert_eq!(ids(&bench.all(9).await), given);
     bench.reopen().await;
     assert_eq!(bench.unread(9).await, kept);
-    let span = Span {
-        after: kept[1].into(),
-        ..UNREAD
-    };
+    let span = Span { after: kept[1].into(), ..UNREAD };
     let found = pages(&*bench.store, 9, span).await.unwrap();
     assert_eq!(ids(&found), kept[2..]);
 }

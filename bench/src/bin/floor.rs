@@ -5,8 +5,6 @@ use clap::Parser as _;
 use imserver_bench::floor::{self, Args};
 
 fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(floor::serve(Args::parse()))
 }

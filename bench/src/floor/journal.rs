@@ -34,11 +34,7 @@ pub(super) type Journal = mpsc::Sender<Vec<Entry>>;
 
 /// Opens the file and starts the writer.
 pub(super) fn open(path: &Path) -> Result<Journal> {
-    let file = File::options()
-        .append(true)
-        .create(true)
-        .open(path)
-        .context("the journal")?;
+    let file = File::options().append(true).create(true).open(path).context("the journal")?;
     let (journal, lists) = mpsc::channel(MAX_LISTS);
     // When this ends, so does every connection, at its next message.
     std::thread::spawn(move || write(&file, lists));
@@ -57,24 +53,14 @@ fn write(mut file: &File, mut lists: mpsc::Receiver<Vec<Entry>>) -> std::io::Res
                 bytes.extend_from_slice(entry.record.as_bytes());
             }
             commit.extend(list);
-            next = if bytes.len() < MAX_COMMIT {
-                lists.try_recv().ok()
-            } else {
-                None
-            };
+            next = if bytes.len() < MAX_COMMIT { lists.try_recv().ok() } else { None };
         }
         file.write_all(&bytes)?;
         file.sync_data()?;
         bytes.clear();
         for entry in commit.drain(..) {
             id += 1;
-            let Entry {
-                success,
-                sender,
-                mut delivery,
-                recipient,
-                ..
-            } = entry;
+            let Entry { success, sender, mut delivery, recipient, .. } = entry;
             sender.put(success);
             delivery.push_str(&id.to_string());
             delivery.push_str(r#"\"}"}"#);

@@ -54,9 +54,7 @@ pub struct Args {
 pub async fn serve(args: Args) -> Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(tls(&args)?));
     let journal = journal::open(&args.journal)?;
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .context("cannot listen")?;
+    let listener = TcpListener::bind(args.listen).await.context("cannot listen")?;
     let users = Arc::new(Users::default());
     let connections = TaskTracker::new();
     loop {
@@ -118,10 +116,6 @@ impl Mailbox {
     }
 
     fn is_full(&self) -> bool {
-        self.frames
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-            >= MAX_WAITING
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).len() >= MAX_WAITING
     }
 }

@@ -51,23 +51,14 @@ pub(super) async fn serve(
         .max_message_size(Some(64 * 1024))
         .max_frame_size(Some(64 * 1024));
     let mut path = String::new();
-    #[expect(
-        clippy::result_large_err,
-        reason = "the callback's type is tungstenite's"
-    )]
+    #[expect(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
     let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
         request.uri().path().clone_into(&mut path);
         Ok(response)
     };
     let socket = tokio_tungstenite::accept_hdr_async_with_config(tls, look, Some(config)).await?;
     let user = subject(&path)?;
-    let session = Session {
-        user,
-        mailbox: users.mailbox(user),
-        recipient: None,
-        users,
-        journal,
-    };
+    let session = Session { user, mailbox: users.mailbox(user), recipient: None, users, journal };
     session.run(socket).await
 }
 
@@ -135,8 +126,7 @@ impl Session {
         let (user, to, timestamp) = (self.user, frame.to, frame.timestamp.get());
         let recipient = self.recipient(to);
         if recipient.is_full() {
-            self.mailbox
-                .put(answer(user, 1, timestamp, r#"{\"code\":\"inbox_full\"}"#));
+            self.mailbox.put(answer(user, 1, timestamp, r#"{\"code\":\"inbox_full\"}"#));
             return Ok(());
         }
         let delivery = format!(
@@ -145,13 +135,7 @@ impl Session {
         );
         let success = answer(user, 0, timestamp, "");
         let sender = Arc::clone(&self.mailbox);
-        list.push(Entry {
-            success,
-            sender,
-            delivery,
-            recipient,
-            record: text,
-        });
+        list.push(Entry { success, sender, delivery, recipient, record: text });
         Ok(())
     }
 

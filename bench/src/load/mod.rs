@@ -156,13 +156,11 @@ impl Load {
     ) -> Tally {
         self.stop_sending();
         self.wait_for(|| senders_idle(pairs)).await;
-        let _ = tokio::time::timeout(PATIENCE, async {
-            while senders.join_next().await.is_some() {}
-        })
-        .await;
+        let _ =
+            tokio::time::timeout(PATIENCE, async { while senders.join_next().await.is_some() {} })
+                .await;
         senders.shutdown().await;
-        self.wait_for(|| pairs.iter().all(|pair| pair.ledger.borrow().owed() == 0))
-            .await;
+        self.wait_for(|| pairs.iter().all(|pair| pair.ledger.borrow().owed() == 0)).await;
         self.wait_for_quiet().await;
         self.finish.cancel();
         let _ = tokio::time::timeout(PATIENCE, async {
@@ -171,9 +169,7 @@ impl Load {
         .await;
         receivers.shutdown().await;
         let mut tally = Tally::default();
-        pairs
-            .iter()
-            .for_each(|pair| tally.add(&pair.ledger.borrow().tally()));
+        pairs.iter().for_each(|pair| tally.add(&pair.ledger.borrow().tally()));
         tally
     }
 
@@ -223,7 +219,5 @@ impl Load {
 }
 
 fn senders_idle(pairs: &[Rc<Pair>]) -> bool {
-    pairs
-        .iter()
-        .all(|pair| pair.ledger.borrow().in_flight() == 0)
+    pairs.iter().all(|pair| pair.ledger.borrow().in_flight() == 0)
 }

@@ -70,11 +70,7 @@ async fn store(target: &Target, load: &Rc<Load>, pair: &Rc<Pair>, messages: u64)
         ended?;
     }
     let tally = pair.ledger.borrow().tally();
-    ensure!(
-        tally.acknowledged > 0,
-        "nothing was accepted: {:?}",
-        load.troubles.borrow()
-    );
+    ensure!(tally.acknowledged > 0, "nothing was accepted: {:?}", load.troubles.borrow());
     Ok(())
 }
 

@@ -35,9 +35,7 @@ pub(super) async fn run(target: &Target, args: &ConnectArgs) -> Result<Report> {
     let elapsed = begun.elapsed();
     let client = Meter::of_self().cpu()?.saturating_sub(client_before);
     let server = target.meter().map(|meter| meter.cpu()).transpose()?;
-    let server = server
-        .zip(server_before)
-        .map(|(after, before)| after.saturating_sub(before));
+    let server = server.zip(server_before).map(|(after, before)| after.saturating_sub(before));
 
     for time in times {
         histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1));

@@ -35,10 +35,8 @@ pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
 
     let begun = Instant::now();
     let mut senders = JoinSet::new();
-    let (each, extra) = (
-        args.messages / u64::from(args.pairs),
-        args.messages % u64::from(args.pairs),
-    );
+    let (each, extra) =
+        (args.messages / u64::from(args.pairs), args.messages % u64::from(args.pairs));
     for ((index, pair), wire) in (0..).zip(&pairs).zip(wires) {
         let budget = each + u64::from(index < extra);
         let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
@@ -49,20 +47,12 @@ pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
     let tally = load.finish(&pairs, senders, receivers).await;
     let on_disk = target.data().map(disk_bytes).transpose()?;
     let acknowledged = tally.acknowledged;
-    ensure!(
-        acknowledged > 0,
-        "nothing was stored: {:?}",
-        load.troubles.borrow()
-    );
+    ensure!(acknowledged > 0, "nothing was stored: {:?}", load.troubles.borrow());
     Ok(Report::Fill(Fill {
         seconds: elapsed.as_secs_f64(),
         acknowledged_per_s: per_second(acknowledged, elapsed),
         disk_bytes_per_message: on_disk.map(|bytes| ratio(bytes, acknowledged)),
-        server_rss_mib: target
-            .meter()
-            .map(|meter| meter.resident())
-            .transpose()?
-            .map(mib),
+        server_rss_mib: target.meter().map(|meter| meter.resident()).transpose()?.map(mib),
         tally,
         troubles: load.troubles.borrow().clone(),
     }))
@@ -107,11 +97,7 @@ fn disk_bytes(directory: &Path) -> Result<u64> {
         let Ok(metadata) = entry.metadata() else {
             continue;
         };
-        sum += if metadata.is_dir() {
-            disk_bytes(&entry.path())?
-        } else {
-            metadata.blocks() * 512
-        };
+        sum += if metadata.is_dir() { disk_bytes(&entry.path())? } else { metadata.blocks() * 512 };
     }
     Ok(sum)
 }

@@ -17,9 +17,7 @@ const WARMUP: u64 = 32;
 
 /// Weighs the server without and with the connections.
 pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
-    let meter = target
-        .meter()
-        .context("memory needs a server on this machine: --pid")?;
+    let meter = target.meter().context("memory needs a server on this machine: --pid")?;
     let users = |count| FIRST_USER..FIRST_USER + count;
     for wire in connect_all(target, users(WARMUP), IDLE).await? {
         wire.close().await;
@@ -31,10 +29,7 @@ pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
         held.spawn_local(hold(wire));
     }
     let after = meter.settled_resident().await?;
-    anyhow::ensure!(
-        held.try_join_next().is_none(),
-        "the server ended idle connections"
-    );
+    anyhow::ensure!(held.try_join_next().is_none(), "the server ended idle connections");
     held.shutdown().await;
     Ok(Report::Idle(Idle {
         connections: args.connections,

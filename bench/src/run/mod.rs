@@ -43,10 +43,7 @@ pub async fn run(measurement: &Measurement, server: &ServerArgs) -> Result<Findi
         return all::run(args, server).await;
     }
     let report = one(measurement, server).await?;
-    Ok(Findings {
-        reports: vec![report],
-        rows: Vec::new(),
-    })
+    Ok(Findings { reports: vec![report], rows: Vec::new() })
 }
 
 /// Starts a server, measures one thing, stops it.
@@ -74,10 +71,7 @@ async fn connect_all(
 ) -> Result<Vec<Wire>> {
     let paths: Vec<String> = users.map(|user| target.path_of(user)).collect();
     let allowed = raise_file_limit()?;
-    ensure!(
-        allowed > paths.len() as u64 + 100,
-        "only {allowed} open files are allowed"
-    );
+    ensure!(allowed > paths.len() as u64 + 100, "only {allowed} open files are allowed");
     let connecting = async {
         let mut wires = Vec::with_capacity(paths.len());
         for some in paths.chunks(8) {
@@ -86,9 +80,7 @@ async fn connect_all(
         }
         Ok(wires)
     };
-    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-        .await
-        .context("connecting took too long")?
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.context("connecting took too long")?
 }
 
 /// Allows this process, and the server it will start, all the sockets it may have.

@@ -51,9 +51,7 @@ pub(super) async fn open(target: &Target, args: &OpenArgs) -> Result<Report> {
     while !pacer.ended() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    schedule
-        .join()
-        .map_err(|_| anyhow!("the schedule's thread panicked"))?;
+    schedule.join().map_err(|_| anyhow!("the schedule's thread panicked"))?;
     let tally = load.finish(&cast.pairs, senders, receivers).await;
     let mut report = interval.report(&load, &args.traffic, tally);
     report.rate = Some(args.rate);
@@ -77,11 +75,7 @@ impl Cast {
         let recipients = pairs.iter().map(|pair| pair.recipient);
         let receivers = connect_all(target, recipients, BUSY).await?;
         let senders = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
-        Ok(Self {
-            pairs,
-            senders,
-            receivers,
-        })
+        Ok(Self { pairs, senders, receivers })
     }
 }
 
@@ -143,10 +137,7 @@ impl Interval {
             elapsed: to.at - from.at,
             acknowledged: to.acknowledged - from.acknowledged,
             delivered: to.delivered - from.delivered,
-            server_cpu: to
-                .server_cpu
-                .zip(from.server_cpu)
-                .map(|(to, from)| to - from),
+            server_cpu: to.server_cpu.zip(from.server_cpu).map(|(to, from)| to - from),
             client_cpu: to.client_cpu - from.client_cpu,
             server_rss: target.meter().map(|meter| meter.resident()).transpose()?,
         })
@@ -165,9 +156,7 @@ impl Interval {
             to_success: Latency::of(&load.to_success.borrow()),
             to_delivery: Latency::of(&load.to_delivery.borrow()),
             generator_lateness: None,
-            server_cpu_us: self
-                .server_cpu
-                .map(|cpu| micros_each(cpu, self.acknowledged)),
+            server_cpu_us: self.server_cpu.map(|cpu| micros_each(cpu, self.acknowledged)),
             client_cpu_us: micros_each(self.client_cpu, self.acknowledged),
             server_rss_mib: self.server_rss.map(mib),
             tally,

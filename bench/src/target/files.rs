@@ -34,11 +34,7 @@ level = "warn"
 }
 
 pub(super) fn private_file(path: &Path, text: &str) -> Result<()> {
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(())
 }

@@ -118,27 +118,20 @@ impl Target {
         kill(pid, Signal::SIGTERM).context("cannot stop the server")?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         while process.child.try_wait()?.is_none() {
-            ensure!(
-                Instant::now() < deadline,
-                "the server did not stop within {STOP_TIMEOUT:?}"
-            );
+            ensure!(Instant::now() < deadline, "the server did not stop within {STOP_TIMEOUT:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
 
     fn running(url: &str, args: &ServerArgs) -> Result<Self> {
-        let rest = url
-            .strip_prefix("wss://")
-            .context("--url must start with wss://")?;
+        let rest = url.strip_prefix("wss://").context("--url must start with wss://")?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, "teaching/imserver"));
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, port.parse().context("the port in --url")?),
             None => (authority, 443),
         };
-        let mut addresses = (host, port)
-            .to_socket_addrs()
-            .context("cannot resolve --url")?;
+        let mut addresses = (host, port).to_socket_addrs().context("cannot resolve --url")?;
         let keys = args.keys.as_deref().context("--url needs --keys")?;
         let ca = args.ca.as_deref().context("--url needs --ca")?;
         Ok(Self {
@@ -158,22 +151,13 @@ impl Target {
         let root = directory.path();
         let data = args.data.clone().unwrap_or_else(|| root.join("data"));
         // The server takes no directory that others may read.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&data)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
         let data = data.canonicalize()?;
         if statfs(&data)?.filesystem_type() == TMPFS_MAGIC {
-            bail!(
-                "{} is in memory, where durable costs nothing: use --data",
-                data.display()
-            );
+            bail!("{} is in memory, where durable costs nothing: use --data", data.display());
         }
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        private_file(
-            &root.join("server.key"),
-            &certified.signing_key.serialize_pem(),
-        )?;
+        private_file(&root.join("server.key"), &certified.signing_key.serialize_pem())?;
         fs::write(root.join("server.pem"), certified.cert.pem())?;
         private_file(&root.join("keys.json"), &random_key_set()?)?;
         let (listen, admin) = two_free_addresses()?;
@@ -185,14 +169,8 @@ impl Target {
             command.arg("--key").arg(root.join("server.key"));
             command.arg("--journal").arg(data.join("journal"));
         } else {
-            fs::write(
-                root.join("config.toml"),
-                configuration(listen, admin, &data),
-            )?;
-            command
-                .arg("serve")
-                .arg("--config")
-                .arg(root.join("config.toml"));
+            fs::write(root.join("config.toml"), configuration(listen, admin, &data))?;
+            command.arg("serve").arg("--config").arg(root.join("config.toml"));
         }
         for (name, _) in std::env::vars_os() {
             // Settings of the person's own server must not leak into this one.
@@ -216,11 +194,7 @@ impl Target {
             signer: Signer::from_key_set(&root.join("keys.json"))?,
             meter: Some(Meter::of(child.id())),
             data: Some(data),
-            process: Some(Process {
-                child,
-                log,
-                _directory: directory,
-            }),
+            process: Some(Process { child, log, _directory: directory }),
         })
     }
 
@@ -230,9 +204,7 @@ impl Target {
         loop {
             let attempt = async {
                 let tcp = TcpStream::connect(self.address).await?;
-                TlsConnector::from(Arc::clone(&self.tls))
-                    .connect(self.name.clone(), tcp)
-                    .await
+                TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), tcp).await
             };
             let refused = match tokio::time::timeout(START_TIMEOUT, attempt).await? {
                 Ok(_) => return Ok(()),
@@ -243,10 +215,7 @@ impl Target {
             {
                 bail!("the server ended with {status}:\n{}", process.last_words());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "the server is not ready: {refused}"
-            );
+            ensure!(Instant::now() < deadline, "the server is not ready: {refused}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -256,10 +225,7 @@ impl Process {
     fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(20)..)
-            .unwrap_or_default()
-            .join("\n")
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
     }
 }
 

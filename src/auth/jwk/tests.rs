@@ -26,11 +26,7 @@ fn material(alg: Alg, member: &str) -> Zeroizing<Vec<u8>> {
 fn a_key_says_exactly_one_algorithm_that_fits_it() {
     for alg in Alg::ALL {
         assert_eq!(key(alg).alg(), alg);
-        let KeyFault::Missing {
-            member: "alg",
-            needed,
-        } = fault(alg, "alg", None)
-        else {
+        let KeyFault::Missing { member: "alg", needed } = fault(alg, "alg", None) else {
             panic!("{alg} without alg")
         };
         assert!(needed.contains(alg.name()), "{needed}");
@@ -38,10 +34,7 @@ fn a_key_says_exactly_one_algorithm_that_fits_it() {
             let (of, is) = (alg.family(), other.family());
             if (of.key_type(), of.curve()) != (is.key_type(), is.curve()) {
                 let fault = fault(alg, "alg", Some(Json::text(other.name())));
-                assert!(
-                    matches!(fault, KeyFault::Mismatch { .. }),
-                    "{alg} {other}: {fault}"
-                );
+                assert!(matches!(fault, KeyFault::Mismatch { .. }), "{alg} {other}: {fault}");
             }
         }
         for bad in ["none", "ES512", "RSA-OAEP", "hs256", ""] {
@@ -49,10 +42,7 @@ fn a_key_says_exactly_one_algorithm_that_fits_it() {
             assert!(matches!(fault, KeyFault::UnknownAlg { .. }), "{fault}");
         }
         let list = Json::List(vec![Json::text(alg.name())]);
-        assert_eq!(
-            fault(alg, "alg", Some(list)),
-            KeyFault::NotText { member: "alg" }
-        );
+        assert_eq!(fault(alg, "alg", Some(list)), KeyFault::NotText { member: "alg" });
     }
 }
 
@@ -69,15 +59,9 @@ fn unknown_types_and_curves_are_refused() {
         (Alg::EdDsa, "Ed448"),
     ] {
         let fault = fault(alg, "crv", Some(Json::text(bad)));
-        assert!(
-            matches!(fault, KeyFault::Mismatch { member: "crv", .. }),
-            "{fault}"
-        );
+        assert!(matches!(fault, KeyFault::Mismatch { member: "crv", .. }), "{fault}");
     }
-    assert!(matches!(
-        fault(Alg::Es256, "crv", None),
-        KeyFault::Missing { member: "crv", .. }
-    ));
+    assert!(matches!(fault(Alg::Es256, "crv", None), KeyFault::Missing { member: "crv", .. }));
 }
 
 #[test]
@@ -95,15 +79,9 @@ fn a_secret_is_as_long_as_its_hash_and_not_a_word() {
             let weak = Json::text(to_base64url(weak));
             assert_eq!(fault(alg, "k", Some(weak)), KeyFault::WeakSecret { alg });
         }
-        assert!(matches!(
-            fault(alg, "k", None),
-            KeyFault::Missing { member: "k", .. }
-        ));
+        assert!(matches!(fault(alg, "k", None), KeyFault::Missing { member: "k", .. }));
         let padded = Json::text(format!("{}=", to_base64url(&secret)));
-        assert_eq!(
-            fault(alg, "k", Some(padded)),
-            KeyFault::NotBase64Url { member: "k" }
-        );
+        assert_eq!(fault(alg, "k", Some(padded)), KeyFault::NotBase64Url { member: "k" });
     }
 }
 
@@ -121,38 +99,22 @@ fn an_rsa_key_has_2048_bits_and_fits_together() {
         let mut small = small.clone();
         small.push("n", Json::text(to_base64url(modulus)));
         let found = read(small).unwrap_err();
-        assert!(
-            matches!(found, KeyFault::RsaSize { bits: b } if bits - b <= 1),
-            "{found}"
-        );
+        assert!(matches!(found, KeyFault::RsaSize { bits: b } if bits - b <= 1), "{found}");
     }
     let with_zero = [&[0], n.as_slice()].concat();
     let fault_of =
         |member, bytes: &[u8]| fault(Alg::Rs256, member, Some(Json::text(to_base64url(bytes))));
-    assert_eq!(
-        fault_of("n", &with_zero),
-        KeyFault::LeadingZero { member: "n" }
-    );
+    assert_eq!(fault_of("n", &with_zero), KeyFault::LeadingZero { member: "n" });
     assert_eq!(fault_of("e", &[0]), KeyFault::LeadingZero { member: "e" });
     for bad in [&[][..], &[1], &[2], &[4], &[1, 0], &[7; 5]] {
         assert_eq!(fault_of("e", bad), KeyFault::RsaExponent);
     }
     for private in ["d", "p", "q", "dp", "dq", "qi"] {
         let missing = fault(Alg::Rs256, private, None);
-        assert!(
-            matches!(missing, KeyFault::Missing { .. }),
-            "{private}: {missing}"
-        );
-        assert_eq!(
-            fault_of(private, &[7; 192]),
-            KeyFault::BadPrivate,
-            "{private}"
-        );
+        assert!(matches!(missing, KeyFault::Missing { .. }), "{private}: {missing}");
+        assert_eq!(fault_of(private, &[7; 192]), KeyFault::BadPrivate, "{private}");
     }
-    assert_eq!(
-        fault(Alg::Rs256, "oth", Some(Json::List(vec![]))),
-        KeyFault::ManyPrimes
-    );
+    assert_eq!(fault(Alg::Rs256, "oth", Some(Json::List(vec![]))), KeyFault::ManyPrimes);
 }
 
 #[test]
@@ -162,11 +124,8 @@ fn a_private_half_belongs_to_its_public_half() {
         let foreign = others.get("d").cloned();
         assert_eq!(fault(alg, "d", foreign), KeyFault::BadPrivate);
         let size = material(alg, "d").len();
-        for (member, bad) in [
-            ("x", vec![7; size - 1]),
-            ("x", vec![7; size + 1]),
-            ("d", vec![7; 1]),
-        ] {
+        for (member, bad) in [("x", vec![7; size - 1]), ("x", vec![7; size + 1]), ("d", vec![7; 1])]
+        {
             let fault = fault(alg, member, Some(Json::text(to_base64url(bad))));
             assert!(matches!(fault, KeyFault::Length { .. }), "{fault}");
         }
@@ -202,10 +161,7 @@ fn use_and_key_ops_must_permit_it() {
         assert_eq!(read_with(&private, &["sign", "verify"]), Ok(true));
         assert_eq!(read_with(&private, &["verify"]), Ok(false));
         assert_eq!(read_with(&private, &[]), Err(KeyFault::BadOperations));
-        assert_eq!(
-            read_with(&private, &["encrypt"]),
-            Err(KeyFault::BadOperations)
-        );
+        assert_eq!(read_with(&private, &["encrypt"]), Err(KeyFault::BadOperations));
         if alg == Alg::Hs256 {
             assert_eq!(read_with(&private, &["sign"]), Err(KeyFault::BadOperations));
         } else {
@@ -219,16 +175,8 @@ fn use_and_key_ops_must_permit_it() {
 
 #[test]
 fn a_kid_is_a_short_text() {
-    for bad in [
-        String::new(),
-        "k".repeat(129),
-        "a\nb".to_owned(),
-        "\u{1b}[2J".to_owned(),
-    ] {
-        assert_eq!(
-            fault(Alg::EdDsa, "kid", Some(Json::text(bad))),
-            KeyFault::BadKid
-        );
+    for bad in [String::new(), "k".repeat(129), "a\nb".to_owned(), "\u{1b}[2J".to_owned()] {
+        assert_eq!(fault(Alg::EdDsa, "kid", Some(Json::text(bad))), KeyFault::BadKid);
     }
     assert_eq!(
         fault(Alg::EdDsa, "kid", Some(Json::Integer(7))),

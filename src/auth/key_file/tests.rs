@@ -43,18 +43,12 @@ fn secrets_are_for_their_owner_alone() {
     for mode in [0o640, 0o604, 0o644, 0o610] {
         chmod(&path, mode);
         let error = KeySet::load(&path).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("`chmod 600 {}`", path.display())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("`chmod 600 {}`", path.display())), "{error}");
         assert!(error.contains(&format!("{mode:04o}")), "{error}");
     }
     for mode in [0o620, 0o602, 0o666, 0o777] {
         chmod(&path, mode);
-        assert!(matches!(
-            fault(&path),
-            FileFault::Writable { right: "600", .. }
-        ));
+        assert!(matches!(fault(&path), FileFault::Writable { right: "600", .. }));
     }
 }
 
@@ -65,10 +59,7 @@ fn public_keys_may_be_read_by_all_and_changed_by_none() {
     assert!(KeySet::load(&path).is_ok());
     for mode in [0o664, 0o646] {
         chmod(&path, mode);
-        assert!(matches!(
-            fault(&path),
-            FileFault::Writable { right: "644", .. }
-        ));
+        assert!(matches!(fault(&path), FileFault::Writable { right: "644", .. }));
     }
 }
 
@@ -107,10 +98,7 @@ fn a_file_of_another_user_is_refused() {
 fn a_directory_where_all_may_write_is_refused() {
     let (directory, path) = with_set(true);
     chmod(directory.path(), 0o777);
-    assert!(matches!(
-        fault(&path),
-        FileFault::OpenDirectory { mode: 0o777, .. }
-    ));
+    assert!(matches!(fault(&path), FileFault::OpenDirectory { mode: 0o777, .. }));
     chmod(directory.path(), 0o1777);
     assert!(KeySet::load(&path).is_ok());
 }
@@ -124,12 +112,7 @@ fn a_missing_and_an_empty_set_say_how_to_make_one() {
     let empty = KeySet::load(&path).unwrap_err();
     assert!(matches!(empty, KeySetError::Empty(_)));
     for error in [missing, empty] {
-        assert!(
-            error
-                .to_string()
-                .contains("`imserver key generate --alg EdDSA`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("`imserver key generate --alg EdDSA`"), "{error}");
     }
 }
 
@@ -143,10 +126,7 @@ fn adding_keys_keeps_the_others_and_the_secrets_secret() {
         kids.push(new.kid().unwrap().to_owned());
         KeySet::edit(&path, |keys| keys.add(new)).unwrap();
         let entries = KeySet::load(&path).unwrap().list();
-        let found: Vec<_> = entries
-            .iter()
-            .map(|entry| entry.kid.clone().unwrap())
-            .collect();
+        let found: Vec<_> = entries.iter().map(|entry| entry.kid.clone().unwrap()).collect();
         assert_eq!(found, kids);
         assert!(entries.last().unwrap().signs);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);

@@ -34,9 +34,7 @@ fn with(changes: &[(&str, &str)]) -> Result<Identity, Refused> {
         ("sub", r#""7""#),
         ("exp", "1800003600"),
     ];
-    let kept = usual
-        .iter()
-        .filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    let kept = usual.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
     let members: Vec<String> = kept
         .chain(changes.iter().filter(|(_, value)| !value.is_empty()))
         .map(|(name, value)| format!("{name:?}:{value}"))
@@ -54,23 +52,13 @@ fn a_token_of_every_algorithm_is_believed() {
         assert_eq!(identity.key_id(), Some(alg.name()));
         assert_eq!(identity.ends_at(), now() + Duration::from_secs(3630));
         assert_eq!(identity.issued_at(), Some(now()));
-        assert_eq!(
-            (identity.name(), identity.picture(), identity.token_id()),
-            (None, None, None)
-        );
+        assert_eq!((identity.name(), identity.picture(), identity.token_id()), (None, None, None));
     }
 }
 
 #[test]
 fn a_public_key_checks_what_its_private_half_signed() {
-    for alg in [
-        Alg::Rs256,
-        Alg::Ps512,
-        Alg::Es256,
-        Alg::Es384,
-        Alg::EdDsa,
-        Alg::Ed25519,
-    ] {
+    for alg in [Alg::Rs256, Alg::Ps512, Alg::Es256, Alg::Es384, Alg::EdDsa, Alg::Ed25519] {
         let private = key(alg);
         let public = Key::read(Json::Object(public_half(&private))).unwrap();
         assert!(!public.can_sign() && !public.is_private());
@@ -89,22 +77,13 @@ fn alg_none_is_refused_in_any_spelling() {
             let header = to_base64url(format!(r#"{{"alg":"{none}"{kid}}}"#));
             for end in ["", ".", &format!(".{signature}")] {
                 let refused = verify(&KEYS, &format!("{header}.{claims}{end}")).unwrap_err();
-                assert!(
-                    matches!(refused, Refused::WrongAlg | Refused::Malformed),
-                    "{refused}"
-                );
+                assert!(matches!(refused, Refused::WrongAlg | Refused::Malformed), "{refused}");
             }
         }
     }
     assert_eq!(with_header(r#"{"kid":"HS256"}"#), Err(Refused::WrongAlg));
-    assert_eq!(
-        with_header(r#"{"kid":"HS256","alg":5}"#),
-        Err(Refused::Header("alg"))
-    );
-    assert_eq!(
-        with_header(r#"{"kid":"HS256","alg":["HS256"]}"#),
-        Err(Refused::Header("alg"))
-    );
+    assert_eq!(with_header(r#"{"kid":"HS256","alg":5}"#), Err(Refused::Header("alg")));
+    assert_eq!(with_header(r#"{"kid":"HS256","alg":["HS256"]}"#), Err(Refused::Header("alg")));
 }
 
 #[test]
@@ -122,20 +101,15 @@ fn a_key_is_used_with_its_own_algorithm_only() {
         }
     }
     // PKCS#1 padding is not PSS, and EdDSA is not the name of an Ed25519 key.
-    for (of, signer) in [
-        (Alg::Ps256, Alg::Rs256),
-        (Alg::Rs512, Alg::Rs256),
-        (Alg::Ed25519, Alg::EdDsa),
-    ] {
+    for (of, signer) in
+        [(Alg::Ps256, Alg::Rs256), (Alg::Rs512, Alg::Rs256), (Alg::Ed25519, Alg::EdDsa)]
+    {
         let mut members = jwk(of);
         let keys = set([Key::read(Json::Object(members.clone())).unwrap()]);
         replace(&mut members, "alg", Json::text(signer.name()));
         let same_key = Key::read(Json::Object(members)).unwrap();
         let header = format!(r#"{{"alg":"{signer}","kid":"{of}"}}"#);
-        assert_eq!(
-            verify(&keys, &sign(&same_key, &header, CLAIMS)),
-            Err(Refused::WrongAlg)
-        );
+        assert_eq!(verify(&keys, &sign(&same_key, &header, CLAIMS)), Err(Refused::WrongAlg));
     }
 }
 
@@ -154,10 +128,7 @@ fn a_public_key_is_no_hmac_secret() {
             for name in ["HS256", alg.name()] {
                 let header = to_base64url(format!(r#"{{"alg":"{name}","kid":"{alg}"}}"#));
                 let signed = format!("{header}.{}", to_base64url(CLAIMS));
-                let mac = hmac::sign(
-                    &hmac::Key::new(hmac::HMAC_SHA256, secret),
-                    signed.as_bytes(),
-                );
+                let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
                 let token = format!("{signed}.{}", to_base64url(mac));
                 let refused = verify(&keys, &token).unwrap_err();
                 assert!(matches!(refused, Refused::WrongAlg | Refused::BadSignature));
@@ -218,16 +189,7 @@ fn only_the_strict_compact_form_is_read() {
     ] {
         assert_eq!(verify(&KEYS, &bad), Err(Refused::Malformed), "{bad}");
     }
-    for bad in [
-        "[]",
-        "7",
-        "null",
-        "",
-        "{",
-        "{}{}",
-        r#"["alg","HS256"]"#,
-        "\u{feff}{}",
-    ] {
+    for bad in ["[]", "7", "null", "", "{", "{}{}", r#"["alg","HS256"]"#, "\u{feff}{}"] {
         assert_eq!(with_header(bad), Err(Refused::Malformed), "{bad}");
         assert_eq!(with_claims(bad), Err(Refused::Malformed), "{bad}");
     }
@@ -324,16 +286,10 @@ fn users_and_administrators_have_tokens_of_their_own() {
     let user = sign(signing, &header(signing), CLAIMS);
     let admin = CLAIMS.replace(r#""aud":"imserver""#, r#""aud":"imserver-admin""#);
     let admin = sign(signing, &header(signing), &admin);
-    let (users, admins) = (
-        Verifier::new(&current, &auth()),
-        AdminVerifier::new(&current, &auth()),
-    );
+    let (users, admins) = (Verifier::new(&current, &auth()), AdminVerifier::new(&current, &auth()));
     assert!(users.verify(&user, now()).is_ok());
     assert_eq!(users.verify(&admin, now()), Err(Refused::WrongAudience));
-    assert_eq!(
-        admins.verify(&admin, now()).unwrap().user(),
-        UserId::new(7).unwrap()
-    );
+    assert_eq!(admins.verify(&admin, now()).unwrap().user(), UserId::new(7).unwrap());
     assert_eq!(admins.verify(&user, now()), Err(Refused::WrongAudience));
 }
 
@@ -365,17 +321,10 @@ fn exp_is_required_and_honoured() {
         "[1800003600]",
         "18446744073709551616",
     ] {
-        assert_eq!(
-            with(&[("exp", bad)]),
-            Err(Refused::BadClaim("exp")),
-            "{bad}"
-        );
+        assert_eq!(with(&[("exp", bad)]), Err(Refused::BadClaim("exp")), "{bad}");
     }
     // The leeway is 30 s; at its end the connection would be closed at once.
-    assert_eq!(
-        with(&[("exp", &(NOW - 30).to_string())]),
-        Err(Refused::Expired)
-    );
+    assert_eq!(with(&[("exp", &(NOW - 30).to_string())]), Err(Refused::Expired));
     assert_eq!(with(&[("exp", "0")]), Err(Refused::Expired));
     let last = with(&[("exp", &(NOW - 29).to_string())]).unwrap();
     assert_eq!(last.ends_at(), now() + Duration::from_secs(1));
@@ -395,58 +344,26 @@ fn a_token_may_not_live_too_long() {
     assert_eq!(lives(Some(NOW - 10), NOW + MAX - 10), Ok(()));
     assert_eq!(lives(Some(NOW - 10), NOW + MAX), Err(Refused::TooLongLived));
     assert_eq!(lives(Some(0), NOW + 60), Err(Refused::TooLongLived));
-    assert_eq!(
-        lives(None, NOW + 10 * 365 * 24 * 3600),
-        Err(Refused::TooLongLived)
-    );
+    assert_eq!(lives(None, NOW + 10 * 365 * 24 * 3600), Err(Refused::TooLongLived));
     assert_eq!(lives(None, u64::MAX), Err(Refused::TooLongLived));
 }
 
 #[test]
 fn nbf_and_iat_are_honoured_where_they_stand() {
     for claim in ["nbf", "iat"] {
-        for bad in [
-            "null",
-            "\"99999999999\"",
-            "\"x\"",
-            "1.5",
-            "-1",
-            "[1]",
-            "true",
-        ] {
-            assert_eq!(
-                with(&[(claim, bad)]),
-                Err(Refused::BadClaim(claim)),
-                "{bad}"
-            );
+        for bad in ["null", "\"99999999999\"", "\"x\"", "1.5", "-1", "[1]", "true"] {
+            assert_eq!(with(&[(claim, bad)]), Err(Refused::BadClaim(claim)), "{bad}");
         }
         assert!(with(&[(claim, &(NOW + 30).to_string())]).is_ok());
     }
-    assert_eq!(
-        with(&[("nbf", &(NOW + 31).to_string())]),
-        Err(Refused::NotYetValid)
-    );
-    assert_eq!(
-        with(&[("iat", &(NOW + 31).to_string())]),
-        Err(Refused::IssuedInFuture)
-    );
-    assert_eq!(
-        with(&[("iat", "18446744073709551615")]),
-        Err(Refused::IssuedInFuture)
-    );
+    assert_eq!(with(&[("nbf", &(NOW + 31).to_string())]), Err(Refused::NotYetValid));
+    assert_eq!(with(&[("iat", &(NOW + 31).to_string())]), Err(Refused::IssuedInFuture));
+    assert_eq!(with(&[("iat", "18446744073709551615")]), Err(Refused::IssuedInFuture));
 }
 
 #[test]
 fn issuer_and_audience_are_required() {
-    for bad in [
-        "",
-        "\"other\"",
-        "\"\"",
-        "\"imserver \"",
-        "[\"imserver\"]",
-        "5",
-        "null",
-    ] {
+    for bad in ["", "\"other\"", "\"\"", "\"imserver \"", "[\"imserver\"]", "5", "null"] {
         assert_eq!(with(&[("iss", bad)]), Err(Refused::WrongIssuer), "{bad}");
     }
     for bad in [
@@ -502,28 +419,18 @@ fn a_claim_that_stands_twice_is_refused() {
         CLAIMS.replace(r#""iat""#, r#""exp":1,"iat""#),
         CLAIMS.replace(r#""iat""#, r#""own":{"a":[{"b":1,"b":2}]},"iat""#),
     ] {
-        assert_eq!(
-            with_claims(&twice),
-            Err(Refused::DuplicateMember),
-            "{twice}"
-        );
+        assert_eq!(with_claims(&twice), Err(Refused::DuplicateMember), "{twice}");
     }
 }
 
 #[test]
 fn a_token_over_8_kib_is_refused_unread() {
     let filler = |length: usize| {
-        let claims = CLAIMS.replace(
-            r#""iat""#,
-            &format!(r#""own":"{}","iat""#, "x".repeat(length)),
-        );
+        let claims =
+            CLAIMS.replace(r#""iat""#, &format!(r#""own":"{}","iat""#, "x".repeat(length)));
         sign(the_key(), &header(the_key()), &claims)
     };
-    let fits = (5000..7000)
-        .rev()
-        .map(filler)
-        .find(|token| token.len() <= TOKEN_MAX)
-        .unwrap();
+    let fits = (5000..7000).rev().map(filler).find(|token| token.len() <= TOKEN_MAX).unwrap();
     assert!(verify(&KEYS, &fits).is_ok());
     for long in [filler(6200), "a".repeat(8193), ".".repeat(500_000)] {
         assert_eq!(verify(&KEYS, &long), Err(Refused::TooLong));
@@ -533,47 +440,26 @@ fn a_token_over_8_kib_is_refused_unread() {
 #[test]
 fn a_jti_is_optional_unless_it_is_asked_for() {
     for bad in ["\"\"", "5", "null", &format!("{:?}", "j".repeat(129))] {
-        assert_eq!(
-            with(&[("jti", bad)]),
-            Err(Refused::BadClaim("jti")),
-            "{bad}"
-        );
+        assert_eq!(with(&[("jti", bad)]), Err(Refused::BadClaim("jti")), "{bad}");
     }
     let long = "j".repeat(128);
-    assert_eq!(
-        with(&[("jti", &format!("{long:?}"))]).unwrap().token_id(),
-        Some(long.as_str())
-    );
+    assert_eq!(with(&[("jti", &format!("{long:?}"))]).unwrap().token_id(), Some(long.as_str()));
 
     let mut auth = auth();
     auth.require_jti = true;
     let rules = Rules::user(&auth);
     let token = sign(the_key(), &header(the_key()), CLAIMS);
-    assert_eq!(
-        check(&KEYS, &rules, &token, now()),
-        Err(Refused::MissingTokenId)
-    );
+    assert_eq!(check(&KEYS, &rules, &token, now()), Err(Refused::MissingTokenId));
 }
 
 #[test]
 fn name_and_picture_are_checked_before_others_see_them() {
-    let full = with(&[
-        ("name", "\"小明\""),
-        ("picture", "\"www.example.com/a.png\""),
-    ])
-    .unwrap();
-    assert_eq!(
-        (full.name(), full.picture()),
-        (Some("小明"), Some("www.example.com/a.png"))
-    );
+    let full = with(&[("name", "\"小明\""), ("picture", "\"www.example.com/a.png\"")]).unwrap();
+    assert_eq!((full.name(), full.picture()), (Some("小明"), Some("www.example.com/a.png")));
     let empty = with(&[("name", "\"\""), ("picture", "\"\"")]).unwrap();
     assert_eq!((empty.name(), empty.picture()), (None, None));
     for bad in ["5", "null", &format!("{:?}", "n".repeat(129))] {
-        assert_eq!(
-            with(&[("name", bad)]),
-            Err(Refused::BadProfile("name")),
-            "{bad}"
-        );
+        assert_eq!(with(&[("name", bad)]), Err(Refused::BadProfile("name")), "{bad}");
     }
     for bad in [
         "5",
@@ -582,11 +468,7 @@ fn name_and_picture_are_checked_before_others_see_them() {
         "\"a\\u0000b\"",
         &format!("{:?}", "p".repeat(2049)),
     ] {
-        assert_eq!(
-            with(&[("picture", bad)]),
-            Err(Refused::BadProfile("picture")),
-            "{bad}"
-        );
+        assert_eq!(with(&[("picture", bad)]), Err(Refused::BadProfile("picture")), "{bad}");
     }
 }
 
@@ -594,10 +476,7 @@ fn name_and_picture_are_checked_before_others_see_them() {
 fn before_1970_nothing_is_believed_for_ever() {
     let token = sign(the_key(), &header(the_key()), CLAIMS);
     let early = UNIX_EPOCH - Duration::from_secs(1);
-    assert_eq!(
-        check(&KEYS, &Rules::user(&auth()), &token, early),
-        Err(Refused::IssuedInFuture)
-    );
+    assert_eq!(check(&KEYS, &Rules::user(&auth()), &token, early), Err(Refused::IssuedInFuture));
 }
 
 #[test]
@@ -607,10 +486,7 @@ fn every_other_character_at_every_place_breaks_a_token() {
         for other in (0..128).filter(|other| *other != token[place]) {
             let mut bad = token.clone();
             bad[place] = other;
-            assert!(
-                verify(&KEYS, str::from_utf8(&bad).unwrap()).is_err(),
-                "{place} {other}"
-            );
+            assert!(verify(&KEYS, str::from_utf8(&bad).unwrap()).is_err(), "{place} {other}");
         }
     }
 }

@@ -58,11 +58,7 @@ async fn a_store_that_stalls_fails_the_message_in_time_and_says_nothing_later() 
 #[tokio::test(start_paused = true)]
 async fn waiting_for_room_and_for_the_disk_share_one_patience() {
     // Each used to have its own, so that a failure could come after ten seconds.
-    let mut rig = Plan {
-        room: 0,
-        ..Plan::default()
-    }
-    .start();
+    let mut rig = Plan { room: 0, ..Plan::default() }.start();
     rig.send(2, "first").await;
     let began = Instant::now();
     rig.silence(Duration::from_secs(4)).await;
@@ -76,11 +72,7 @@ async fn waiting_for_room_and_for_the_disk_share_one_patience() {
 #[tokio::test(start_paused = true)]
 async fn while_a_message_waits_for_room_earlier_ones_are_answered() {
     // The wait used to hold up everything else.
-    let mut rig = Plan {
-        room: 2,
-        ..Plan::default()
-    }
-    .start();
+    let mut rig = Plan { room: 2, ..Plan::default() }.start();
     for content in ["first", "second", "waits"] {
         rig.send(2, content).await;
     }
@@ -93,11 +85,7 @@ async fn while_a_message_waits_for_room_earlier_ones_are_answered() {
     assert_eq!(rig.heard().await, "message news");
     rig.store.room.add_permits(1);
     rig.settle_down().await;
-    assert_eq!(
-        rig.store.in_line(),
-        ["second", "waits"],
-        "it steps in by itself"
-    );
+    assert_eq!(rig.store.in_line(), ["second", "waits"], "it steps in by itself");
     rig.store.store().await;
     rig.store.store().await;
     assert_eq!(rig.heard().await, "success second");
@@ -106,11 +94,7 @@ async fn while_a_message_waits_for_room_earlier_ones_are_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn behind_a_message_that_waited_in_vain_nobody_waits_again() {
-    let mut rig = Plan {
-        room: 0,
-        ..Plan::default()
-    }
-    .start();
+    let mut rig = Plan { room: 0, ..Plan::default() }.start();
     let began = Instant::now();
     for number in 0..10 {
         rig.send(2, &number.to_string()).await;
@@ -120,10 +104,7 @@ async fn behind_a_message_that_waited_in_vain_nobody_waits_again() {
         assert_eq!(heard, format!("store_unavailable {number}"));
         assert_at(at, began + PATIENCE);
     }
-    assert!(
-        rig.store.in_line().is_empty(),
-        "a failure without a line is certain"
-    );
+    assert!(rig.store.in_line().is_empty(), "a failure without a line is certain");
     rig.store.room.add_permits(10);
     rig.send(2, "room again").await;
     rig.settle_down().await;
@@ -161,18 +142,10 @@ async fn answers_keep_the_order_of_the_questions() {
     rig.settle_down().await;
     // The second is done before the first; both failures were known at once.
     let first = rig.store.take();
-    rig.store.settle(Ok(Appended {
-        id: MessageId::new(7).unwrap(),
-        duplicate: true,
-    }));
+    rig.store.settle(Ok(Appended { id: MessageId::new(7).unwrap(), duplicate: true }));
     rig.silence(Duration::from_secs(1)).await;
     drop(first);
-    for expected in [
-        "store_unavailable first",
-        "bad_frame ",
-        "empty_content ",
-        "success second",
-    ] {
+    for expected in ["store_unavailable first", "bad_frame ", "empty_content ", "success second"] {
         assert_eq!(rig.heard().await, expected);
     }
 }

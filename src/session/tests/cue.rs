@@ -74,13 +74,8 @@ impl Cue {
     /// The first message of the line is stored, and announced.
     pub(super) async fn store(&self) -> u64 {
         let InLine { draft, reply } = self.take();
-        let id = self
-            .arrive(draft.from.get(), draft.to.get(), &draft.content)
-            .await;
-        let _ = reply.send(Ok(Appended {
-            id: MessageId::new(id).unwrap(),
-            duplicate: false,
-        }));
+        let id = self.arrive(draft.from.get(), draft.to.get(), &draft.content).await;
+        let _ = reply.send(Ok(Appended { id: MessageId::new(id).unwrap(), duplicate: false }));
         id
     }
 
@@ -105,16 +100,10 @@ impl Cue {
             timestamp: String::new(),
             content: content.to_owned(),
         };
-        let entry = Arc::new(Entry {
-            message,
-            sender: Arc::default(),
-        });
+        let entry = Arc::new(Entry { message, sender: Arc::default() });
         let before = inbox.iter().rev().find(|a| a.entry.message.to.get() == to);
         let before = before.map_or(Cursor::START, |a| a.entry.message.id.into());
-        let announcement = Announcement {
-            entry,
-            previous: Some(before),
-        };
+        let announcement = Announcement { entry, previous: Some(before) };
         inbox.push(announcement.clone());
         announcement
     }
@@ -134,17 +123,11 @@ impl Store for Cue {
 
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {
         let log = self.inbox.lock().unwrap();
-        let head = log
-            .last()
-            .map_or(Cursor::START, |a| a.entry.message.id.into());
+        let head = log.last().map_or(Cursor::START, |a| a.entry.message.id.into());
         let wanted = log.iter().map(|a| &a.entry).filter(|entry| {
             entry.message.to == inbox && Cursor::from(entry.message.id) > span.after
         });
-        let page = Page {
-            entries: wanted.cloned().collect(),
-            up_to: head,
-            head,
-        };
+        let page = Page { entries: wanted.cloned().collect(), up_to: head, head };
         match self.reading.clone() {
             Some(outcome) => std::future::ready(outcome.map(|()| page)).boxed(),
             None => std::future::pending().boxed(),
@@ -155,10 +138,7 @@ impl Store for Cue {
         let (permit, marked) = (Arc::clone(&self.marking), Arc::clone(&self.marked));
         Box::pin(async move {
             permit.acquire().await.unwrap().forget();
-            marked
-                .lock()
-                .unwrap()
-                .extend(ids.into_iter().map(MessageId::get));
+            marked.lock().unwrap().extend(ids.into_iter().map(MessageId::get));
             Ok(())
         })
     }

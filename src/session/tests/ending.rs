@@ -10,12 +10,7 @@ use crate::protocol::close::Close;
 use crate::store::{AppendError, StoreError};
 
 fn assert_between(at: Instant, from: Instant, to: Instant) {
-    assert!(
-        from <= at && at <= to,
-        "{:?} early, {:?} late",
-        from - at,
-        at - to
-    );
+    assert!(from <= at && at <= to, "{:?} early, {:?} late", from - at, at - to);
 }
 
 fn assert_later(ended: Ended) {
@@ -30,32 +25,20 @@ async fn who_cannot_be_served_is_told_to_come_later() {
     let damaged = StoreError::Damaged("a row".to_owned());
     for error in [StoreError::Unavailable, damaged] {
         let reading = Some(Err(error));
-        let plan = Plan {
-            reading,
-            ..Plan::default()
-        };
+        let plan = Plan { reading, ..Plan::default() };
         assert_later(plan.start().ended().await.1);
     }
     let introducing = Some(Err(AppendError::Unavailable));
-    let plan = Plan {
-        introducing,
-        ..Plan::default()
-    };
+    let plan = Plan { introducing, ..Plan::default() };
     assert_later(plan.start().ended().await.1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_says_nothing_is_not_waited_for() {
-    let introducing = Plan {
-        introducing: None,
-        ..Plan::default()
-    };
+    let introducing = Plan { introducing: None, ..Plan::default() };
     // A read that never came back used to hold the session for ever, past its token
     // and past the end of the server.
-    let reading = Plan {
-        reading: None,
-        ..Plan::default()
-    };
+    let reading = Plan { reading: None, ..Plan::default() };
     for plan in [introducing, reading] {
         let later = Instant::now() + Duration::from_secs(5);
         let (at, ended) = plan.start().ended().await;
@@ -66,10 +49,7 @@ async fn a_store_that_says_nothing_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_with_its_token() {
-    let plan = Plan {
-        token_lives: Duration::from_secs(60),
-        ..Plan::default()
-    };
+    let plan = Plan { token_lives: Duration::from_secs(60), ..Plan::default() };
     let mut rig = plan.start();
     let ends = rig.ends;
     sleep_until(ends - Duration::from_secs(1)).await;
@@ -84,10 +64,7 @@ async fn a_session_ends_with_its_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_over_sends_nothing_any_more() {
-    let plan = Plan {
-        token_lives: Duration::from_secs(60),
-        ..Plan::default()
-    };
+    let plan = Plan { token_lives: Duration::from_secs(60), ..Plan::default() };
     let rig = plan.start();
     let mut probe = Rig::new();
     probe.settle_down().await;
@@ -184,18 +161,11 @@ async fn a_drain_answers_what_is_under_way_first() {
     // The third never comes to anything; the flags behind it do.
     rig.store.marking.add_permits(1);
     let store = std::sync::Arc::clone(&rig.store);
-    for expected in [
-        "success first",
-        "inbox_full second",
-        "store_unavailable third",
-    ] {
+    for expected in ["success first", "inbox_full second", "store_unavailable third"] {
         assert_eq!(rig.heard().await, expected);
     }
     let (at, ended) = rig.ended().await;
-    assert!(
-        matches!(ended, Ended::Close(Close::Drain { .. })),
-        "{ended:?}"
-    );
+    assert!(matches!(ended, Ended::Close(Close::Drain { .. })), "{ended:?}");
     let due = began + Duration::from_secs(5);
     assert_between(at, due, due + Duration::from_millis(5));
     assert_eq!(store.in_line(), ["third"], "nothing new is taken");
@@ -217,21 +187,12 @@ async fn the_flags_of_one_who_left_are_seen_through() {
     let began = Instant::now();
     assert_eq!(rig.ended().await, (began, Ended::Gone));
     assert_eq!(*store.marked.lock().unwrap(), [1, 2, 3]);
-    assert_eq!(
-        store.in_line(),
-        ["under way"],
-        "the store has it without us"
-    );
+    assert_eq!(store.in_line(), ["under way"], "the store has it without us");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_the_wire_ends_the_session_as_it_says() {
-    for close in [
-        Close::Protocol,
-        Close::BinaryFrame,
-        Close::InvalidUtf8,
-        Close::FrameTooBig,
-    ] {
+    for close in [Close::Protocol, Close::BinaryFrame, Close::InvalidUtf8, Close::FrameTooBig] {
         let rig = Rig::new();
         rig.receive(Received::Fault(close)).await;
         assert_eq!(rig.ended().await.1, Ended::Close(close));
@@ -240,8 +201,5 @@ async fn a_fault_of_the_wire_ends_the_session_as_it_says() {
     for _ in 0..200 {
         flood.receive(Received::Ping).await;
     }
-    assert_eq!(
-        flood.ended().await.1,
-        Ended::Close(Close::TooManyViolations)
-    );
+    assert_eq!(flood.ended().await.1, Ended::Close(Close::TooManyViolations));
 }

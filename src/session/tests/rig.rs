@@ -114,11 +114,7 @@ impl Plan {
         tasks.spawn(Arc::clone(&hub).follow(announcements));
         let (say, incoming) = mpsc::channel(1000);
         let (outgoing, hear) = mpsc::channel(10_000);
-        let wire = Wire {
-            incoming,
-            outgoing,
-            buffer: Vec::new(),
-        };
+        let wire = Wire { incoming, outgoing, buffer: Vec::new() };
         let shutdown = CancellationToken::new();
         let context = Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
@@ -132,14 +128,7 @@ impl Plan {
         let ends = Instant::now() + left.unwrap() - Duration::from_millis(100);
         let subscription = hub.subscribe(identity.user()).unwrap();
         let session = Session::new(&identity, subscription, wire, context);
-        Rig {
-            store,
-            shutdown,
-            ends,
-            say,
-            hear,
-            session: tasks.spawn(session.run()),
-        }
+        Rig { store, shutdown, ends, say, hear, session: tasks.spawn(session.run()) }
     }
 }
 
@@ -200,11 +189,7 @@ impl Rig {
             Some(0) => format!("success {}", text("timestamp")),
             Some(1) => {
                 let describe: Value = serde_json::from_str(&text("Describe")).unwrap();
-                format!(
-                    "{} {}",
-                    describe["code"].as_str().unwrap(),
-                    text("timestamp")
-                )
+                format!("{} {}", describe["code"].as_str().unwrap(), text("timestamp"))
             }
             _ => format!("message {}", text("content")),
         };

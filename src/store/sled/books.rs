@@ -179,10 +179,7 @@ impl Books {
         }
         let mut inbox = Inbox { unread: 0, head: 0 };
         for peer in reader::peers(&self.tree, user) {
-            let pair = Pair {
-                to: user,
-                from: peer?,
-            };
+            let pair = Pair { to: user, from: peer? };
             if let Some(newest) = reader::newest(&self.tree, pair)? {
                 let floor = reader::floor(&self.tree, pair)?;
                 let read = floor.ordinal + floor.beyond;

@@ -47,10 +47,7 @@ fn commits(tree: &Tree) -> Result<Census, Damage> {
     for row in tree.scan_prefix(keys::COMMITS) {
         let (key, value) = row.map_err(|error| error.to_string())?;
         let commit = CommitRecord::decode(&key, &value).ok_or_else(|| {
-            format!(
-                "the commit record after message {} is not whole",
-                census.last_id
-            )
+            format!("the commit record after message {} is not whole", census.last_id)
         })?;
         if commit.first.get() != census.last_id + 1 {
             return Err(format!(
@@ -73,10 +70,7 @@ fn messages(tree: &Tree, last_id: u64) -> Result<u64, Damage> {
         let message = decode_message(&key, &value)
             .ok_or_else(|| format!("the message record under {key:02x?} is not whole"))?
             .message;
-        let pair = Pair {
-            to: message.to,
-            from: message.from,
-        };
+        let pair = Pair { to: message.to, from: message.from };
         let expected = match before {
             Some((same, ordinal)) if same == pair => ordinal + 1,
             _ => {

@@ -97,18 +97,12 @@ impl<'a> Commit<'a> {
         if matches!(draft.resend, ResendKey::Client { .. }) && !self.is_same(draft, id)? {
             return Ok(Err(AppendError::IdReused));
         }
-        Ok(Ok(Appended {
-            id,
-            duplicate: true,
-        }))
+        Ok(Ok(Appended { id, duplicate: true }))
     }
 
     fn is_same(&self, draft: &Draft, id: MessageId) -> Result<bool, StoreError> {
         let same = |first: &Message| first.to == draft.to && first.content == draft.content;
-        let here = id
-            .get()
-            .checked_sub(self.first)
-            .and_then(|at| usize::try_from(at).ok());
+        let here = id.get().checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
         if let Some(here) = here.and_then(|at| self.announcements.get(at)) {
             return Ok(same(&here.entry.message));
         }
@@ -120,10 +114,7 @@ impl<'a> Commit<'a> {
         draft: Draft,
         mark: ResendMark,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
-        let pair = Pair {
-            to: draft.to,
-            from: draft.from,
-        };
+        let pair = Pair { to: draft.to, from: draft.from };
         // 2^53 messages: no id is left, and none is ever given twice.
         let Some(id) = MessageId::new(self.books.next_id) else {
             return Ok(Err(AppendError::Unavailable));
@@ -144,11 +135,7 @@ impl<'a> Commit<'a> {
                 self.insert(keys::peer(from, pair.to.into()), Vec::new());
             }
         }
-        self.entries.push(CommitEntry {
-            pair,
-            ordinal,
-            resend: mark,
-        });
+        self.entries.push(CommitEntry { pair, ordinal, resend: mark });
         let previous = self.books.appended(pair, ordinal, id);
         self.books.resends.insert(mark, id.get(), Instant::now());
         self.announcements.push(Announcement {
@@ -166,10 +153,7 @@ impl<'a> Commit<'a> {
             }),
             previous: Some(Cursor(previous)),
         });
-        Ok(Ok(Appended {
-            id,
-            duplicate: false,
-        }))
+        Ok(Ok(Appended { id, duplicate: false }))
     }
 
     /// Adds read flags; `marks` are sorted by sender and ordinal.
@@ -183,19 +167,13 @@ impl<'a> Commit<'a> {
         self.books.inbox(reader)?;
         let mut newly = 0;
         for mark in marks {
-            let pair = Pair {
-                to: reader,
-                from: mark.from,
-            };
+            let pair = Pair { to: reader, from: mark.from };
             let tree = &self.books.tree;
             let state = match self.reads.entry(pair) {
                 std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
                 std::collections::hash_map::Entry::Vacant(room) => {
                     let floor = reader::floor(tree, pair)?;
-                    room.insert(ReadState {
-                        floor,
-                        ..ReadState::default()
-                    })
+                    room.insert(ReadState { floor, ..ReadState::default() })
                 }
             };
             let load = |chunk| reader::islands(tree, pair, chunk);
@@ -238,11 +216,7 @@ impl<'a> Commit<'a> {
     pub(super) fn prepare(mut self) -> (Option<Batch>, Outcome) {
         if let Some(first) = MessageId::new(self.first).filter(|_| !self.entries.is_empty()) {
             let entries = std::mem::take(&mut self.entries);
-            let commit = CommitRecord {
-                first,
-                stored_at: self.stored_at,
-                entries,
-            };
+            let commit = CommitRecord { first, stored_at: self.stored_at, entries };
             let key = keys::commit(first.get());
             let value = commit.encode(&key);
             self.insert(key, value);
@@ -253,11 +227,7 @@ impl<'a> Commit<'a> {
             self.insert(key, value);
             for &chunk in &state.touched {
                 let key = keys::read_chunk(pair, chunk);
-                match state
-                    .chunks
-                    .get(&chunk)
-                    .filter(|islands| !islands.is_empty())
-                {
+                match state.chunks.get(&chunk).filter(|islands| !islands.is_empty()) {
                     Some(islands) => {
                         let value = encode_islands(&key, chunk, islands);
                         self.insert(key, value);
@@ -270,10 +240,7 @@ impl<'a> Commit<'a> {
             }
         }
         let outcome = Outcome {
-            last_id: self
-                .announcements
-                .last()
-                .map(|last| last.entry.message.id.get()),
+            last_id: self.announcements.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
             announcements: self.announcements,
             answers: self.answers,

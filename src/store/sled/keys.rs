@@ -84,13 +84,7 @@ fn parts<const N: usize>(tag: &[u8], key: &[u8]) -> Option<[u64; N]> {
 
 pub(super) fn parse_message(key: &[u8]) -> Option<(Pair, MessageId)> {
     let [to, from, id] = parts(MESSAGES, key)?;
-    Some((
-        Pair {
-            to: UserId::new(to)?,
-            from: Sender::new(from)?,
-        },
-        MessageId::new(id)?,
-    ))
+    Some((Pair { to: UserId::new(to)?, from: Sender::new(from)? }, MessageId::new(id)?))
 }
 
 pub(super) fn parse_commit(key: &[u8]) -> Option<MessageId> {
@@ -112,13 +106,7 @@ pub(super) fn parse_read(key: &[u8]) -> Option<(Pair, Option<u64>)> {
             (to, from, Some(chunk))
         }
     };
-    Some((
-        Pair {
-            to: UserId::new(to)?,
-            from: Sender::new(from)?,
-        },
-        chunk,
-    ))
+    Some((Pair { to: UserId::new(to)?, from: Sender::new(from)? }, chunk))
 }
 
 pub(super) fn parse_profile(key: &[u8]) -> Option<UserId> {

@@ -47,11 +47,7 @@ impl Manifest {
 
     /// What the database held when this was written.
     pub(super) fn census(&self) -> Census {
-        Census {
-            last_id: self.last_id,
-            messages: self.messages,
-            read: self.read,
-        }
+        Census { last_id: self.last_id, messages: self.messages, read: self.read }
     }
 
     fn sum(&self) -> u32 {
@@ -79,10 +75,7 @@ pub(super) fn read(dir: &Path) -> io::Result<Option<Manifest>> {
     };
     let manifest: Manifest = serde_json::from_str(&text)?;
     if manifest.checksum != manifest.sum() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "its checksum does not match",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
     }
     Ok(Some(manifest))
 }
@@ -90,12 +83,8 @@ pub(super) fn read(dir: &Path) -> io::Result<Option<Manifest>> {
 /// Puts `manifest` in the place of the one before, whole or not at all.
 pub(super) fn write(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let temporary = dir.join("manifest.json.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&serde_json::to_vec(manifest)?)?;
     file.write_all(b"\n")?;
     file.sync_all()?;
@@ -116,19 +105,12 @@ mod tests {
     fn a_changed_digit_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
-        let census = Census {
-            last_id: 1234,
-            messages: 1200,
-            read: 7,
-        };
+        let census = Census { last_id: 1234, messages: 1200, read: 7 };
         let manifest = Manifest::new(1, census, None);
         write(dir.path(), &manifest).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Some(manifest));
         let text = fs::read_to_string(path(dir.path())).unwrap();
         fs::write(path(dir.path()), text.replace("1234", "1134")).unwrap();
-        assert_eq!(
-            read(dir.path()).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
+        assert_eq!(read(dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

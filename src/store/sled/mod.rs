@@ -15,6 +15,7 @@ mod open;
 mod read_state;
 mod reader;
 mod record;
+mod refusal;
 mod rehearsal;
 mod resend_index;
 mod seal;
@@ -34,7 +35,7 @@ use tracing::{error, info};
 
 use self::books::Books;
 use self::keys::Pair;
-pub use self::open::OpenError;
+pub use self::refusal::OpenError;
 use self::writer::{Request, Writer};
 use super::{
     AppendError, Appended, ClaimedProfile, Cursor, Draft, Health, Page, Receipt, ResendKey, Span,
@@ -73,7 +74,7 @@ pub fn open(
         config.resend_window,
         config.dedup_window,
     )
-    .map_err(|error| open::damaged(&config.path, error.to_string()))?;
+    .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.messages,
@@ -119,9 +120,7 @@ pub struct SledStore {
 
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore")
-            .field("head", &self.shared.head())
-            .finish_non_exhaustive()
+        f.debug_struct("SledStore").field("head", &self.shared.head()).finish_non_exhaustive()
     }
 }
 
@@ -146,10 +145,7 @@ impl Shared {
     }
 
     fn health(&self) -> Health {
-        self.health
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn fail(&self, why: String) {
@@ -177,15 +173,10 @@ impl SledStore {
         let reading = tokio::task::spawn_blocking(move || work(&shared.tree()?, shared.head()));
         let outcome = reading.await.unwrap_or_else(|_| {
             // sled panics on some damage.
-            Err(StoreError::Damaged(
-                "the database failed in the middle of a read".to_owned(),
-            ))
+            Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))
         });
         if let Err(StoreError::Damaged(what)) = &outcome {
-            error!(
-                what,
-                "the store is damaged: stop, copy it away, restore a backup"
-            );
+            error!(what, "the store is damaged: stop, copy it away, restore a backup");
             self.shared.fail(format!("damaged: {what}"));
         }
         outcome
@@ -197,10 +188,7 @@ impl SledStore {
         request: impl FnOnce(oneshot::Sender<Result<T, AppendError>>) -> Request,
     ) -> Result<T, AppendError> {
         let (reply, outcome) = oneshot::channel();
-        self.line
-            .send(request(reply))
-            .await
-            .map_err(|_| AppendError::Unavailable)?;
+        self.line.send(request(reply)).await.map_err(|_| AppendError::Unavailable)?;
         outcome.await.unwrap_or(Err(AppendError::Unavailable))
     }
 
@@ -209,13 +197,7 @@ impl SledStore {
         let ResendKey::Client { id, again: true } = &draft.resend else {
             return Ok(None);
         };
-        let (pair, id) = (
-            Pair {
-                to: draft.to,
-                from: draft.from,
-            },
-            id.clone(),
-        );
+        let (pair, id) = (Pair { to: draft.to, from: draft.from }, id.clone());
         let found = self
             .read(move |tree, head| {
                 let found = reader::find_client_id(tree, pair, &id)?;
@@ -225,10 +207,7 @@ impl SledStore {
             .map_err(|_| AppendError::Unavailable)?;
         match found {
             Some(record) if record.message.content != draft.content => Err(AppendError::IdReused),
-            Some(record) => Ok(Some(Appended {
-                id: record.message.id,
-                duplicate: true,
-            })),
+            Some(record) => Ok(Some(Appended { id: record.message.id, duplicate: true })),
             None => Ok(None),
         }
     }
@@ -243,10 +222,7 @@ impl Store for SledStore {
             }
             let (reply, outcome) = oneshot::channel();
             let request = Request::Append(draft, reply);
-            self.line
-                .send(request)
-                .await
-                .map_err(|_| AppendError::Unavailable)?;
+            self.line.send(request).await.map_err(|_| AppendError::Unavailable)?;
             let receipt: Receipt<Appended> =
                 Box::pin(async { outcome.await.unwrap_or(Err(AppendError::Unavailable)) });
             Ok(receipt)
@@ -260,16 +236,12 @@ impl Store for SledStore {
     fn mark_read(&self, reader: UserId, ids: Vec<MessageId>) -> Receipt<()> {
         let store = self.clone();
         Box::pin(async move {
-            let marks = store
-                .read(move |tree, head| reader::marks(tree, reader, ids, head))
-                .await;
+            let marks = store.read(move |tree, head| reader::marks(tree, reader, ids, head)).await;
             let marks = marks.map_err(|_| AppendError::Unavailable)?;
             if marks.is_empty() {
                 return Ok(());
             }
-            store
-                .ask(|reply| Request::MarkRead(reader, marks, reply))
-                .await
+            store.ask(|reply| Request::MarkRead(reader, marks, reply)).await
         })
     }
 
@@ -279,17 +251,13 @@ impl Store for SledStore {
             if claimed == ClaimedProfile::default() {
                 return Ok(());
             }
-            let known = store
-                .read(move |tree, _| reader::profile(tree, user.into()))
-                .await;
+            let known = store.read(move |tree, _| reader::profile(tree, user.into())).await;
             let known = known.map_err(|_| AppendError::Unavailable)?;
             // Mostly it says what it said at the last connect.
             if claimed.over(&known) == *known {
                 return Ok(());
             }
-            store
-                .ask(|reply| Request::SetProfile(user, claimed, reply))
-                .await
+            store.ask(|reply| Request::SetProfile(user, claimed, reply)).await
         })
     }
 
@@ -303,11 +271,7 @@ impl Store for SledStore {
             if self.line.send(Request::Close(done)).await.is_err() {
                 return Err(StoreError::Unavailable);
             }
-            if closed.await == Ok(true) {
-                Ok(())
-            } else {
-                Err(StoreError::Unavailable)
-            }
+            if closed.await == Ok(true) { Ok(()) } else { Err(StoreError::Unavailable) }
         })
     }
 }

@@ -18,71 +18,9 @@ use super::census::{self, Census};
 use super::keys;
 use super::manifest::{self, Manifest};
 use super::record::{self, SCHEMA_VERSION};
+use super::refusal::{OpenError, damaged, in_use, schema, unusable};
 use super::rehearsal::Rehearsal;
 use super::seal::Seal;
-
-/// Why a data directory was not opened. Nothing in it was changed, but for what
-/// [`OpenError::Damaged`] says.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory cannot be made, read or written.
-    #[error("the data directory {path} cannot be used: {source}. {advice}")]
-    Directory {
-        /// The directory or the file in it.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// Others may read it.
-    #[error(
-        "the data directory {path} is open to other users of this machine (mode {mode:04o}); \
-         close it with: chmod 700 {path}"
-    )]
-    TooOpen {
-        /// The directory.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// Another process has it open.
-    #[error(
-        "the data directory {path} is in use by another process; stop that one first, \
-         or give this one a `store.path` of its own"
-    )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Written by another version.
-    #[error(
-        "the data in {path} has the layout version {found}, and this imserver knows {known}; \
-         start the version that wrote it, or restore a backup that fits"
-    )]
-    Schema {
-        /// The directory.
-        path: PathBuf,
-        /// What lies there.
-        found: u64,
-        /// What this version writes.
-        known: u64,
-    },
-    /// Less is there than was acknowledged, or what is there does not fit together.
-    #[error(
-        "the data in {path} is damaged: {what}. {changed}. Copy the directory away, \
-         then restore the newest backup (`imserver restore DIR`, or your copy of {path}) and \
-         start again"
-    )]
-    Damaged {
-        /// The directory.
-        path: PathBuf,
-        /// What does not fit.
-        what: String,
-        /// What became of the directory.
-        changed: &'static str,
-    },
-}
 
 /// An open database and what was counted in it.
 #[derive(Debug)]
@@ -120,10 +58,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     let manifest = match manifest {
         Some(manifest) => manifest,
         None if database(dir).exists() => {
-            return Err(damaged(
-                dir,
-                "manifest.json is missing beside the database".to_owned(),
-            ));
+            return Err(damaged(dir, "manifest.json is missing beside the database".to_owned()));
         }
         // First of all the manifest: from now on a database that vanishes is noticed.
         None => begin(dir)?,
@@ -144,21 +79,13 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
         Ok((db, census))
     })?;
     let path = database(dir).join("db");
-    let file = File::options()
-        .write(true)
-        .open(&path)
-        .map_err(|e| unusable(&path, e))?;
+    let file = File::options().write(true).open(&path).map_err(|e| unusable(&path, e))?;
     // What sled replayed from its log may still be on its way to the disk.
     file.sync_all().map_err(|error| unusable(&path, error))?;
     for dir in [dir, &database(dir)] {
         manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
     }
-    Ok(Opened {
-        db,
-        file,
-        lock,
-        census,
-    })
+    Ok(Opened { db, file, lock, census })
 }
 
 /// Makes the directory, or sees that it is ours alone.
@@ -177,10 +104,7 @@ fn prepare(dir: &Path) -> Result<(), OpenError> {
     }
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(OpenError::TooOpen {
-            path: dir.to_owned(),
-            mode,
-        });
+        return Err(OpenError::TooOpen { path: dir.to_owned(), mode });
     }
     let me = nix::unistd::geteuid();
     if !me.is_root() && metadata.uid() != me.as_raw() {
@@ -221,9 +145,7 @@ fn begin(dir: &Path) -> Result<Manifest, OpenError> {
 
 /// Whether not a byte of the database has changed since it was closed.
 fn is_sealed(dir: &Path, manifest: &Manifest) -> bool {
-    manifest
-        .seal
-        .is_some_and(|seal| Seal::of(&database(dir)).is_ok_and(|found| found == seal))
+    manifest.seal.is_some_and(|seal| Seal::of(&database(dir)).is_ok_and(|found| found == seal))
 }
 
 /// Opens and counts a copy of the database, where there is one and room for a copy.
@@ -279,10 +201,8 @@ fn is_small(database: &Path) -> bool {
 }
 
 fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
-    let config = sled::Config::new()
-        .path(at)
-        .cache_capacity(cache_bytes / SLED_SHARE)
-        .flush_every_ms(None);
+    let config =
+        sled::Config::new().path(at).cache_capacity(cache_bytes / SLED_SHARE).flush_every_ms(None);
     config.open().map_err(|error| match error {
         sled::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => in_use(dir),
         // sled reports its lock as an error of no kind, in words.
@@ -301,9 +221,7 @@ fn is_systems(error: &io::Error) -> bool {
 
 /// Compares what is there with what must be, and marks a new database as ours.
 fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
-    let version = db
-        .get(keys::SCHEMA)
-        .map_err(|error| damaged(dir, error.to_string()))?;
+    let version = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?;
     match version.as_deref().map(record::decode_schema) {
         Some(Some(SCHEMA_VERSION)) => {}
         Some(Some(found)) => return Err(schema(dir, found)),
@@ -328,10 +246,7 @@ fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError
     if census.read < manifest.read {
         return Err(damaged(
             dir,
-            format!(
-                "{} messages are marked as read, but {} had been",
-                census.read, manifest.read
-            ),
+            format!("{} messages are marked as read, but {} had been", census.read, manifest.read),
         ));
     }
     if census.last_id < manifest.last_id || census.messages < manifest.messages {
@@ -369,41 +284,4 @@ fn guarded<T>(dir: &Path, work: impl FnOnce() -> Result<T, OpenError>) -> Result
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     EXPECTED.set(false);
     outcome.unwrap_or_else(|_| Err(damaged(dir, "the database cannot be read".to_owned())))
-}
-
-fn in_use(dir: &Path) -> OpenError {
-    OpenError::InUse {
-        path: dir.to_owned(),
-    }
-}
-
-pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
-    OpenError::Damaged {
-        path: dir.to_owned(),
-        what,
-        changed: "Nothing was changed",
-    }
-}
-
-fn schema(dir: &Path, found: u64) -> OpenError {
-    OpenError::Schema {
-        path: dir.to_owned(),
-        found,
-        known: SCHEMA_VERSION,
-    }
-}
-
-fn unusable(path: &Path, source: io::Error) -> OpenError {
-    let advice = match source.kind() {
-        io::ErrorKind::PermissionDenied => "It must belong to the user that runs imserver.",
-        io::ErrorKind::ReadOnlyFilesystem => "The file system must be writable.",
-        io::ErrorKind::StorageFull => "Make room on the disk.",
-        io::ErrorKind::NotADirectory => "Name a directory in `store.path`.",
-        _ => "See `store.path` in the configuration.",
-    };
-    OpenError::Directory {
-        path: path.to_owned(),
-        source,
-        advice,
-    }
 }

@@ -62,18 +62,10 @@ impl ReadState {
         if self.floor.beyond == 0 {
             // Nothing lies beyond the floor: there is no chunk to look at.
             if ordinal == self.floor.ordinal + 1 {
-                self.floor = Floor {
-                    ordinal,
-                    id,
-                    beyond: 0,
-                };
+                self.floor = Floor { ordinal, id, beyond: 0 };
                 return Ok(true);
             }
-        } else if self
-            .chunk(chunk_of(ordinal), &mut load)?
-            .iter()
-            .any(|i| i.holds(ordinal))
-        {
+        } else if self.chunk(chunk_of(ordinal), &mut load)?.iter().any(|i| i.holds(ordinal)) {
             return Ok(false);
         }
         let chunk = chunk_of(ordinal);
@@ -95,15 +87,8 @@ impl ReadState {
             };
             islands.remove(0);
             self.touched.insert(chunk);
-            let beyond = self
-                .floor
-                .beyond
-                .saturating_sub(first.last - first.first + 1);
-            self.floor = Floor {
-                ordinal: first.last,
-                id: first.last_id,
-                beyond,
-            };
+            let beyond = self.floor.beyond.saturating_sub(first.last - first.first + 1);
+            self.floor = Floor { ordinal: first.last, id: first.last_id, beyond };
         }
         Ok(())
     }
@@ -124,11 +109,7 @@ impl ReadState {
 
     /// The island that holds `ordinal`, for a reader that wants to jump over it.
     pub(super) fn island(&self, ordinal: u64) -> Option<Island> {
-        self.chunks
-            .get(&chunk_of(ordinal))?
-            .iter()
-            .find(|i| i.holds(ordinal))
-            .copied()
+        self.chunks.get(&chunk_of(ordinal))?.iter().find(|i| i.holds(ordinal)).copied()
     }
 }
 
@@ -141,20 +122,9 @@ impl Island {
 /// Adds an ordinal that no island holds, joining its neighbours.
 fn insert(islands: &mut Vec<Island>, ordinal: u64, id: u64) {
     let at = islands.partition_point(|island| island.last < ordinal);
-    let mut new = Island {
-        first: ordinal,
-        last: ordinal,
-        last_id: id,
-    };
-    if let Some(right) = islands
-        .get(at)
-        .copied()
-        .filter(|right| right.first == ordinal + 1)
-    {
-        new = Island {
-            first: ordinal,
-            ..right
-        };
+    let mut new = Island { first: ordinal, last: ordinal, last_id: id };
+    if let Some(right) = islands.get(at).copied().filter(|right| right.first == ordinal + 1) {
+        new = Island { first: ordinal, ..right };
         islands.remove(at);
     }
     match at.checked_sub(1).and_then(|left| islands.get_mut(left)) {
@@ -171,20 +141,13 @@ const ISLANDS: u8 = 1;
 
 pub(super) fn encode_floor(key: &[u8], floor: Floor) -> Vec<u8> {
     let mut value = Encoder::new(FLOOR, 24);
-    value
-        .number(floor.ordinal)
-        .number(floor.id)
-        .number(floor.beyond);
+    value.number(floor.ordinal).number(floor.id).number(floor.beyond);
     value.seal(key)
 }
 
 pub(super) fn decode_floor(key: &[u8], value: &[u8]) -> Option<Floor> {
     let mut read = Decoder::open(FLOOR, key, value)?;
-    let floor = Floor {
-        ordinal: read.number()?,
-        id: read.number()?,
-        beyond: read.number()?,
-    };
+    let floor = Floor { ordinal: read.number()?, id: read.number()?, beyond: read.number()? };
     read.at_end().then_some(floor)
 }
 
@@ -193,9 +156,7 @@ pub(super) fn encode_islands(key: &[u8], chunk: u64, islands: &[Island]) -> Vec<
     let mut value = Encoder::new(ISLANDS, islands.len() * 10);
     let mut before = chunk * CHUNK;
     for island in islands {
-        value
-            .number(island.first - before)
-            .number(island.last - island.first);
+        value.number(island.first - before).number(island.last - island.first);
         value.number(island.last_id);
         before = island.last;
     }
@@ -209,11 +170,7 @@ pub(super) fn decode_islands(key: &[u8], chunk: u64, value: &[u8]) -> Option<Vec
     while !read.at_end() {
         let first = before.checked_add(read.number()?)?;
         let last = first.checked_add(read.number()?)?;
-        islands.push(Island {
-            first,
-            last,
-            last_id: read.number()?,
-        });
+        islands.push(Island { first, last, last_id: read.number()? });
         before = last;
     }
     Some(islands)
@@ -239,10 +196,7 @@ mod tests {
 
     impl Stored {
         fn mark(&mut self, ordinal: u64) -> bool {
-            let mut state = ReadState {
-                floor: self.floor,
-                ..ReadState::default()
-            };
+            let mut state = ReadState { floor: self.floor, ..ReadState::default() };
             let new = state
                 .mark::<Infallible>(ordinal, ordinal * 10, |chunk| {
                     let stored = self.chunks.get(&chunk);
@@ -254,8 +208,7 @@ mod tests {
                 if islands.is_empty() {
                     self.chunks.remove(&chunk);
                 } else {
-                    self.chunks
-                        .insert(chunk, encode_islands(b"k", chunk, islands));
+                    self.chunks.insert(chunk, encode_islands(b"k", chunk, islands));
                 }
             }
             self.floor = decode_floor(b"k", &encode_floor(b"k", state.floor)).unwrap();
@@ -308,14 +261,7 @@ mod tests {
         for ordinal in [5, 7, 6] {
             state.mark(ordinal, ordinal * 100, none).unwrap();
         }
-        assert_eq!(
-            state.island(6),
-            Some(Island {
-                first: 5,
-                last: 7,
-                last_id: 700
-            })
-        );
+        assert_eq!(state.island(6), Some(Island { first: 5, last: 7, last_id: 700 }));
         assert_eq!(state.island(4), None);
     }
 }

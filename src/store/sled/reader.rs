@@ -39,11 +39,7 @@ pub(super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Cursor) -> Resu
     while let Some(Reverse((id, at))) = heap.pop() {
         if entries.len() == PAGE_MESSAGES || bytes >= PAGE_BYTES {
             let up_to = Cursor(id.get() - 1);
-            return Ok(Page {
-                entries,
-                up_to,
-                head,
-            });
+            return Ok(Page { entries, up_to, head });
         }
         let Some(source) = sources.get_mut(at) else {
             continue;
@@ -64,16 +60,9 @@ pub(super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Cursor) -> Resu
             }
         };
         bytes += record.message.content.len();
-        entries.push(Arc::new(Entry {
-            message: record.message,
-            sender,
-        }));
+        entries.push(Arc::new(Entry { message: record.message, sender }));
     }
-    Ok(Page {
-        entries,
-        up_to: end.max(span.after),
-        head,
-    })
+    Ok(Page { entries, up_to: end.max(span.after), head })
 }
 
 /// One peer's messages within the span, the next of them at hand.
@@ -93,15 +82,8 @@ fn sources(tree: &Tree, inbox: UserId, span: Span, end: Cursor) -> Result<Vec<So
     for row in tree.scan_prefix(keys::peers_of(inbox)) {
         let (key, _) = row.map_err(unreadable)?;
         let (_, peer) = keys::parse_peer(&key).ok_or_else(|| not_whole("peer", &key))?;
-        let pair = Pair {
-            to: inbox,
-            from: peer,
-        };
-        let read = if span.unread_only {
-            Some(read_state(tree, pair)?)
-        } else {
-            None
-        };
+        let pair = Pair { to: inbox, from: peer };
+        let read = if span.unread_only { Some(read_state(tree, pair)?) } else { None };
         let floor = read.as_ref().map_or(Floor::default(), |read| read.floor);
         let after = span.after.get().max(floor.id);
         // Where the floor is the start, the very next ordinal must follow; from a
@@ -139,10 +121,7 @@ impl Source {
             if message.id.get() > self.end {
                 return Ok(());
             }
-            if self
-                .expected
-                .is_some_and(|expected| message.ordinal != expected)
-            {
+            if self.expected.is_some_and(|expected| message.ordinal != expected) {
                 return Err(StoreError::Damaged(format!(
                     "a message from {} to {} before {} is missing",
                     self.pair.from.get(),
@@ -150,10 +129,7 @@ impl Source {
                     message.id
                 )));
             }
-            let island = self
-                .read
-                .as_ref()
-                .and_then(|read| read.island(message.ordinal));
+            let island = self.read.as_ref().and_then(|read| read.island(message.ordinal));
             let Some(island) = island else {
                 self.expected = Some(message.ordinal + 1);
                 self.next = Some(record);
@@ -220,9 +196,7 @@ pub(super) fn newest(tree: &Tree, pair: Pair) -> Result<Option<MessageRecord>> {
     match tree.scan_prefix(keys::messages_of(pair)).next_back() {
         Some(row) => {
             let (key, value) = row.map_err(unreadable)?;
-            decode_message(&key, &value)
-                .map(Some)
-                .ok_or_else(|| not_whole("message", &key))
+            decode_message(&key, &value).map(Some).ok_or_else(|| not_whole("message", &key))
         }
         None => Ok(None),
     }
@@ -232,9 +206,7 @@ pub(super) fn newest(tree: &Tree, pair: Pair) -> Result<Option<MessageRecord>> {
 pub(super) fn peers(tree: &Tree, user: UserId) -> impl Iterator<Item = Result<Sender>> {
     tree.scan_prefix(keys::peers_of(user)).map(|row| {
         let (key, _) = row.map_err(unreadable)?;
-        keys::parse_peer(&key)
-            .map(|(_, peer)| peer)
-            .ok_or_else(|| not_whole("peer", &key))
+        keys::parse_peer(&key).map(|(_, peer)| peer).ok_or_else(|| not_whole("peer", &key))
     })
 }
 
@@ -255,16 +227,11 @@ pub(super) fn profile(tree: &Tree, sender: Sender) -> Result<Arc<Profile>> {
 
 /// The commit that holds `id`.
 fn commit(tree: &Tree, id: MessageId) -> Result<Option<CommitRecord>> {
-    let Some(row) = tree
-        .range(keys::commit(0)..=keys::commit(id.get()))
-        .next_back()
-    else {
+    let Some(row) = tree.range(keys::commit(0)..=keys::commit(id.get())).next_back() else {
         return Ok(None);
     };
     let (key, value) = row.map_err(unreadable)?;
-    CommitRecord::decode(&key, &value)
-        .map(Some)
-        .ok_or_else(|| not_whole("commit", &key))
+    CommitRecord::decode(&key, &value).map(Some).ok_or_else(|| not_whole("commit", &key))
 }
 
 /// The message `id`, wherever it lies.
@@ -275,9 +242,9 @@ pub(super) fn message(tree: &Tree, id: MessageId) -> Result<Option<MessageRecord
     };
     let key = keys::message(entry.pair, id.get());
     match tree.get(&key).map_err(unreadable)? {
-        Some(value) => decode_message(&key, &value)
-            .map(Some)
-            .ok_or_else(|| not_whole("message", &key)),
+        Some(value) => {
+            decode_message(&key, &value).map(Some).ok_or_else(|| not_whole("message", &key))
+        }
         None => Ok(None),
     }
 }
@@ -309,11 +276,7 @@ pub(super) fn marks(
         if let Some(entry) = at.as_ref().and_then(|commit| commit.entry(id))
             && entry.pair.to == reader
         {
-            marks.push(Mark {
-                from: entry.pair.from,
-                ordinal: entry.ordinal,
-                id: id.get(),
-            });
+            marks.push(Mark { from: entry.pair.from, ordinal: entry.ordinal, id: id.get() });
         }
     }
     marks.sort_unstable();

@@ -47,17 +47,9 @@ pub(super) fn decode_message(key: &[u8], value: &[u8]) -> Option<MessageRecord> 
     };
     let timestamp = read.text()?.to_owned();
     let content = read.text()?.to_owned();
-    let message = Message {
-        id,
-        from: pair.from,
-        to: pair.to,
-        ordinal,
-        stored_at,
-        timestamp,
-        content,
-    };
-    read.at_end()
-        .then_some(MessageRecord { message, client_id })
+    let message =
+        Message { id, from: pair.from, to: pair.to, ordinal, stored_at, timestamp, content };
+    read.at_end().then_some(MessageRecord { message, client_id })
 }
 
 /// One id of a commit: where its message lies and what would be its resend.
@@ -104,14 +96,9 @@ const COMMIT: u8 = 1;
 impl CommitRecord {
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let mut value = Encoder::new(COMMIT, 16 + self.entries.len() * 32);
-        value
-            .number(self.stored_at.0)
-            .number(self.entries.len() as u64);
+        value.number(self.stored_at.0).number(self.entries.len() as u64);
         for entry in &self.entries {
-            value
-                .number(entry.pair.to.get())
-                .number(entry.pair.from.get())
-                .number(entry.ordinal);
+            value.number(entry.pair.to.get()).number(entry.pair.from.get()).number(entry.ordinal);
             match entry.resend {
                 ResendMark::None => value.byte(0),
                 ResendMark::Packet(digest) => value.byte(1).bytes(&digest),
@@ -137,18 +124,10 @@ impl CommitRecord {
                 2 => ResendMark::Client(read.array()?),
                 _ => return None,
             };
-            entries.push(CommitEntry {
-                pair: Pair { to, from },
-                ordinal,
-                resend,
-            });
+            entries.push(CommitEntry { pair: Pair { to, from }, ordinal, resend });
         }
         let whole = read.at_end() && !entries.is_empty();
-        whole.then_some(Self {
-            first,
-            stored_at,
-            entries,
-        })
+        whole.then_some(Self { first, stored_at, entries })
     }
 
     /// The last id of the commit.
@@ -211,15 +190,8 @@ mod tests {
 
     fn entry() -> impl Strategy<Value = CommitEntry> {
         (1..ID_END, 0..ID_END, 1..u64::MAX, mark()).prop_map(|(to, from, ordinal, resend)| {
-            let pair = Pair {
-                to: UserId::new(to).unwrap(),
-                from: Sender::new(from).unwrap(),
-            };
-            CommitEntry {
-                pair,
-                ordinal,
-                resend,
-            }
+            let pair = Pair { to: UserId::new(to).unwrap(), from: Sender::new(from).unwrap() };
+            CommitEntry { pair, ordinal, resend }
         })
     }
 

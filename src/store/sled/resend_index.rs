@@ -20,10 +20,7 @@ pub(super) struct ResendIndex {
 
 impl ResendIndex {
     pub(super) fn new(window: Duration) -> Self {
-        Self {
-            window,
-            generations: VecDeque::new(),
-        }
+        Self { window, generations: VecDeque::new() }
     }
 
     /// For how long an entry is kept.
@@ -33,9 +30,7 @@ impl ResendIndex {
 
     /// The message that the packet became, if it did so within the window.
     pub(super) fn get(&self, digest: &[u8; 16]) -> Option<u64> {
-        self.generations
-            .iter()
-            .find_map(|(_, entries)| entries.get(digest).copied())
+        self.generations.iter().find_map(|(_, entries)| entries.get(digest).copied())
     }
 
     pub(super) fn insert(&mut self, digest: [u8; 16], id: u64, now: Instant) {
@@ -51,10 +46,7 @@ impl ResendIndex {
 
     /// Drops what is older than the window.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self
-            .youngest_of_last()
-            .is_some_and(|at| now.duration_since(at) >= self.window)
-        {
+        while self.youngest_of_last().is_some_and(|at| now.duration_since(at) >= self.window) {
             self.generations.pop_back();
         }
     }
@@ -62,15 +54,9 @@ impl ResendIndex {
     /// No entry of the last generation is younger than this: it ended when the next began.
     fn youngest_of_last(&self) -> Option<Instant> {
         let last = self.generations.len().checked_sub(1)?;
-        match last
-            .checked_sub(1)
-            .and_then(|next| self.generations.get(next))
-        {
+        match last.checked_sub(1).and_then(|next| self.generations.get(next)) {
             Some((begun, _)) => Some(*begun),
-            None => self
-                .generations
-                .back()
-                .map(|(begun, _)| *begun + self.window / GENERATIONS),
+            None => self.generations.back().map(|(begun, _)| *begun + self.window / GENERATIONS),
         }
     }
 }

@@ -33,10 +33,7 @@ impl Seal {
                 bytes += count as u64;
             }
         }
-        Ok(Self {
-            bytes,
-            checksum: hasher.finalize(),
-        })
+        Ok(Self { bytes, checksum: hasher.finalize() })
     }
 }
 

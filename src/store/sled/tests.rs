@@ -11,11 +11,8 @@ use super::*;
 use crate::ids::Sender;
 
 fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
-    let config = config::Store {
-        path: path.to_owned(),
-        cache_bytes: 16 << 20,
-        ..config::Store::default()
-    };
+    let config =
+        config::Store { path: path.to_owned(), cache_bytes: 16 << 20, ..config::Store::default() };
     let metrics = StoreMetrics::register(&mut Registry::default());
     open(&config, &config::Limits::default(), metrics)
 }
@@ -65,9 +62,7 @@ fn a_new_directory_is_made_for_its_owner_alone() {
     let path = folder.path().join("a/b/data");
     let (store, _tail) = open_at(&path).unwrap();
     for made in ["a", "a/b", "a/b/data"] {
-        let mode = fs::metadata(folder.path().join(made))
-            .unwrap()
-            .permissions();
+        let mode = fs::metadata(folder.path().join(made)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o700, "{made}");
     }
     drop(store);
@@ -135,19 +130,13 @@ fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
 async fn another_layout_is_refused_by_its_number() {
     let folder = closed().await;
     let whole = manifest::read(folder.path()).unwrap().unwrap();
-    let census = census::Census {
-        last_id: whole.last_id,
-        messages: whole.messages,
-        read: whole.read,
-    };
+    let census =
+        census::Census { last_id: whole.last_id, messages: whole.messages, read: whole.read };
     for version in [0, 2, 77] {
         let other = manifest::Manifest::new(version, census, None);
         manifest::write(folder.path(), &other).unwrap();
         let error = refused(folder.path());
-        assert!(
-            error.contains(&format!("layout version {version}")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("layout version {version}")), "{error}");
         assert!(error.contains("start the version that wrote it"), "{error}");
     }
     manifest::write(folder.path(), &whole).unwrap();
@@ -176,11 +165,7 @@ async fn a_store_behind_its_manifest_is_refused() {
     let folder = closed().await;
     let ahead = [(2, 1, 0), (1, 2, 0), (1, 1, 1)];
     for (last_id, messages, read) in ahead {
-        let census = census::Census {
-            last_id,
-            messages,
-            read,
-        };
+        let census = census::Census { last_id, messages, read };
         let manifest = manifest::Manifest::new(record::SCHEMA_VERSION, census, None);
         manifest::write(folder.path(), &manifest).unwrap();
         let error = refused(folder.path());
@@ -222,10 +207,7 @@ async fn a_row_that_is_gone_is_noticed() {
 
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 

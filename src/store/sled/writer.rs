@@ -67,10 +67,7 @@ type Fatal = String;
 impl Writer {
     /// Writes until it is closed or fails.
     pub(super) fn run(mut self) {
-        let mut written = Written {
-            at: Instant::now(),
-            census: self.census,
-        };
+        let mut written = Written { at: Instant::now(), census: self.census };
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut written)));
         let fatal = match outcome {
             Ok(Ok(close)) => {
@@ -162,9 +159,7 @@ impl Writer {
         if let Some(batch) = batch {
             let began = Instant::now();
             self.persist(batch).map_err(|error| error.to_string())?;
-            self.metrics
-                .commit_seconds
-                .observe(began.elapsed().as_secs_f64());
+            self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
         self.census.read += outcome.newly_read;
@@ -175,9 +170,7 @@ impl Writer {
                 self.write_manifest(None)?;
             }
             self.metrics.messages.inc_by(outcome.messages());
-            self.metrics
-                .commit_messages
-                .observe(outcome.messages() as f64);
+            self.metrics.commit_messages.observe(outcome.messages() as f64);
         }
         let announcements = outcome.tell();
         if !announcements.is_empty() {
@@ -221,15 +214,7 @@ impl Writer {
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
         self.shared.close();
-        let Self {
-            db,
-            file,
-            lock,
-            books,
-            dir,
-            census,
-            ..
-        } = self;
+        let Self { db, file, lock, books, dir, census, .. } = self;
         drop((books, db, file));
         // Whoever was told that it is closed may open it, and finds it sealed.
         open::released(&dir);

@@ -140,10 +140,7 @@ impl Bare {
                 }
                 Some(_) => {}
                 None => {
-                    return Closed {
-                        code: 1006,
-                        reason: String::new(),
-                    };
+                    return Closed { code: 1006, reason: String::new() };
                 }
             }
         }

@@ -48,16 +48,12 @@ impl Client {
     /// Connects with a token of an hour in the URL.
     pub async fn connect(server: &TestServer, user: u64) -> Self {
         let token = Forge::token(user);
-        Self::open(server, user, &format!("/teaching/imserver/{token}"), &[])
-            .await
-            .unwrap()
+        Self::open(server, user, &format!("/teaching/imserver/{token}"), &[]).await.unwrap()
     }
 
     /// Connects with the token given.
     pub async fn with_token(server: &TestServer, user: u64, token: &str) -> Self {
-        Self::open(server, user, &format!("/teaching/imserver/{token}"), &[])
-            .await
-            .unwrap()
+        Self::open(server, user, &format!("/teaching/imserver/{token}"), &[]).await.unwrap()
     }
 
     /// Connects to `path` with further headers.
@@ -85,9 +81,7 @@ impl Client {
 
     /// Sends any WebSocket message.
     pub async fn send_message(&mut self, message: Message) {
-        within("room to write", self.socket.send(message))
-            .await
-            .unwrap();
+        within("room to write", self.socket.send(message)).await.unwrap();
     }
 
     /// Sends a packet.
@@ -139,11 +133,7 @@ impl Client {
     /// The next frame, which must be a message: its id and content.
     pub async fn message(&mut self) -> (u64, String) {
         let frame = self.next().await;
-        assert_eq!(
-            (&frame["type"], &frame["toId"]),
-            (&json!(2), &json!(self.user)),
-            "{frame}"
-        );
+        assert_eq!((&frame["type"], &frame["toId"]), (&json!(2), &json!(self.user)), "{frame}");
         let describe: Value = serde_json::from_str(frame["Describe"].as_str().unwrap()).unwrap();
         let id = describe["messageId"].as_str().unwrap().parse().unwrap();
         (id, frame["content"].as_str().unwrap().to_owned())
@@ -169,17 +159,11 @@ impl Client {
         loop {
             match within("the close", self.socket.next()).await {
                 Some(Ok(Message::Close(Some(close)))) => {
-                    let end = Closed {
-                        code: close.code.into(),
-                        reason: close.reason.to_string(),
-                    };
+                    let end = Closed { code: close.code.into(), reason: close.reason.to_string() };
                     return (frames, end);
                 }
                 Some(Ok(Message::Close(None)) | Err(_)) | None => {
-                    let end = Closed {
-                        code: 1006,
-                        reason: String::new(),
-                    };
+                    let end = Closed { code: 1006, reason: String::new() };
                     return (frames, end);
                 }
                 Some(Ok(Message::Text(text))) => {

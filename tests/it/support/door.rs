@@ -28,10 +28,9 @@ impl Way {
         let bare = Upgrade::new("/teaching/imserver");
         match self {
             Self::Path => Upgrade::token(token),
-            Self::Protocol => bare.and(
-                "Sec-WebSocket-Protocol",
-                &format!("im.v2, im.bearer.{token}"),
-            ),
+            Self::Protocol => {
+                bare.and("Sec-WebSocket-Protocol", &format!("im.v2, im.bearer.{token}"))
+            }
             Self::Header => bare.and("Authorization", &format!("Bearer {token}")),
         }
     }
@@ -66,11 +65,7 @@ pub fn refused(answer: &Answer, what: &str) {
 
 /// Fails unless `answer` is a refusal in the form that all of them have.
 pub fn is_refusal(answer: &Answer, status: u16, code: &str, what: &str) {
-    assert_eq!(
-        (answer.status, answer.code().as_str()),
-        (status, code),
-        "{what}: {answer:?}"
-    );
+    assert_eq!((answer.status, answer.code().as_str()), (status, code), "{what}: {answer:?}");
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     let members: Vec<&String> = body.as_object().unwrap().keys().collect();
     assert_eq!(members, ["code", "message"], "{what}");
@@ -90,30 +85,19 @@ pub fn is_refusal(answer: &Answer, status: u16, code: &str, what: &str) {
     ];
     expected.retain(|(_, there)| *there);
     let mut expected: Vec<&str> = expected.into_iter().map(|(name, _)| name).collect();
-    let mut names: Vec<&str> = answer
-        .headers
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
     expected.sort_unstable();
     names.sort_unstable();
     assert_eq!(names, expected, "{what}");
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
-    assert_eq!(
-        answer.header("referrer-policy"),
-        Some("no-referrer"),
-        "{what}"
-    );
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{what}");
     let connection = match status {
         426 => "close, upgrade",
         _ => "close",
     };
     assert_eq!(answer.header("connection"), Some(connection), "{what}");
     let all = format!("{answer:?}");
-    assert!(
-        !all.contains("eyJ") && !all.contains("teaching"),
-        "{what}: {all}"
-    );
+    assert!(!all.contains("eyJ") && !all.contains("teaching"), "{what}: {all}");
 }
 
 /// A server at whose door tokens are tried, and the books that it must keep of it.
@@ -139,12 +123,7 @@ impl Door {
             .set("log.level", "\"trace\"")
             // Connections of the case before may not be gone yet.
             .set("limits.connections_per_user", "1000");
-        Self {
-            server: setup.start().await,
-            refusals: Vec::new(),
-            tokens: Vec::new(),
-            opened: None,
-        }
+        Self { server: setup.start().await, refusals: Vec::new(), tokens: Vec::new(), opened: None }
     }
 
     /// Fails unless `token` opens a connection.
@@ -205,7 +184,5 @@ pub async fn from_address(server: &TestServer, address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     let address: IpAddr = address.parse().unwrap();
     socket.bind(SocketAddr::new(address, 0)).unwrap();
-    within("a connection", socket.connect(server.address))
-        .await
-        .unwrap()
+    within("a connection", socket.connect(server.address)).await.unwrap()
 }

@@ -42,18 +42,12 @@ impl Answer {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let mut lines = head.lines();
-        let status = lines
-            .next()
-            .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
             .collect();
-        Self {
-            status: status.unwrap_or(0),
-            headers,
-            body: body.to_owned(),
-        }
+        Self { status: status.unwrap_or(0), headers, body: body.to_owned() }
     }
 }
 
@@ -72,10 +66,7 @@ pub async fn tls_over(tcp: TcpStream, roots: Arc<RootCertStore>) -> TlsStream<Tc
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
-        .await
-        .unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
 }
 
 /// Sends `request` as it is and reads what comes: up to the end of the connection, or
@@ -128,11 +119,7 @@ impl Upgrade {
             ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self {
-            method: "GET".to_owned(),
-            target: target.to_owned(),
-            headers: headers.into(),
-        }
+        Self { method: "GET".to_owned(), target: target.to_owned(), headers: headers.into() }
     }
 
     /// A good request with `token` in the document's place.
@@ -159,8 +146,7 @@ impl Upgrade {
 
     /// Leaves a header out.
     pub fn without(mut self, name: &str) -> Self {
-        self.headers
-            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self
     }
 

@@ -3,13 +3,16 @@
 mod bare;
 mod client;
 mod door;
+mod fault;
 mod http;
 mod server;
+pub mod store;
 mod token;
 
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
 pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refused};
+pub use fault::strace;
 pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge, b64};

@@ -32,21 +32,11 @@ impl Setup {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let mut setup = Self {
-            folder,
-            settings: BTreeMap::new(),
-            environment: Vec::new(),
-        };
+        let mut setup = Self { folder, settings: BTreeMap::new(), environment: Vec::new() };
         setup.settings.extend([
             ("server.listen".to_owned(), "\"127.0.0.1:0\"".to_owned()),
-            (
-                "server.admin_listen".to_owned(),
-                "\"127.0.0.1:0\"".to_owned(),
-            ),
-            (
-                "server.origins".to_owned(),
-                "[\"https://app.example\"]".to_owned(),
-            ),
+            ("server.admin_listen".to_owned(), "\"127.0.0.1:0\"".to_owned()),
+            ("server.origins".to_owned(), "[\"https://app.example\"]".to_owned()),
             ("limits.connections_per_address".to_owned(), "0".to_owned()),
             ("log.format".to_owned(), "\"json\"".to_owned()),
             ("log.level".to_owned(), "\"debug\"".to_owned()),
@@ -54,11 +44,8 @@ impl Setup {
         setup.write();
         setup.run(&["cert", "dev"]);
         fs::write(setup.path("certs/keys.json"), Forge::key_set()).unwrap();
-        fs::set_permissions(
-            setup.path("certs/keys.json"),
-            fs::Permissions::from_mode(0o600),
-        )
-        .unwrap();
+        fs::set_permissions(setup.path("certs/keys.json"), fs::Permissions::from_mode(0o600))
+            .unwrap();
         setup
     }
 
@@ -86,10 +73,8 @@ impl Setup {
             let (section, name) = key.split_once('.').unwrap();
             *sections.entry(section).or_default() += &format!("{name} = {value}\n");
         }
-        let text: String = sections
-            .iter()
-            .map(|(name, body)| format!("[{name}]\n{body}\n"))
-            .collect();
+        let text: String =
+            sections.iter().map(|(name, body)| format!("[{name}]\n{body}\n")).collect();
         fs::write(self.path("config.toml"), text).unwrap();
     }
 
@@ -104,10 +89,7 @@ impl Setup {
     /// A command of the binary on this set-up, to be run as the test likes.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imserver"));
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.path("config.toml"));
+        command.args(arguments).arg("--config").arg(self.path("config.toml"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -126,10 +108,7 @@ impl Setup {
     /// Starts a server that is expected not to come up; its exit code and last words.
     pub fn start_in_vain(&self) -> (Option<i32>, String) {
         let output = self.command(&["serve"]).output().unwrap();
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
@@ -164,14 +143,7 @@ impl TestServer {
         let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
         let (address, admin) = (address("address"), address("admin"));
         let roots = roots(&setup.path("certs/server.pem"));
-        Self {
-            setup: Some(setup),
-            child,
-            log,
-            address,
-            admin,
-            roots,
-        }
+        Self { setup: Some(setup), child, log, address, admin, roots }
     }
 
     /// The set-up it runs on.
@@ -219,10 +191,8 @@ impl TestServer {
 
     /// Sends a signal to the process, such as `"TERM"`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status();
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
         assert!(sent.unwrap().success());
     }
 
@@ -231,10 +201,7 @@ impl TestServer {
         let pid = self.child.id();
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         let waiting = tokio::task::spawn_blocking(move || child.wait());
-        within(&format!("process {pid} to end"), waiting)
-            .await
-            .unwrap()
-            .unwrap()
+        within(&format!("process {pid} to end"), waiting).await.unwrap().unwrap()
     }
 
     /// Kills the process (`kill -9`) and gives back what it left behind.
@@ -255,10 +222,7 @@ impl TestServer {
     /// The resident memory of the process, in KiB.
     pub fn rss(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }

@@ -79,18 +79,13 @@ impl Claims {
             "iss": "imserver", "aud": "imserver", "sub": user.to_string(),
             "iat": now, "exp": now + 3600,
         });
-        let Value::Object(claims) = claims else {
-            unreachable!()
-        };
+        let Value::Object(claims) = claims else { unreachable!() };
         Self(claims)
     }
 
     /// Seconds since the Unix epoch.
     pub fn now() -> u64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_secs()
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
     }
 
     /// Sets a claim, or removes it with `null` given as [`Claims::without`] does.

@@ -1,0 +1,92 @@
+//! Why a data directory is not opened, in sentences for the operator.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::record::SCHEMA_VERSION;
+
+/// Why a data directory was not opened. Nothing in it was changed, but for what
+/// [`OpenError::Damaged`] says.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made, read or written.
+    #[error("the data directory {path} cannot be used: {source}. {advice}")]
+    Directory {
+        /// The directory or the file in it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Others may read it.
+    #[error(
+        "the data directory {path} is open to other users of this machine (mode {mode:04o}); \
+         close it with: chmod 700 {path}"
+    )]
+    TooOpen {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Another process has it open.
+    #[error(
+        "the data directory {path} is in use by another process; stop that one first, \
+         or give this one a `store.path` of its own"
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Written by another version.
+    #[error(
+        "the data in {path} has the layout version {found}, and this imserver knows {known}; \
+         start the version that wrote it, or restore a backup that fits"
+    )]
+    Schema {
+        /// The directory.
+        path: PathBuf,
+        /// What lies there.
+        found: u64,
+        /// What this version writes.
+        known: u64,
+    },
+    /// Less is there than was acknowledged, or what is there does not fit together.
+    #[error(
+        "the data in {path} is damaged: {what}. {changed}. Copy the directory away, \
+         then restore the newest backup (`imserver restore DIR`, or your copy of {path}) and \
+         start again"
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+        /// What became of the directory.
+        changed: &'static str,
+    },
+}
+
+pub(super) fn in_use(dir: &Path) -> OpenError {
+    OpenError::InUse { path: dir.to_owned() }
+}
+
+pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
+    OpenError::Damaged { path: dir.to_owned(), what, changed: "Nothing was changed" }
+}
+
+pub(super) fn schema(dir: &Path, found: u64) -> OpenError {
+    OpenError::Schema { path: dir.to_owned(), found, known: SCHEMA_VERSION }
+}
+
+pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
+    let advice = match source.kind() {
+        io::ErrorKind::PermissionDenied => "It must belong to the user that runs imserver.",
+        io::ErrorKind::ReadOnlyFilesystem => "The file system must be writable.",
+        io::ErrorKind::StorageFull => "Make room on the disk.",
+        io::ErrorKind::NotADirectory => "Name a directory in `store.path`.",
+        _ => "See `store.path` in the configuration.",
+    };
+    OpenError::Directory { path: path.to_owned(), source, advice }
+}

@@ -1,0 +1,88 @@
+//! Success means durable: what happens when the disk is slow, and when it fails.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Forge, TestServer};
+use crate::support::{Setup, Upgrade, admin, frame, store, strace};
+
+/// The first syncs succeed, this one and all after it fail.
+const FAILS: usize = 6;
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_more_is_acknowledged() {
+    let setup = Setup::new();
+    let fault = format!("inject=fdatasync:error=EIO:when={FAILS}+");
+    let command = strace(&setup, &["trace=fdatasync", &fault], &[]);
+    let server = setup.start_by(command).await;
+    let mut ming = server.connect(1).await;
+    let mut hong = server.connect(2).await;
+    let mut acknowledged = 0;
+    let failed = loop {
+        let text = format!("message {acknowledged}");
+        ming.send(&frame(1, 2, &text, &acknowledged.to_string())).await;
+        let answer = ming.next().await;
+        if answer["type"] != 0 {
+            break answer;
+        }
+        assert_eq!(answer, ming.success(&acknowledged.to_string()));
+        acknowledged += 1;
+    };
+    assert_eq!(acknowledged, FAILS - 1);
+    assert_eq!(failed["timestamp"], acknowledged.to_string());
+    assert!(failed["Describe"].as_str().unwrap().contains("store_unavailable"));
+
+    // The same packet again, another one, a mark: nothing is promised any more.
+    for text in [format!("message {acknowledged}"), "another".to_owned()] {
+        ming.send(&frame(1, 2, &text, &acknowledged.to_string())).await;
+        assert_eq!(ming.failure().await, "store_unavailable");
+    }
+    for number in 0..acknowledged {
+        assert_eq!(hong.message().await.1, format!("message {number}"));
+    }
+    // What was not acknowledged was not shown either: the next thing that comes is an answer.
+    hong.send(&frame(2, 1, "is anything there?", "probe")).await;
+    assert_eq!(hong.failure().await, "store_unavailable");
+
+    says_so(&server).await;
+    let setup = server.kill().start().await.stop().await;
+    let store = store::open(&setup.path("data"));
+    let found = store::inbox(&*store, 2, false).await;
+    // The ones that failed were perhaps written: none was written twice.
+    assert!((acknowledged..=acknowledged + 2).contains(&found.len()));
+    for (number, entry) in found.iter().take(acknowledged).enumerate() {
+        assert_eq!(entry.message.content, format!("message {number}"));
+    }
+}
+
+/// Health, new connections and the log all tell of a store that has stopped.
+pub async fn says_so(server: &TestServer) {
+    let ready = admin(server, "/readyz").await;
+    assert_eq!(ready.status, 503, "{ready:?}");
+    assert_eq!(admin(server, "/healthz").await.status, 200);
+    let upgrade = Upgrade::token(&Forge::token(3)).send(server).await;
+    assert_eq!(upgrade.status, 503, "{upgrade:?}");
+    assert!(upgrade.header("retry-after").is_some());
+    assert!(server.log().contains("Free the disk or mend it, then restart imserver"));
+}
+
+#[tokio::test]
+async fn success_waits_for_the_disk() {
+    const DELAY: Duration = Duration::from_millis(900);
+    let setup = Setup::new();
+    let fault = format!("inject=fdatasync:delay_enter={}", DELAY.as_micros());
+    let command = strace(&setup, &["trace=fdatasync", &fault], &[]);
+    let server = setup.start_by(command).await;
+    let mut ming = server.connect(1).await;
+    let mut hong = server.connect(2).await;
+    for number in ["1", "2"] {
+        let began = Instant::now();
+        ming.send(&frame(1, 2, "slowly", number)).await;
+        let (answer, message) =
+            tokio::join!(async { (ming.next().await, began.elapsed()) }, async {
+                (hong.message().await, began.elapsed())
+            },);
+        assert_eq!(answer.0, ming.success(number));
+        assert!(answer.1 >= DELAY, "acknowledged after {:?}", answer.1);
+        assert!(message.1 >= DELAY, "delivered after {:?}", message.1);
+    }
+}
