@@ -26,6 +26,7 @@ async fn after_a_failed_sync_nothing_more_is_acknowledged() {
         }
         assert_eq!(answer, ming.success(&acknowledged.to_string()));
         acknowledged += 1;
+        assert!(acknowledged < FAILS, "acknowledged without a sync");
     };
     assert_eq!(acknowledged, FAILS - 1);
     assert_eq!(failed["timestamp"], acknowledged.to_string());
