@@ -6,13 +6,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::census::Census;
 use super::seal::Seal;
+
+/// The length of each of its two lines: one sector, which a disk writes whole.
+const LINE: usize = 512;
 
 /// What the store held at the least when this was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,18 +69,24 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 
 /// Reads the manifest of the store in `dir`; `None` where there is no file.
 ///
+/// Of its two lines one may be torn by a power cut, or older: the counts only grow.
+///
 /// # Errors
-/// Those of reading, and [`io::ErrorKind::InvalidData`] when it is not whole.
+/// Those of reading, and [`io::ErrorKind::InvalidData`] when no line is whole.
 pub(super) fn read(dir: &Path) -> io::Result<Option<Manifest>> {
     let text = match fs::read_to_string(path(dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
-    let manifest: Manifest = serde_json::from_str(&text)?;
-    if manifest.checksum != manifest.sum() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
+    let whole = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Manifest>(line).ok())
+        .filter(|manifest| manifest.checksum == manifest.sum())
+        .max_by_key(|manifest| (manifest.last_id, manifest.read));
+    match whole {
+        Some(manifest) => Ok(Some(manifest)),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "no line of it is whole")),
     }
-    Ok(Some(manifest))
 }
 
 /// Puts `manifest` in the place of the one before, whole or not at all.
@@ -85,11 +94,47 @@ pub(super) fn write(dir: &Path, manifest: &Manifest) -> io::Result<()> {
     let temporary = dir.join("manifest.json.new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec(manifest)?)?;
-    file.write_all(b"\n")?;
+    let line = line(manifest)?;
+    file.write_all(&line)?;
+    file.write_all(&line)?;
     file.sync_all()?;
     fs::rename(&temporary, path(dir))?;
     sync_dir(dir)
+}
+
+/// The manifest as a line of [`LINE`] bytes.
+fn line(manifest: &Manifest) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(manifest)?;
+    if line.len() >= LINE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not fit its line"));
+    }
+    line.resize(LINE - 1, b' ');
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The manifest of an open store, renewed in its place: two lines by turns, so that
+/// one of them is always whole.
+///
+/// A new file would make the journal of the file system commit, and the next
+/// message wait ten milliseconds for it.
+#[derive(Debug)]
+pub(super) struct Renewed {
+    file: File,
+    turn: bool,
+}
+
+impl Renewed {
+    pub(super) fn open(dir: &Path) -> io::Result<Self> {
+        Ok(Self { file: OpenOptions::new().write(true).open(path(dir))?, turn: false })
+    }
+
+    pub(super) fn write(&mut self, manifest: &Manifest) -> io::Result<()> {
+        self.file.write_all_at(&line(manifest)?, if self.turn { LINE as u64 } else { 0 })?;
+        self.file.sync_data()?;
+        self.turn = !self.turn;
+        Ok(())
+    }
 }
 
 /// Makes what was created in `dir` survive a power cut.
@@ -112,5 +157,22 @@ mod tests {
         let text = fs::read_to_string(path(dir.path())).unwrap();
         fs::write(path(dir.path()), text.replace("1234", "1134")).unwrap();
         assert_eq!(read(dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_renewal_cut_short_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |last_id| Manifest::new(1, Census { last_id, messages: last_id, read: 0 }, None);
+        write(dir.path(), &at(0)).unwrap();
+        let mut renewed = Renewed::open(dir.path()).unwrap();
+        for last_id in 1..=3 {
+            renewed.write(&at(last_id)).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(at(last_id)));
+        }
+        let mut text = fs::read(path(dir.path())).unwrap();
+        assert_eq!(text.len(), 2 * LINE);
+        text[..40].fill(b'x');
+        fs::write(path(dir.path()), &text).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(at(2)));
     }
 }

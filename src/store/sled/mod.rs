@@ -93,6 +93,7 @@ pub fn open(
         file: opened.file,
         lock: opened.lock,
         dir: config.path.clone(),
+        manifest: opened.manifest,
         books,
         census,
         shared: Arc::clone(&shared),

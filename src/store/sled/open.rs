@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::census::{self, Census};
 use super::keys;
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Manifest, Renewed};
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, in_use, schema, unusable};
 use super::rehearsal::Rehearsal;
@@ -31,6 +31,7 @@ pub(super) struct Opened {
     /// Held for as long as the store is open.
     pub(super) lock: Flock<File>,
     pub(super) census: Census,
+    pub(super) manifest: Renewed,
 }
 
 /// How long sled may take to close its file: it needs milliseconds.
@@ -85,7 +86,8 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     for dir in [dir, &database(dir)] {
         manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
     }
-    Ok(Opened { db, file, lock, census })
+    let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
+    Ok(Opened { manifest, db, file, lock, census })
 }
 
 /// Makes the directory, or sees that it is ours alone.

@@ -5,8 +5,9 @@
 //! commit, flush, sync, *then* raise the watermark, then answer, then announce.
 
 use std::fs::File;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::Shared;
 use super::books::Books;
 use super::census::Census;
 use super::commit::{Commit, Reply};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Manifest, Renewed};
 use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
@@ -52,6 +53,7 @@ pub(super) struct Writer {
     pub(super) file: File,
     pub(super) lock: Flock<File>,
     pub(super) dir: PathBuf,
+    pub(super) manifest: Renewed,
     pub(super) books: Books,
     /// What is durable.
     pub(super) census: Census,
@@ -167,7 +169,7 @@ impl Writer {
             self.census.last_id = last_id;
             if self.shared.raise(last_id) {
                 // The very first message: from now on an empty database is damage.
-                self.write_manifest(None)?;
+                self.renew_manifest()?;
             }
             self.metrics.messages.inc_by(outcome.messages());
             self.metrics.commit_messages.observe(outcome.messages() as f64);
@@ -200,7 +202,7 @@ impl Writer {
         if self.census == written.census || written.at.elapsed() < MANIFEST_AGE {
             return;
         }
-        match self.write_manifest(None) {
+        match self.renew_manifest() {
             Ok(()) => written.census = self.census,
             // The one before still tells the truth, only less of it: try again.
             Err(cause) => warn!(cause, "the store goes on with an older manifest"),
@@ -208,8 +210,9 @@ impl Writer {
         written.at = Instant::now();
     }
 
-    fn write_manifest(&self, seal: Option<Seal>) -> Result<(), Fatal> {
-        write_manifest(&self.dir, self.census, seal)
+    fn renew_manifest(&mut self) -> Result<(), Fatal> {
+        let manifest = Manifest::new(SCHEMA_VERSION, self.census, None);
+        self.manifest.write(&manifest).map_err(not_written)
     }
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
@@ -218,11 +221,12 @@ impl Writer {
         drop((books, db, file));
         // Whoever was told that it is closed may open it, and finds it sealed.
         open::released(&dir);
-        let seal = Seal::of(&open::database(&dir)).map_err(|error| error.to_string());
-        let sealed = seal.and_then(|seal| write_manifest(&dir, census, Some(seal)));
+        let sealed = Seal::of(&open::database(&dir)).and_then(|seal| {
+            manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
+        });
         match &sealed {
             Ok(()) => info!(messages = census.messages, "store closed"),
-            Err(cause) => error!(cause, "the store was closed without a seal"),
+            Err(error) => error!(%error, "the store was closed without a seal"),
         }
         drop(lock);
         if let Some(close) = close {
@@ -231,9 +235,8 @@ impl Writer {
     }
 }
 
-fn write_manifest(dir: &Path, census: Census, seal: Option<Seal>) -> Result<(), Fatal> {
-    manifest::write(dir, &Manifest::new(SCHEMA_VERSION, census, seal))
-        .map_err(|error| format!("the manifest could not be written: {error}"))
+fn not_written(error: io::Error) -> Fatal {
+    format!("the manifest could not be written: {error}")
 }
 
 /// The manifest on the disk.
