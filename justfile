@@ -21,8 +21,9 @@ advisories:
     cargo deny --locked check advisories
 
 # Load generator: acknowledged messages per second, time to delivery
-bench *ARGS:
-    cargo run --release --locked -p imserver-bench -- {{ARGS}}
+bench *ARGS="all":
+    cargo build --release --locked --workspace
+    target/release/imserver-bench {{ARGS}}
 
 # Kill the server under load 200 times, and damage 400 copies of its data
 torture:

@@ -56,6 +56,26 @@ async fn a_second_opening_of_the_same_directory_is_refused() {
     open_at(folder.path()).unwrap();
 }
 
+#[tokio::test]
+async fn damage_that_a_reader_meets_stops_reading_and_writing() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    let first = append(&store, 1).await;
+    append(&store, 201).await;
+    let pair = Pair { to: draft(1).to, from: draft(1).from };
+    store.shared.tree().unwrap().remove(keys::message(pair, first.get())).unwrap().unwrap();
+
+    let all = Span { after: Cursor::START, until: None, unread_only: false };
+    let error = store.read_inbox(pair.to, all).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(matches!(store.health(), Health::ReadOnly { .. }));
+    let outcome = match store.append(draft(2)).await {
+        Ok(receipt) => receipt.await,
+        Err(error) => Err(error),
+    };
+    assert_eq!(outcome, Err(AppendError::Unavailable));
+}
+
 #[test]
 fn a_new_directory_is_made_for_its_owner_alone() {
     let folder = folder();

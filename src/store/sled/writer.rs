@@ -27,7 +27,7 @@ use super::record::SCHEMA_VERSION;
 use super::seal::Seal;
 use crate::ids::UserId;
 use crate::metrics::StoreMetrics;
-use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
+use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, Health};
 
 /// Requests a commit takes at the most: beyond it a commit gets no cheaper per
 /// message, and sled's garbage grows faster than it is collected.
@@ -106,6 +106,10 @@ impl Writer {
                 // Everybody who could ask is gone.
                 Ok(0) => return Ok(None),
                 Ok(_) => {
+                    if let Health::ReadOnly { why } = self.shared.health() {
+                        // A reader met damage: nothing is built on top of it.
+                        return Err(why);
+                    }
                     if let Some(close) = self.commit(group.drain(..))? {
                         return self.drain(close);
                     }
