@@ -7,6 +7,7 @@
 
 mod answers;
 mod delivery;
+mod heartbeat;
 mod inbound;
 mod limits;
 
@@ -22,6 +23,7 @@ use tracing::debug;
 
 use self::answers::{Answer, Answers};
 use self::delivery::Inbox;
+use self::heartbeat::{Beat, Heartbeat};
 use self::limits::{Rates, Turns, Violations};
 use crate::auth::Identity;
 use crate::config;
@@ -334,53 +336,6 @@ const READY_MAX: usize = 64;
 
 /// Nobody needs to come back sooner: a restart takes about as long.
 const RETRY_MIN: Duration = Duration::from_millis(500);
-
-/// Pings, and whether they were answered.
-#[derive(Debug)]
-struct Heartbeat {
-    interval: Duration,
-    timeout: Duration,
-    next: Instant,
-    waiting: bool,
-}
-
-/// What the heartbeat asks for.
-enum Beat {
-    Wait,
-    Ping,
-    Dead,
-}
-
-impl Heartbeat {
-    fn new(limits: &config::Limits) -> Self {
-        // Spread, so that those who came together are not pinged together.
-        let first = limits.ping_interval.mul_f64(0.5 + fastrand::f64() / 2.0);
-        Self {
-            interval: limits.ping_interval,
-            timeout: limits.pong_timeout,
-            next: Instant::now() + first,
-            waiting: false,
-        }
-    }
-
-    fn due(&mut self, now: Instant) -> Beat {
-        if now < self.next {
-            return Beat::Wait;
-        }
-        if self.waiting {
-            return Beat::Dead;
-        }
-        self.waiting = true;
-        self.next = now + self.timeout;
-        Beat::Ping
-    }
-
-    fn pong(&mut self, now: Instant) {
-        if std::mem::take(&mut self.waiting) {
-            self.next = now + self.interval;
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;
