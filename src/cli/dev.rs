@@ -23,6 +23,10 @@ const CONFIG: &str = "\
 [server]
 listen = \"127.0.0.1:8443\"
 origins = [\"https://localhost:8443\", \"https://127.0.0.1:8443\"]
+
+[limits]
+# As many as every machine has open files for.
+connections = 500
 ";
 
 /// What `dev` takes.
