@@ -183,7 +183,6 @@ impl Server {
                 retry_spread: RETRY_SPREAD,
             },
             metrics: metrics.clone(),
-            shutdown: stop.clone(),
             sessions: sessions.tracker.clone(),
         });
         let public = listen("server.listen", public)?;

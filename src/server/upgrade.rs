@@ -12,7 +12,6 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span};
 
@@ -41,7 +40,6 @@ pub(super) struct Upgrades {
     pub(super) hub: Arc<Hub>,
     pub(super) context: Context,
     pub(super) metrics: ServerMetrics,
-    pub(super) shutdown: CancellationToken,
     pub(super) sessions: TaskTracker,
 }
 
@@ -97,7 +95,7 @@ impl Upgrades {
 
     /// Lets somebody in whose token is good, while there is room.
     fn admit(&self, handshake: &Handshake<'_>, address: IpAddr) -> Result<Admitted, Refusal> {
-        if self.shutdown.is_cancelled() {
+        if self.context.shutdown.is_cancelled() {
             return Err(Refusal::Unavailable("the server is stopping"));
         }
         if self.context.store.health() != Health::Ready {

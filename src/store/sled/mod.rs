@@ -54,7 +54,7 @@ const TAIL: usize = 64;
 /// Opens the store that `config` names, making it when there is none, and gives it
 /// with the tail of what is committed from now on.
 ///
-/// Reads every row first: see [`OpenError::Damaged`]. Blocks meanwhile.
+/// Checks first that nothing is missing: see [`OpenError::Damaged`]. Blocks meanwhile.
 ///
 /// # Errors
 /// Says what is in the way and what to do; the directory is left as it was.
@@ -183,14 +183,14 @@ impl SledStore {
         outcome
     }
 
-    /// Puts a request in line and gives its outcome.
-    async fn ask<T>(
+    /// Puts a request in line for the writer.
+    async fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, AppendError>>) -> Request,
-    ) -> Result<T, AppendError> {
+    ) -> Result<Receipt<T>, AppendError> {
         let (reply, outcome) = oneshot::channel();
         self.line.send(request(reply)).await.map_err(|_| AppendError::Unavailable)?;
-        outcome.await.unwrap_or(Err(AppendError::Unavailable))
+        Ok(Box::pin(async { outcome.await.unwrap_or(Err(AppendError::Unavailable)) }))
     }
 
     /// Looks for the first try of a packet that the client itself calls a later one.
@@ -221,12 +221,7 @@ impl Store for SledStore {
                 let receipt: Receipt<Appended> = Box::pin(std::future::ready(Ok(first)));
                 return Ok(receipt);
             }
-            let (reply, outcome) = oneshot::channel();
-            let request = Request::Append(draft, reply);
-            self.line.send(request).await.map_err(|_| AppendError::Unavailable)?;
-            let receipt: Receipt<Appended> =
-                Box::pin(async { outcome.await.unwrap_or(Err(AppendError::Unavailable)) });
-            Ok(receipt)
+            self.ask(|reply| Request::Append(draft, reply)).await
         })
     }
 
@@ -242,7 +237,7 @@ impl Store for SledStore {
             if marks.is_empty() {
                 return Ok(());
             }
-            store.ask(|reply| Request::MarkRead(reader, marks, reply)).await
+            store.ask(|reply| Request::MarkRead(reader, marks, reply)).await?.await
         })
     }
 
@@ -258,7 +253,7 @@ impl Store for SledStore {
             if claimed.over(&known) == *known {
                 return Ok(());
             }
-            store.ask(|reply| Request::SetProfile(user, claimed, reply)).await
+            store.ask(|reply| Request::SetProfile(user, claimed, reply)).await?.await
         })
     }
 

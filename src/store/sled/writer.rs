@@ -79,13 +79,16 @@ impl Writer {
             Ok(Err(fatal)) => fatal,
             Err(_) => "the database failed in the middle of a write".to_owned(),
         };
-        error!(
-            cause = fatal,
-            "the store stopped writing; nothing acknowledged is lost. \
-             Free the disk or mend it, then restart imserver"
-        );
+        // A reader that met damage has said so already, and other words fit that.
+        if self.shared.health() == Health::Ready {
+            error!(
+                cause = fatal,
+                "the store stopped writing; nothing acknowledged is lost. \
+                 Free the disk or mend it, then restart imserver"
+            );
+            self.shared.fail(fatal);
+        }
         self.metrics.failed.inc();
-        self.shared.fail(fatal);
         // Whoever waits or asks from now on learns that nothing is written.
         self.requests.close();
         while let Ok(request) = self.requests.try_recv() {
