@@ -16,7 +16,7 @@ use crate::ids::{MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
 use crate::store::{
     Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, ResendKey,
-    StoreError,
+    StoreError, Stored,
 };
 
 /// Where an outcome goes. Nobody waiting for it any more is no fault.
@@ -39,7 +39,7 @@ pub(super) struct Commit<'a> {
     first: u64,
     stored_at: StoredAt,
     entries: Vec<CommitEntry>,
-    announcements: Vec<Announcement>,
+    announcements: Vec<Stored>,
     reads: HashMap<Pair, ReadState>,
     newly_read: u64,
     answers: Vec<Answer>,
@@ -52,7 +52,7 @@ pub(super) struct Outcome {
     pub(super) last_id: Option<u64>,
     /// How many messages it marks.
     pub(super) newly_read: u64,
-    announcements: Vec<Announcement>,
+    announcements: Vec<Stored>,
     answers: Vec<Answer>,
 }
 
@@ -138,7 +138,11 @@ impl<'a> Commit<'a> {
         self.entries.push(CommitEntry { pair, ordinal, resend: mark });
         let previous = self.books.appended(pair, ordinal, id);
         self.books.resends.insert(mark, id.get(), Instant::now());
-        self.announcements.push(Announcement {
+        let client_id = match draft.resend {
+            ResendKey::Client { id, .. } => Some(id),
+            ResendKey::None | ResendKey::Packet(_) => None,
+        };
+        self.announcements.push(Stored {
             entry: Arc::new(Entry {
                 message: Message {
                     id,
@@ -150,8 +154,10 @@ impl<'a> Commit<'a> {
                     content: draft.content,
                 },
                 sender,
+                client_id,
             }),
             previous: Some(Cursor(previous)),
+            origin: draft.origin,
         });
         Ok(Ok(Appended { id, duplicate: false }))
     }
@@ -264,6 +270,6 @@ impl Outcome {
                 Answer::Done(reply) => drop(reply.send(Ok(()))),
             }
         }
-        self.announcements
+        self.announcements.into_iter().map(Announcement::Stored).collect()
     }
 }

@@ -38,11 +38,12 @@ use self::keys::Pair;
 pub use self::refusal::OpenError;
 use self::writer::{Request, Writer};
 use super::{
-    AppendError, Appended, ClaimedProfile, Cursor, Draft, Health, Page, Receipt, ResendKey, Span,
-    Store, StoreError, Tail,
+    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
+    HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::config;
-use crate::ids::{MessageId, UserId};
+use crate::ids::{ConnectionId, Sender, UserId};
+use crate::message::Profile;
 use crate::metrics::StoreMetrics;
 
 /// Requests that wait for the writer: several commits' worth. Past it, who appends waits.
@@ -229,8 +230,38 @@ impl Store for SledStore {
         Box::pin(self.read(move |tree, head| reader::page(tree, inbox, span, head)))
     }
 
-    fn mark_read(&self, reader: UserId, ids: Vec<MessageId>) -> Receipt<()> {
+    fn inbox_head(&self, _: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn history(
+        &self,
+        _: UserId,
+        _: Sender,
+        _: Stretch,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Option<History>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn conversations(
+        &self,
+        _: UserId,
+        _: Option<HistoryCursor>,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Conversations, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn profile(&self, _: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn mark_read(&self, reader: UserId, seen: Seen, _: Option<ConnectionId>) -> Receipt<()> {
         let store = self.clone();
+        let Seen::Ids(ids) = seen else {
+            return Box::pin(std::future::ready(Err(AppendError::Unavailable)));
+        };
         Box::pin(async move {
             let marks = store.read(move |tree, head| reader::marks(tree, reader, ids, head)).await;
             let marks = marks.map_err(|_| AppendError::Unavailable)?;

@@ -11,7 +11,7 @@ use super::keys::{self, Pair};
 use super::read_state::{Floor, Island, ReadState, decode_floor, decode_islands};
 use super::record::{CommitRecord, MessageRecord, decode_message, decode_profile};
 use crate::ids::{MessageId, Sender, UserId};
-use crate::message::Profile;
+use crate::message::{ClientMsgId, Profile};
 use crate::store::{Cursor, Entry, PAGE_BYTES, PAGE_MESSAGES, Page, Span, StoreError};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -60,7 +60,8 @@ pub(super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Cursor) -> Resu
             }
         };
         bytes += record.message.content.len();
-        entries.push(Arc::new(Entry { message: record.message, sender }));
+        let MessageRecord { message, client_id } = record;
+        entries.push(Arc::new(Entry { message, sender, client_id }));
     }
     Ok(Page { entries, up_to: end.max(span.after), head })
 }
@@ -287,7 +288,7 @@ pub(super) fn marks(
 pub(super) fn find_client_id(
     tree: &Tree,
     pair: Pair,
-    id: &crate::store::ClientMsgId,
+    id: &ClientMsgId,
 ) -> Result<Option<MessageRecord>> {
     for row in tree.scan_prefix(keys::messages_of(pair)).rev() {
         let (key, value) = row.map_err(unreadable)?;

@@ -3,8 +3,8 @@
 use super::codec::{Decoder, Encoder};
 use super::keys::{self, Pair};
 use crate::ids::{MessageId, Sender, UserId};
-use crate::message::{Message, Profile, StoredAt};
-use crate::store::{ClientMsgId, Draft, PacketDigest, ResendKey};
+use crate::message::{ClientMsgId, Message, Profile, StoredAt};
+use crate::store::{Draft, PacketDigest, ResendKey};
 
 /// A message as it lies under its `M` key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ mod tests {
                 None => ResendKey::None,
             };
             let pair = Pair { to: UserId::new(2).unwrap(), from: Sender::new(1).unwrap() };
-            let draft = Draft { from: pair.from, to: pair.to, timestamp, content, resend };
+            let draft = Draft { from: pair.from, to: pair.to, timestamp, content, resend, origin: None };
             let key = keys::message(pair, id);
             let value = encode_message(&key, &draft, ordinal, StoredAt(at));
             let record = decode_message(&key, &value).unwrap();
