@@ -5,6 +5,9 @@
 //! looked into here, for those who stand right before it; whoever does not keep
 //! up loses these and is only told to read from the store. So a connection that
 //! does not listen costs a flag, not a queue.
+//!
+//! What lies in no inbox (what the user wrote or read on another device, who is typing)
+//! goes the same way to those who asked for it, and they are told when some was lost.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -14,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::ids::UserId;
-use crate::store::{Announcement, Cursor, Entry, PAGE_BYTES, Tail};
+use crate::ids::{ConnectionId, Sender, UserId};
+use crate::store::{Announcement, Cursor, Entry, PAGE_BYTES, ReadReceipt, Stored, Tail};
 
 /// Locks the connections are spread over, so that two cores rarely meet.
 const SHARDS: usize = 64;
 
-/// Deliveries that a connection may have in hand before it must read the log.
+/// Events that a connection may have in hand before it must read the log.
 const IN_HAND: usize = 64;
 
 type Shard = Mutex<HashMap<UserId, Vec<Arc<Slot>>>>;
@@ -34,22 +37,35 @@ pub struct Hub {
     connections: AtomicUsize,
 }
 
-/// A committed message on its way to its recipient's connections.
+/// What a connection wants to hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Messages to its user.
+    Inbox,
+    /// These, and what the user does on other devices and others do with their messages.
+    Everything,
+}
+
+/// A committed message on its way to connections, with the frame they share.
 #[derive(Debug)]
 pub struct Delivery {
-    announcement: Announcement,
+    stored: Stored,
     frame: OnceLock<Bytes>,
 }
 
 impl Delivery {
+    fn new(stored: Stored) -> Self {
+        Self { stored, frame: OnceLock::new() }
+    }
+
     /// The message.
     pub fn entry(&self) -> &Entry {
-        &self.announcement.entry
+        &self.stored.entry
     }
 
     /// Whether a reader at `cursor` may take it without missing one before it.
     pub fn follows(&self, cursor: Cursor) -> bool {
-        self.announcement.previous.is_some_and(|previous| previous <= cursor)
+        self.stored.previous.is_some_and(|previous| previous <= cursor)
     }
 
     /// The frame of the message, made by the first connection that needs it.
@@ -58,17 +74,52 @@ impl Delivery {
     }
 }
 
+/// One thing that a connection is told.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message for the user's inbox.
+    Message(Arc<Delivery>),
+    /// A message that the user sent from another connection.
+    Sent(Arc<Delivery>),
+    /// Messages that the user wrote were read by somebody, or the user read some elsewhere.
+    Read(Arc<ReadReceipt>),
+    /// Somebody is typing to the user.
+    Typing(UserId),
+}
+
+impl Event {
+    /// How much of a page of the log it counts for.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(delivery) | Self::Sent(delivery) => {
+                delivery.entry().message.content.len()
+            }
+            Self::Read(receipt) => receipt.ids.len() * size_of::<u64>(),
+            Self::Typing(_) => 0,
+        }
+    }
+
+    /// Whether it lies in no log, where one who missed it could find it.
+    fn is_lost_for_good(&self) -> bool {
+        matches!(self, Self::Sent(_) | Self::Read(_))
+    }
+}
+
 /// What a connection finds when it was woken.
 #[derive(Debug, Default)]
 pub struct News {
-    /// Messages in the order of the log.
-    pub deliveries: Vec<Arc<Delivery>>,
+    /// In the order of the log.
+    pub events: Vec<Event>,
     /// There was more than is kept: read the log.
     pub behind: bool,
+    /// Among it was what no log holds.
+    pub lost: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
+    connection: ConnectionId,
+    wants: Wants,
     news: Mutex<Waiting>,
     wake: Notify,
 }
@@ -80,19 +131,27 @@ struct Waiting {
 }
 
 impl Slot {
-    fn put(&self, delivery: &Arc<Delivery>) {
-        let mut waiting = locked(&self.news);
-        if !waiting.news.behind {
-            waiting.bytes += delivery.entry().message.content.len();
-            if waiting.news.deliveries.len() < IN_HAND && waiting.bytes <= PAGE_BYTES {
-                waiting.news.deliveries.push(Arc::clone(delivery));
-            } else {
-                // All of it: what is kept must have no gap.
-                *waiting = Waiting { news: News { behind: true, ..News::default() }, bytes: 0 };
-            }
-        }
-        drop(waiting);
+    fn put(&self, event: Event) {
+        locked(&self.news).put(event);
         self.wake.notify_one();
+    }
+}
+
+impl Waiting {
+    fn put(&mut self, event: Event) {
+        if self.news.behind {
+            self.news.lost |= event.is_lost_for_good();
+            return;
+        }
+        self.bytes += event.bytes();
+        if self.news.events.len() < IN_HAND && self.bytes <= PAGE_BYTES {
+            self.news.events.push(event);
+        } else if !matches!(event, Event::Typing(_)) {
+            // All of it: what is kept must have no gap.
+            let dropped = std::mem::take(&mut self.news.events).into_iter().chain([event]);
+            let lost = self.news.lost || dropped.into_iter().any(|event| event.is_lost_for_good());
+            *self = Self { news: News { events: Vec::new(), behind: true, lost }, bytes: 0 };
+        }
     }
 }
 
@@ -113,8 +172,9 @@ impl Hub {
     ///
     /// Subscribe before the first read: a message committed between the two is
     /// then either in the read or announced; the other order could miss it.
-    pub fn subscribe(self: &Arc<Self>, user: UserId) -> Option<Subscription> {
-        let slot = Arc::<Slot>::default();
+    pub fn subscribe(self: &Arc<Self>, user: UserId, wants: Wants) -> Option<Subscription> {
+        let (connection, news, wake) = (ConnectionId::draw(), Mutex::default(), Notify::new());
+        let slot = Arc::new(Slot { connection, wants, news, wake });
         {
             let mut shard = locked(self.shard(user)?);
             let slots = shard.entry(user).or_default();
@@ -136,21 +196,66 @@ impl Hub {
     pub async fn follow(self: Arc<Self>, mut tail: Tail) {
         while let Some(commit) = tail.recv().await {
             for announcement in commit {
-                self.announce(announcement);
+                match announcement {
+                    Announcement::Stored(stored) => self.announce(stored),
+                    Announcement::Read(receipt) => self.announce_read(receipt),
+                }
             }
         }
     }
 
-    fn announce(&self, announcement: Announcement) {
-        let user = announcement.entry.message.to;
+    fn announce(&self, stored: Stored) {
+        let message = &stored.entry.message;
+        let (to, from, origin) = (message.to, message.from, stored.origin);
+        if let Sender::User(from) = from
+            && from != to
+        {
+            // A note to oneself is in the inbox already.
+            let mut sent = None;
+            self.tell_others(from, origin, || {
+                let delivery = || Arc::new(Delivery::new(stored.clone()));
+                Event::Sent(Arc::clone(sent.get_or_insert_with(delivery)))
+            });
+        }
+        let mut delivery = None;
+        self.at_each(to, |slot| {
+            let shared = delivery.get_or_insert_with(|| Arc::new(Delivery::new(stored.clone())));
+            slot.put(Event::Message(Arc::clone(shared)));
+        });
+    }
+
+    fn announce_read(&self, receipt: ReadReceipt) {
+        let receipt = Arc::new(receipt);
+        let told = || Event::Read(Arc::clone(&receipt));
+        self.tell_others(receipt.reader, receipt.origin, told);
+        if let Sender::User(from) = receipt.from
+            && from != receipt.reader
+        {
+            self.tell_others(from, None, told);
+        }
+    }
+
+    /// Tells those connections of `user` that want everything, but for `origin`.
+    fn tell_others(
+        &self,
+        user: UserId,
+        origin: Option<ConnectionId>,
+        mut event: impl FnMut() -> Event,
+    ) {
+        self.at_each(user, |slot| {
+            if slot.wants == Wants::Everything && origin != Some(slot.connection) {
+                slot.put(event());
+            }
+        });
+    }
+
+    fn at_each(&self, user: UserId, mut work: impl FnMut(&Slot)) {
         let Some(shard) = self.shard(user) else {
             return;
         };
-        let shard = locked(shard);
-        if let Some(slots) = shard.get(&user) {
-            let delivery = Arc::new(Delivery { announcement, frame: OnceLock::new() });
+        if let Some(slots) = locked(shard).get(&user) {
             for slot in slots {
-                slot.put(&delivery);
+                work(slot);
             }
         }
     }
@@ -170,6 +275,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// The connection that this place is for.
+    pub fn connection(&self) -> ConnectionId {
+        self.slot.connection
+    }
+
     /// Waits until there may be news. Cancel safe.
     pub async fn woken(&self) {
         self.slot.wake.notified().await;
@@ -178,6 +288,11 @@ impl Subscription {
     /// Takes the news.
     pub fn take(&self) -> News {
         std::mem::take(&mut *locked(&self.slot.news)).news
+    }
+
+    /// Tells `to` that this user is typing, wherever they are connected; kept nowhere.
+    pub fn typing(&self, to: UserId) {
+        self.hub.tell_others(to, None, || Event::Typing(self.user));
     }
 }
 
@@ -201,10 +316,10 @@ impl Drop for Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{MessageId, Sender};
+    use crate::ids::MessageId;
     use crate::message::{Message, StoredAt};
 
-    fn announcement(to: u64, id: u64, bytes: usize) -> Announcement {
+    fn stored(to: u64, id: u64, bytes: usize) -> Stored {
         let message = Message {
             id: MessageId::new(id).unwrap(),
             from: Sender::new(1).unwrap(),
@@ -214,25 +329,25 @@ mod tests {
             timestamp: String::new(),
             content: "x".repeat(bytes),
         };
-        let entry = Arc::new(Entry { message, sender: Arc::default() });
-        Announcement { entry, previous: MessageId::new(id - 1).map(Cursor::from) }
+        let entry = Arc::new(Entry { message, sender: Arc::default(), client_id: None });
+        Stored { entry, previous: MessageId::new(id - 1).map(Cursor::from), origin: None }
     }
 
     #[test]
     fn a_connection_that_does_not_listen_keeps_a_flag_and_no_queue() {
         let hub = Hub::new(2);
         let user = UserId::new(2).unwrap();
-        let (idle, large) = (hub.subscribe(user).unwrap(), hub.subscribe(user).unwrap());
+        let (idle, large) = (hub.subscribe(user, Wants::Inbox).unwrap(), hub.subscribe(user, Wants::Inbox).unwrap());
         for id in 2..2 + IN_HAND as u64 {
-            hub.announce(announcement(2, id, 10));
+            hub.announce(stored(2, id, 10));
         }
-        assert_eq!(large.take().deliveries.len(), IN_HAND);
-        hub.announce(announcement(2, 100, 10));
+        assert_eq!(large.take().events.len(), IN_HAND);
+        hub.announce(stored(2, 100, 10));
         let news = idle.take();
-        assert!(news.behind && news.deliveries.is_empty());
+        assert!(news.behind && news.events.is_empty());
         assert!(!idle.take().behind, "taken once");
         for id in 101..110 {
-            hub.announce(announcement(2, id, 16 * 1024));
+            hub.announce(stored(2, id, 16 * 1024));
         }
         assert!(idle.take().behind, "bytes count too");
     }
@@ -241,14 +356,50 @@ mod tests {
     fn leaving_evicts_nobody_else() {
         let hub = Hub::new(2);
         let user = UserId::new(2).unwrap();
-        let first = hub.subscribe(user).unwrap();
-        let second = hub.subscribe(user).unwrap();
-        assert!(hub.subscribe(user).is_none(), "as many as they may");
+        let first = hub.subscribe(user, Wants::Inbox).unwrap();
+        let second = hub.subscribe(user, Wants::Inbox).unwrap();
+        assert!(hub.subscribe(user, Wants::Inbox).is_none(), "as many as they may");
         drop(first);
         assert_eq!(hub.connections(), 1);
-        hub.announce(announcement(2, 2, 1));
-        assert_eq!(second.take().deliveries.len(), 1);
+        hub.announce(stored(2, 2, 1));
+        assert_eq!(second.take().events.len(), 1);
         drop(second);
         assert!(hub.shards.iter().all(|shard| locked(shard).is_empty()));
+    }
+
+    #[test]
+    fn only_those_who_want_it_hear_of_what_the_user_did_elsewhere() {
+        let hub = Hub::new(3);
+        let (writer, reader) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
+        let [here, there] = [(); 2].map(|()| hub.subscribe(writer, Wants::Everything).unwrap());
+        let plain = hub.subscribe(writer, Wants::Inbox).unwrap();
+        let message = Stored { origin: Some(here.connection()), ..stored(2, 2, 10) };
+        hub.announce(message);
+        assert!(here.take().events.is_empty(), "it wrote this itself");
+        assert!(matches!(there.take().events[..], [Event::Sent(_)]));
+        let ids = vec![MessageId::new(2).unwrap()];
+        hub.announce_read(ReadReceipt { reader, from: writer.into(), ids, origin: None });
+        assert!(matches!(here.take().events[..], [Event::Read(_)]));
+        hub.subscribe(reader, Wants::Inbox).unwrap().typing(writer);
+        assert!(matches!(there.take().events[..], [Event::Read(_), Event::Typing(_)]));
+        assert!(plain.take().events.is_empty());
+    }
+
+    #[test]
+    fn who_is_slow_is_told_that_something_was_lost_for_good() {
+        let hub = Hub::new(1);
+        let writer = UserId::new(1).unwrap();
+        let slow = hub.subscribe(writer, Wants::Everything).unwrap();
+        for id in 2..2 + IN_HAND as u64 {
+            hub.announce(stored(1, id, 10));
+        }
+        slow.typing(writer);
+        hub.announce(stored(1, 100, 10));
+        let news = slow.take();
+        assert!(news.behind && !news.lost, "the inbox has it all, and typing is for now");
+        for id in 101..=101 + IN_HAND as u64 {
+            hub.announce(stored(2, id, 10));
+        }
+        assert!(slow.take().lost);
     }
 }

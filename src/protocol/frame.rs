@@ -7,9 +7,12 @@ use std::borrow::Cow;
 
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use super::Dialect;
+use super::extension::Extension;
 use super::failure::{Failure, FailureCode};
 use super::json::{Member, Members};
 use crate::ids::{ID_END, MessageId, UserId};
+use crate::message::ClientMsgId;
 
 /// Message ids that one mark-read frame may hold.
 pub const READ_LIST_MAX: usize = 1000;
@@ -26,6 +29,20 @@ pub enum ClientFrame<'a> {
         /// The messages, as the client listed them.
         ids: Vec<MessageId>,
     },
+    /// Type 4 of `im.v2`: the user is typing to somebody.
+    Typing {
+        /// The frame's own timestamp.
+        timestamp: Cow<'a, str>,
+        /// To whom.
+        to: UserId,
+    },
+    /// Type 5 of `im.v2`: go on with this token.
+    Refresh {
+        /// The frame's own timestamp.
+        timestamp: Cow<'a, str>,
+        /// The token; not believed yet.
+        token: Cow<'a, str>,
+    },
 }
 
 impl ClientFrame<'_> {
@@ -33,7 +50,9 @@ impl ClientFrame<'_> {
     pub fn timestamp(&self) -> &str {
         match self {
             Self::Send(send) => &send.timestamp,
-            Self::MarkRead { timestamp, .. } => timestamp,
+            Self::MarkRead { timestamp, .. }
+            | Self::Typing { timestamp, .. }
+            | Self::Refresh { timestamp, .. } => timestamp,
         }
     }
 }
@@ -49,27 +68,51 @@ pub struct Send<'a> {
     pub timestamp: Cow<'a, str>,
     /// The extension field.
     pub describe: Cow<'a, str>,
+    /// The client's own name for the packet, where `im.v2` gave one.
+    pub client_id: Option<ClientMsgId>,
+    /// The client says that this is a later try of the packet with that name.
+    pub resend: bool,
 }
 
 const SEND: u64 = 0;
 const MARK_READ: u64 = 1;
+const TYPING: u64 = 4;
+const REFRESH: u64 = 5;
 
-/// Reads a frame that `sender` sent; `content_max` is the limit of a content in bytes.
+/// What a frame is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Who sends on this connection.
+    pub sender: UserId,
+    /// The limit of a content in bytes.
+    pub content_max: usize,
+    /// What was agreed on at the handshake.
+    pub dialect: Dialect,
+}
+
+/// Reads a frame.
 ///
 /// # Errors
 /// The failure to answer with.
-pub fn parse(text: &str, sender: UserId, content_max: usize) -> Result<ClientFrame<'_>, Failure> {
+pub fn parse(text: &str, rules: Rules) -> Result<ClientFrame<'_>, Failure> {
     let mut members = Members::default();
     let read = members.read(text).map_err(|malformed| {
         (FailureCode::BadFrame, Cow::Owned(format!("the frame is not readable: {malformed}")))
     });
     let timestamp = members.timestamp.take();
-    read.and_then(|()| understand(members, timestamp.as_deref().is_some(), sender, content_max))
+    // Read first, so that the failure of anything else can name the packet too.
+    let extension = match (rules.dialect, &members.describe) {
+        (Dialect::V2, Some(Member::Text(describe))) => Extension::read(describe),
+        _ => Ok(Extension::default()),
+    };
+    let client_id = extension.as_ref().ok().and_then(|extension| extension.client_id.clone());
+    read.and_then(|()| understand(members, timestamp.as_deref().is_some(), extension, rules))
         .map(|asked| asked.with(timestamp.clone().unwrap_or_default()))
         .map_err(|(code, message)| Failure {
             code,
             message,
             timestamp: timestamp.unwrap_or_default().into_owned(),
+            client_id,
         })
 }
 
@@ -81,27 +124,32 @@ fn refuse<T>(code: FailureCode, message: impl Into<Cow<'static, str>>) -> Result
 
 /// A frame that lacks only its timestamp.
 enum Asked<'a> {
-    Send { to: UserId, content: Cow<'a, str>, describe: Cow<'a, str> },
+    Send { to: UserId, content: Cow<'a, str>, describe: Cow<'a, str>, extension: Extension },
     MarkRead(Vec<MessageId>),
+    Typing(UserId),
+    Refresh(Cow<'a, str>),
 }
 
 impl<'a> Asked<'a> {
     fn with(self, timestamp: Cow<'a, str>) -> ClientFrame<'a> {
         match self {
-            Self::Send { to, content, describe } => {
-                ClientFrame::Send(Send { to, content, timestamp, describe })
+            Self::Send { to, content, describe, extension } => {
+                let Extension { client_id, resend } = extension;
+                ClientFrame::Send(Send { to, content, timestamp, describe, client_id, resend })
             }
             Self::MarkRead(ids) => ClientFrame::MarkRead { timestamp, ids },
+            Self::Typing(to) => ClientFrame::Typing { timestamp, to },
+            Self::Refresh(token) => ClientFrame::Refresh { timestamp, token },
         }
     }
 }
 
-fn understand(
-    members: Members<'_>,
+fn understand<'a>(
+    members: Members<'a>,
     has_timestamp: bool,
-    sender: UserId,
-    content_max: usize,
-) -> Result<Asked<'_>, Refusal> {
+    extension: Result<Extension, &'static str>,
+    rules: Rules,
+) -> Result<Asked<'a>, Refusal> {
     let from = id(members.from_id, "fromId")?;
     let to = id(members.to_id, "toId")?;
     let kind = match members.r#type {
@@ -120,13 +168,25 @@ fn understand(
     if !has_timestamp {
         return refuse(FailureCode::BadFrame, "`timestamp` is missing");
     }
-    if from != sender.get() {
+    if from != rules.sender.get() {
         return refuse(FailureCode::FromMismatch, "`fromId` must be the user of the token");
     }
-    match kind {
-        SEND => send(to, content, describe, content_max),
-        MARK_READ => mark_read(to, &content),
-        _ => refuse(FailureCode::UnsupportedType, "`type` must be 0 (send) or 1 (mark read)"),
+    match (kind, rules.dialect) {
+        (SEND, _) => {
+            let extension = extension.or_else(|wrong| refuse(FailureCode::BadFrame, wrong))?;
+            let (to, content) = send(to, content, rules.content_max)?;
+            Ok(Asked::Send { to, content, describe, extension })
+        }
+        (MARK_READ, _) => mark_read(to, &content),
+        (TYPING, Dialect::V2) => recipient(to).map(Asked::Typing),
+        (REFRESH, Dialect::V2) => refresh(to, content),
+        (_, Dialect::Document) => {
+            refuse(FailureCode::UnsupportedType, "`type` must be 0 (send) or 1 (mark read)")
+        }
+        (_, Dialect::V2) => refuse(
+            FailureCode::UnsupportedType,
+            "`type` must be 0 (send), 1 (mark read), 4 (typing) or 5 (refresh)",
+        ),
     }
 }
 
@@ -140,15 +200,17 @@ fn id(member: Option<Member<'_>>, name: &str) -> Result<u64, Refusal> {
     }
 }
 
-fn send<'a>(
+fn recipient(to: u64) -> Result<UserId, Refusal> {
+    UserId::new(to)
+        .ok_or((FailureCode::BadRecipient, "`toId` must be a user; 0 is the system".into()))
+}
+
+fn send(
     to: u64,
-    content: Cow<'a, str>,
-    describe: Cow<'a, str>,
+    content: Cow<'_, str>,
     content_max: usize,
-) -> Result<Asked<'a>, Refusal> {
-    let Some(to) = UserId::new(to) else {
-        return refuse(FailureCode::BadRecipient, "`toId` must be a user; 0 is the system");
-    };
+) -> Result<(UserId, Cow<'_, str>), Refusal> {
+    let to = recipient(to)?;
     if content.is_empty() {
         return refuse(FailureCode::EmptyContent, "`content` is empty");
     }
@@ -158,7 +220,14 @@ fn send<'a>(
             format!("`content` is over {content_max} bytes of UTF-8"),
         );
     }
-    Ok(Asked::Send { to, content, describe })
+    Ok((to, content))
+}
+
+fn refresh(to: u64, content: Cow<'_, str>) -> Result<Asked<'_>, Refusal> {
+    if to != 0 {
+        return refuse(FailureCode::BadRecipient, "`toId` of a refresh frame must be 0");
+    }
+    Ok(Asked::Refresh(content))
 }
 
 fn mark_read(to: u64, content: &str) -> Result<Asked<'static>, Refusal> {
@@ -224,9 +293,7 @@ impl<'de> serde::Deserialize<'de> for Id {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
-                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-                let id = digits.then(|| text.parse().ok()).flatten();
-                id.map_or_else(|| Err(E::custom("not digits")), |id| self.visit_u64(id))
+                MessageId::parse(text).map(Id).ok_or_else(|| E::custom("not a message id"))
             }
         }
 

@@ -1,7 +1,18 @@
-//! The wire, as the 2020 document has it: text in, types out, and back.
+//! The wire, as the 2020 document has it and as `im.v2` adds to it: text in, types out,
+//! and back.
 
 pub mod close;
+mod extension;
 pub mod failure;
 pub mod frame;
 mod json;
 pub mod reply;
+
+/// What client and server agreed to speak at the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The 2020 document and nothing else, byte for byte.
+    Document,
+    /// The document and what the subprotocol `im.v2` adds.
+    V2,
+}

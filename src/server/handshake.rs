@@ -10,6 +10,9 @@ use http::header::{
 use http::{HeaderMap, Method};
 
 use super::refusal::Refusal;
+use crate::ids::MessageId;
+use crate::protocol::Dialect;
+use crate::store::Cursor;
 
 /// Where WebSockets are.
 pub(super) const PATH: &str = "/teaching/imserver";
@@ -27,8 +30,10 @@ pub(super) struct Handshake<'a> {
     pub(super) key: &'a str,
     /// The token, wherever it stood; not believed yet.
     pub(super) token: Option<&'a str>,
-    /// Whether `im.v2` was asked for, and is to be answered.
-    pub(super) v2: bool,
+    /// What was asked for: `im.v2` is answered.
+    pub(super) dialect: Dialect,
+    /// Up to where the client has everything.
+    pub(super) after: Option<Cursor>,
 }
 
 /// Checks an upgrade request to `path`, whose `query` is what stood behind the `?`.
@@ -48,14 +53,14 @@ pub(super) fn check<'a>(
     }
     let key = websocket_key(headers)?;
     origin(headers, origins)?;
-    after(query)?;
-    let (in_protocol, v2) = protocols(headers)?;
+    let after = after(query)?;
+    let (in_protocol, dialect) = protocols(headers)?;
     let mut tokens = [in_path, in_protocol, bearer(headers)?].into_iter().flatten();
     let token = tokens.next();
     if tokens.next().is_some() {
         return Err(Refusal::Malformed("more than one token was given; give one"));
     }
-    Ok(Handshake { key, token, v2 })
+    Ok(Handshake { key, token, dialect, after })
 }
 
 /// The path has one spelling: the token's alphabet needs no escapes.
@@ -139,27 +144,26 @@ fn origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
 }
 
 /// `after`, where it is given, is a message id or 0; other parameters are not ours.
-fn after(query: Option<&str>) -> Result<(), Refusal> {
+fn after(query: Option<&str>) -> Result<Option<Cursor>, Refusal> {
     let mut given = query
         .unwrap_or_default()
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .filter_map(|(name, value)| (name == "after").then_some(value));
     let Some(digits) = given.next() else {
-        return Ok(());
+        return Ok(None);
     };
-    let good = !digits.is_empty()
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && digits.parse().is_ok_and(|id: u64| id < crate::ids::ID_END);
-    if good && given.next().is_none() {
-        Ok(())
+    let zeros = !digits.is_empty() && digits.bytes().all(|byte| byte == b'0');
+    let after = if zeros { Some(Cursor::START) } else { MessageId::parse(digits).map(Cursor::from) };
+    if after.is_some() && given.next().is_none() {
+        Ok(after)
     } else {
         Err(Refusal::Malformed("`after` must be one message id, in digits"))
     }
 }
 
-/// The token among the offered subprotocols, and whether `im.v2` is among them.
-fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, bool), Refusal> {
+/// The token among the offered subprotocols, and what is to be spoken.
+fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, Dialect), Refusal> {
     let (mut token, mut v2, mut any) = (None, false, false);
     for offered in list(headers, &SEC_WEBSOCKET_PROTOCOL)? {
         any = true;
@@ -175,7 +179,7 @@ fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, bool), Refusal> {
         // The browser would fail without an answer; the token is no protocol to answer.
         return Err(Refusal::Malformed("of all subprotocols only im.v2 is spoken here; offer it"));
     }
-    Ok((token, v2))
+    Ok((token, if v2 { Dialect::V2 } else { Dialect::Document }))
 }
 
 /// The token of `Authorization: Bearer`; other schemes, a proxy's say, are not ours.

@@ -170,13 +170,13 @@ impl Server {
         background.spawn(Arc::clone(&hub).follow(tail));
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let upgrades = Arc::new(Upgrades {
-            verifier: Verifier::new(&keys, &config.auth),
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             admission: Admission::new(&front.limits),
             hub,
             context: Context {
                 store: Arc::clone(&store),
+                verifier: Verifier::new(&keys, &config.auth),
                 limits: Arc::clone(&front.limits),
                 metrics: session_metrics,
                 shutdown: stop.clone(),

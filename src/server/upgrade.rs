@@ -21,10 +21,11 @@ use super::handshake::{self, Handshake, V2};
 use super::refusal::{COMMON, Refusal};
 use super::socket::WebSocket;
 use super::stream::Stream;
-use crate::auth::{Identity, Verifier};
-use crate::hub::{Hub, Subscription};
+use crate::auth::Identity;
+use crate::hub::{Hub, Wants};
 use crate::metrics::ServerMetrics;
-use crate::session::{Context, Ended, Session};
+use crate::protocol::Dialect;
+use crate::session::{Context, Ended, Opening, Session};
 use crate::store::Health;
 
 /// How long the answer 101 may take to reach the peer.
@@ -33,7 +34,6 @@ const SWITCH: Duration = Duration::from_secs(10);
 /// Everything an upgrade needs.
 #[derive(Debug)]
 pub(super) struct Upgrades {
-    pub(super) verifier: Verifier,
     pub(super) origins: Vec<String>,
     pub(super) trusted_proxies: Vec<IpAddr>,
     pub(super) admission: Admission,
@@ -56,8 +56,7 @@ pub(super) struct Request {
 
 /// Who comes in, with all the places they take.
 struct Admitted {
-    identity: Identity,
-    subscription: Subscription,
+    opening: Opening,
     place: Place,
 }
 
@@ -103,11 +102,16 @@ impl Upgrades {
         }
         let identity = self.verify(handshake.token, address)?;
         let place = self.admission.enter(address)?;
+        let wants = match handshake.dialect {
+            Dialect::Document => Wants::Inbox,
+            Dialect::V2 => Wants::Everything,
+        };
         let subscription = self
             .hub
-            .subscribe(identity.user())
+            .subscribe(identity.user(), wants)
             .ok_or(Refusal::TooMany("this user has all their connections"))?;
-        Ok(Admitted { identity, subscription, place })
+        let (dialect, after) = (handshake.dialect, handshake.after);
+        Ok(Admitted { opening: Opening { identity, subscription, dialect, after }, place })
     }
 
     fn verify(&self, token: Option<&str>, address: IpAddr) -> Result<Identity, Refusal> {
@@ -118,7 +122,7 @@ impl Upgrades {
             self.admission.guessed_wrong(address)
         };
         let token = token.ok_or_else(|| refuse("no_token"))?;
-        self.verifier.verify(token, SystemTime::now()).map_err(|why| refuse(why.reason()))
+        self.context.verifier.verify(token, SystemTime::now()).map_err(|why| refuse(why.reason()))
     }
 
     /// The client's address: the peer's own, or what trusted proxies say it is.
@@ -145,7 +149,7 @@ impl Upgrades {
 
     /// The connection's life from the 101 to its end.
     async fn converse(&self, admitted: Admitted, switch: OnUpgrade) {
-        let Admitted { identity, subscription, place } = admitted;
+        let Admitted { opening, place } = admitted;
         let Ok(Ok(upgraded)) = tokio::time::timeout(SWITCH, switch).await else {
             return;
         };
@@ -155,9 +159,9 @@ impl Upgrades {
         let frame_bytes = self.context.limits.frame_bytes;
         let stream = parts.io.into_inner();
         let socket = WebSocket::new(stream, parts.read_buf, frame_bytes).await;
-        let span = info_span!("connection", user = %identity.user());
+        let span = info_span!("connection", user = %opening.identity.user());
         self.metrics.connections.inc();
-        let session = Session::new(&identity, subscription, socket, self.context.clone());
+        let session = Session::new(opening, socket, self.context.clone());
         let (socket, ended) = session.run().instrument(span.clone()).await;
         self.metrics.connections.dec();
         if let Ended::Close(close) = ended {
@@ -181,7 +185,7 @@ fn switching(handshake: &Handshake<'_>) -> Result<Response<()>, Refusal> {
     for (name, value) in COMMON {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if handshake.v2 {
+    if handshake.dialect == Dialect::V2 {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(V2));
     }
     Ok(response)
