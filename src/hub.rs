@@ -337,7 +337,10 @@ mod tests {
     fn a_connection_that_does_not_listen_keeps_a_flag_and_no_queue() {
         let hub = Hub::new(2);
         let user = UserId::new(2).unwrap();
-        let (idle, large) = (hub.subscribe(user, Wants::Inbox).unwrap(), hub.subscribe(user, Wants::Inbox).unwrap());
+        let (idle, large) = (
+            hub.subscribe(user, Wants::Inbox).unwrap(),
+            hub.subscribe(user, Wants::Inbox).unwrap(),
+        );
         for id in 2..2 + IN_HAND as u64 {
             hub.announce(stored(2, id, 10));
         }

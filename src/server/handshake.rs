@@ -154,7 +154,8 @@ fn after(query: Option<&str>) -> Result<Option<Cursor>, Refusal> {
         return Ok(None);
     };
     let zeros = !digits.is_empty() && digits.bytes().all(|byte| byte == b'0');
-    let after = if zeros { Some(Cursor::START) } else { MessageId::parse(digits).map(Cursor::from) };
+    let after =
+        if zeros { Some(Cursor::START) } else { MessageId::parse(digits).map(Cursor::from) };
     if after.is_some() && given.next().is_none() {
         Ok(after)
     } else {

@@ -112,7 +112,12 @@ impl<S: Socket> Session<S> {
         let timestamp = timestamp.to_owned();
         let Some(identity) = identity else {
             let code = FailureCode::BadToken;
-            return Err(Failure { code, message: explain(code).into(), timestamp, client_id: None });
+            return Err(Failure {
+                code,
+                message: explain(code).into(),
+                timestamp,
+                client_id: None,
+            });
         };
         let receipt = self.context.store.set_profile(self.user, claims::profile(&identity));
         Ok(Owed::Refresh { receipt, timestamp, ends: claims::end(&identity) })

@@ -217,6 +217,8 @@ mod tests {
             content: content.into(),
             timestamp: "1589790567".into(),
             describe: "".into(),
+            client_id: None,
+            resend: false,
         }
     }
 

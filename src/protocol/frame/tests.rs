@@ -242,7 +242,7 @@ proptest! {
             to: UserId::new(to).unwrap(),
             content: content.into(),
             timestamp: timestamp.into(),
-            describe: describe.into(),
+            describe: describe.into(), client_id: None, resend: false,
         }));
     }
 
