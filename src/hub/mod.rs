@@ -9,22 +9,22 @@
 //! What lies in no inbox (what the user wrote or read on another device, who is typing)
 //! goes the same way to those who asked for it, and they are told when some was lost.
 
+mod news;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
+use self::news::Waiting;
+pub use self::news::{Delivery, Event, News};
 use crate::ids::{ConnectionId, Sender, UserId};
-use crate::store::{Announcement, Cursor, Entry, PAGE_BYTES, ReadReceipt, Stored, Tail};
+use crate::store::{Announcement, ReadReceipt, Stored, Tail};
 
 /// Locks the connections are spread over, so that two cores rarely meet.
 const SHARDS: usize = 64;
-
-/// Events that a connection may have in hand before it must read the log.
-const IN_HAND: usize = 64;
 
 type Shard = Mutex<HashMap<UserId, Vec<Arc<Slot>>>>;
 
@@ -46,76 +46,6 @@ pub enum Wants {
     Everything,
 }
 
-/// A committed message on its way to connections, with the frame they share.
-#[derive(Debug)]
-pub struct Delivery {
-    stored: Stored,
-    frame: OnceLock<Bytes>,
-}
-
-impl Delivery {
-    fn new(stored: Stored) -> Self {
-        Self { stored, frame: OnceLock::new() }
-    }
-
-    /// The message.
-    pub fn entry(&self) -> &Entry {
-        &self.stored.entry
-    }
-
-    /// Whether a reader at `cursor` may take it without missing one before it.
-    pub fn follows(&self, cursor: Cursor) -> bool {
-        self.stored.previous.is_some_and(|previous| previous <= cursor)
-    }
-
-    /// The frame of the message, made by the first connection that needs it.
-    pub fn frame(&self, make: impl FnOnce(&Entry) -> Bytes) -> Bytes {
-        self.frame.get_or_init(|| make(self.entry())).clone()
-    }
-}
-
-/// One thing that a connection is told.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A message for the user's inbox.
-    Message(Arc<Delivery>),
-    /// A message that the user sent from another connection.
-    Sent(Arc<Delivery>),
-    /// Messages that the user wrote were read by somebody, or the user read some elsewhere.
-    Read(Arc<ReadReceipt>),
-    /// Somebody is typing to the user.
-    Typing(UserId),
-}
-
-impl Event {
-    /// How much of a page of the log it counts for.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Message(delivery) | Self::Sent(delivery) => {
-                delivery.entry().message.content.len()
-            }
-            Self::Read(receipt) => receipt.ids.len() * size_of::<u64>(),
-            Self::Typing(_) => 0,
-        }
-    }
-
-    /// Whether it lies in no log, where one who missed it could find it.
-    fn is_lost_for_good(&self) -> bool {
-        matches!(self, Self::Sent(_) | Self::Read(_))
-    }
-}
-
-/// What a connection finds when it was woken.
-#[derive(Debug, Default)]
-pub struct News {
-    /// In the order of the log.
-    pub events: Vec<Event>,
-    /// There was more than is kept: read the log.
-    pub behind: bool,
-    /// Among it was what no log holds.
-    pub lost: bool,
-}
-
 #[derive(Debug)]
 struct Slot {
     connection: ConnectionId,
@@ -124,34 +54,10 @@ struct Slot {
     wake: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    news: News,
-    bytes: usize,
-}
-
 impl Slot {
     fn put(&self, event: Event) {
         locked(&self.news).put(event);
         self.wake.notify_one();
-    }
-}
-
-impl Waiting {
-    fn put(&mut self, event: Event) {
-        if self.news.behind {
-            self.news.lost |= event.is_lost_for_good();
-            return;
-        }
-        self.bytes += event.bytes();
-        if self.news.events.len() < IN_HAND && self.bytes <= PAGE_BYTES {
-            self.news.events.push(event);
-        } else if !matches!(event, Event::Typing(_)) {
-            // All of it: what is kept must have no gap.
-            let dropped = std::mem::take(&mut self.news.events).into_iter().chain([event]);
-            let lost = self.news.lost || dropped.into_iter().any(|event| event.is_lost_for_good());
-            *self = Self { news: News { events: Vec::new(), behind: true, lost }, bytes: 0 };
-        }
     }
 }
 
@@ -315,9 +221,11 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
+    use super::news::IN_HAND;
     use super::*;
     use crate::ids::MessageId;
     use crate::message::{Message, StoredAt};
+    use crate::store::{Cursor, Entry};
 
     fn stored(to: u64, id: u64, bytes: usize) -> Stored {
         let message = Message {
