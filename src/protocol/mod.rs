@@ -7,6 +7,8 @@ pub mod failure;
 pub mod frame;
 mod json;
 pub mod reply;
+#[cfg(test)]
+mod vectors;
 
 /// What client and server agreed to speak at the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,7 +77,7 @@ impl Sample {
             let claimed = ClaimedProfile { name, picture: None };
             store.set_profile(user(reader), claimed).await.unwrap();
             let marks = ids.iter().copied().step_by(3).collect();
-            store.mark_read(user(reader), marks).await.unwrap();
+            store.mark_read(user(reader), Seen::Ids(marks), None).await.unwrap();
         }
         let contents = contents(&*store).await;
         assert_eq!(contents.len() as u64, MESSAGES);
