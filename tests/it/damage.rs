@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use imserver::ids::{Sender, UserId};
-use imserver::store::{ClaimedProfile, Draft, PacketDigest, ResendKey, Store};
+use imserver::store::{ClaimedProfile, Draft, PacketDigest, ResendKey, Seen, Store};
 
 use crate::support::{Setup, store};
 
@@ -63,6 +63,7 @@ impl Sample {
                 timestamp: number.to_string(),
                 content: format!("message {number} {}", "x".repeat(number as usize * 7 % 900)),
                 resend: ResendKey::Packet(PacketDigest(digest)),
+                origin: None,
             };
             let receipt = store.append(draft).await.unwrap();
             ids.push(receipt.await.unwrap().id);
@@ -302,6 +303,7 @@ async fn a_file_that_is_gone_is_refused_or_does_not_matter() {
             timestamp: String::new(),
             content: "newer".to_owned(),
             resend: ResendKey::None,
+            origin: None,
         })
         .await
         .unwrap()
