@@ -9,6 +9,8 @@ pub mod frame;
 mod json;
 pub mod reply;
 pub mod request;
+#[cfg(test)]
+mod vectors;
 
 /// What client and server agreed to speak at the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

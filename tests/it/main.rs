@@ -38,4 +38,5 @@ mod spelling;
 mod support;
 mod tokens;
 mod transport;
+mod v2;
 mod websocket;

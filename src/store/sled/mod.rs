@@ -230,8 +230,22 @@ impl Store for SledStore {
         Box::pin(self.read(move |tree, head| reader::page(tree, inbox, span, head)))
     }
 
-    fn inbox_head(&self, _: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        Box::pin(self.read(move |tree, head| {
+            let mut newest = Cursor::START;
+            for peer in reader::peers(tree, inbox) {
+                let pair = Pair { to: inbox, from: peer? };
+                if let Some(row) =
+                    tree.range(keys::message(pair, 0)..=keys::message(pair, head.get())).next_back()
+                {
+                    let (key, _) = row.map_err(|_| StoreError::Unavailable)?;
+                    if let Some((_, id)) = keys::parse_message(&key) {
+                        newest = newest.max(id.into());
+                    }
+                }
+            }
+            Ok(newest)
+        }))
     }
 
     fn history(

@@ -8,6 +8,7 @@ mod http;
 mod server;
 pub mod store;
 mod token;
+mod v2;
 
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
@@ -16,6 +17,7 @@ pub use fault::strace;
 pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge, b64};
+pub use v2::{V2, described, named};
 
 use std::time::Duration;
 
