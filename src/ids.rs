@@ -83,6 +83,13 @@ impl MessageId {
         in_range(id).map(Self)
     }
 
+    /// Reads decimal digits.
+    pub fn parse(digits: &str) -> Option<Self> {
+        // `parse` alone would take a sign.
+        let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        only_digits.then(|| digits.parse().ok()).flatten().and_then(Self::new)
+    }
+
     /// The id as a number.
     pub fn get(self) -> u64 {
         self.0.get()
@@ -97,6 +104,18 @@ impl MessageId {
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// One connection among all that there are, on every node: what it did itself need not
+/// be told to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// Draws a new one; 64 random bits do not meet twice.
+    pub fn draw() -> Self {
+        Self(fastrand::u64(..))
     }
 }
 

@@ -17,6 +17,25 @@ impl StoredAt {
     }
 }
 
+/// A client's own name for a packet: 1 to 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientMsgId(String);
+
+impl ClientMsgId {
+    /// The longest name, in bytes.
+    pub const MAX: usize = 64;
+
+    /// Makes a name, or nothing when it is empty or too long.
+    pub fn new(text: &str) -> Option<Self> {
+        (1..=Self::MAX).contains(&text.len()).then(|| Self(text.to_owned()))
+    }
+
+    /// The name as the client wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What the sender's token says of them beyond their id: shown with every message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {

@@ -80,6 +80,8 @@ pub enum Measurement {
     /// Stores many messages through the wire, so that --data can be measured
     /// with other subcommands later.
     Fill(FillArgs),
+    /// Pages of a long conversation over HTTPS, beside those of a short one.
+    History(HistoryArgs),
     /// The whole table, one measurement after the other.
     All(AllArgs),
 }
@@ -171,6 +173,26 @@ pub struct FillArgs {
     /// Bytes of content in each message.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
     pub bytes: u16,
+}
+
+/// Arguments of `history`.
+#[derive(Debug, Clone, Args)]
+pub struct HistoryArgs {
+    /// Messages of the long conversation, half of them in each direction.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(200..))]
+    pub messages: u64,
+    /// Messages of the short one.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    pub beside: u64,
+    /// Bytes of content in each message.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
+    pub bytes: u16,
+    /// Messages a page.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub limit: u16,
+    /// Pages asked for, of each kind.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    pub pages: u64,
 }
 
 /// Arguments of `all`.

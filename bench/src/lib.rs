@@ -16,9 +16,11 @@
 //! | [`ledger`] | every message of a pair: lost, duplicated, out of order |
 //! | [`target`] | the server under test: its files, its process, its address |
 //! | [`wire`], [`frame`], [`scan`] | a lean WebSocket client; frames written and read as bytes |
+//! | [`api`] | a lean client of the HTTPS API |
 //! | [`token`], [`meter`] | tokens for the made-up users; CPU and memory of a process |
 //! | [`floor`] | the relay that shows how fast this machine could be at all |
 
+pub mod api;
 pub mod cli;
 pub mod floor;
 pub mod frame;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use crate::ledger::Tally;
-use crate::report::{Backlog, Connect, Fill, Idle, Report, Traffic};
+use crate::report::{Backlog, Connect, Fill, History, Idle, Report, Traffic};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -14,6 +14,7 @@ impl Display for Report {
             Self::Idle(idle) => idle.fmt(f),
             Self::Connect(connect) => connect.fmt(f),
             Self::Fill(fill) => fill.fmt(f),
+            Self::History(history) => history.fmt(f),
         }
     }
 }
@@ -75,6 +76,19 @@ impl Display for Fill {
         writeln!(f, "  acknowledged {} /s", number(*acknowledged_per_s))?;
         writeln!(f, "  disk         {} bytes a message", maybe(self.disk_bytes_per_message))?;
         writeln!(f, "  server RSS   {} MiB", maybe(self.server_rss_mib))?;
+        account(f, &self.tally, &self.troubles)
+    }
+}
+
+impl Display for History {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for conversation in &self.conversations {
+            let messages = number(conversation.messages as f64);
+            writeln!(f, "pages of {} from a conversation of {messages} messages", self.limit)?;
+            writeln!(f, "  newest       {}", conversation.newest)?;
+            writeln!(f, "  older        {}", conversation.older)?;
+            writeln!(f, "  CPU each     server {} µs", maybe(conversation.server_cpu_us))?;
+        }
         account(f, &self.tally, &self.troubles)
     }
 }

@@ -100,6 +100,32 @@ pub struct Backlog {
     pub troubles: BTreeMap<String, u64>,
 }
 
+/// What `history` found of one conversation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Conversation {
+    /// Messages in it.
+    pub messages: u64,
+    /// From the request to the last byte of the newest page.
+    pub newest: Latency,
+    /// The same of pages further and further back, from the newest on.
+    pub older: Latency,
+    /// The server's CPU time, by page.
+    pub server_cpu_us: Option<f64>,
+}
+
+/// What `history` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct History {
+    /// Messages a page.
+    pub limit: u16,
+    /// The long conversation and the short one.
+    pub conversations: Vec<Conversation>,
+    /// Every message that was stored for it.
+    pub tally: Tally,
+    /// Failures by code, while the messages were stored.
+    pub troubles: BTreeMap<String, u64>,
+}
+
 /// What `idle` found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Idle {
@@ -163,6 +189,8 @@ pub enum Report {
     Connect(Connect),
     /// A data directory filled.
     Fill(Fill),
+    /// Pages of conversations.
+    History(History),
 }
 
 impl Report {
@@ -173,7 +201,8 @@ impl Report {
             Self::Pairs(Traffic { tally, troubles, .. })
             | Self::Open(Traffic { tally, troubles, .. })
             | Self::Backlog(Backlog { tally, troubles, .. })
-            | Self::Fill(Fill { tally, troubles, .. }) => (tally, troubles),
+            | Self::Fill(Fill { tally, troubles, .. })
+            | Self::History(History { tally, troubles, .. }) => (tally, troubles),
             Self::Idle(_) | Self::Connect(_) => return true,
         };
         tally.is_clean() && tally.unanswered == 0 && troubles.is_empty()

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::message::ClientMsgId;
+
 /// Why a frame failed, as the contract names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureCode {
@@ -21,6 +23,8 @@ pub enum FailureCode {
     BadReadList,
     /// One `clientMsgId` for two packets.
     IdReused,
+    /// A refresh with a token that is not believed, or is another user's.
+    BadToken,
     /// Faster than the limit.
     RateLimited,
     /// The recipient has too many unread messages.
@@ -41,6 +45,7 @@ impl FailureCode {
             Self::ContentTooLarge => "content_too_large",
             Self::BadReadList => "bad_read_list",
             Self::IdReused => "id_reused",
+            Self::BadToken => "bad_token",
             Self::RateLimited => "rate_limited",
             Self::InboxFull => "inbox_full",
             Self::StoreUnavailable => "store_unavailable",
@@ -53,6 +58,10 @@ impl FailureCode {
     }
 }
 
+/// Why something that was asked is not done, in a code and in words; the words never hold
+/// what the client sent.
+pub type Refusal = (FailureCode, Cow<'static, str>);
+
 /// A failed frame: what the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -62,4 +71,6 @@ pub struct Failure {
     pub message: Cow<'static, str>,
     /// The frame's own timestamp, empty where none could be read.
     pub timestamp: String,
+    /// The client's own name for the packet, where `im.v2` gave one.
+    pub client_id: Option<ClientMsgId>,
 }

@@ -5,14 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
-
-use super::failure::{Failure, FailureCode};
-use super::json::{Member, Members};
-use crate::ids::{ID_END, MessageId, UserId};
-
-/// Message ids that one mark-read frame may hold.
-pub const READ_LIST_MAX: usize = 1000;
+use super::Dialect;
+use super::checks::{self, id, recipient, refuse};
+use super::extension::Extension;
+use super::failure::{Failure, FailureCode, Refusal};
+use super::json::{self, Known, Member, Place};
+use crate::ids::{MessageId, UserId};
+use crate::message::ClientMsgId;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +25,20 @@ pub enum ClientFrame<'a> {
         /// The messages, as the client listed them.
         ids: Vec<MessageId>,
     },
+    /// Type 4 of `im.v2`: the user is typing to somebody.
+    Typing {
+        /// The frame's own timestamp.
+        timestamp: Cow<'a, str>,
+        /// To whom.
+        to: UserId,
+    },
+    /// Type 5 of `im.v2`: go on with this token.
+    Refresh {
+        /// The frame's own timestamp.
+        timestamp: Cow<'a, str>,
+        /// The token; not believed yet.
+        token: Cow<'a, str>,
+    },
 }
 
 impl ClientFrame<'_> {
@@ -33,7 +46,9 @@ impl ClientFrame<'_> {
     pub fn timestamp(&self) -> &str {
         match self {
             Self::Send(send) => &send.timestamp,
-            Self::MarkRead { timestamp, .. } => timestamp,
+            Self::MarkRead { timestamp, .. }
+            | Self::Typing { timestamp, .. }
+            | Self::Refresh { timestamp, .. } => timestamp,
         }
     }
 }
@@ -49,59 +64,109 @@ pub struct Send<'a> {
     pub timestamp: Cow<'a, str>,
     /// The extension field.
     pub describe: Cow<'a, str>,
+    /// The client's own name for the packet, where `im.v2` gave one.
+    pub client_id: Option<ClientMsgId>,
+    /// The client says that this is a later try of the packet with that name.
+    pub resend: bool,
 }
+
+pub use super::checks::READ_LIST_MAX;
 
 const SEND: u64 = 0;
 const MARK_READ: u64 = 1;
+const TYPING: u64 = 4;
+const REFRESH: u64 = 5;
 
-/// Reads a frame that `sender` sent; `content_max` is the limit of a content in bytes.
+/// What a frame is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Who sends on this connection.
+    pub sender: UserId,
+    /// The limit of a content in bytes.
+    pub content_max: usize,
+    /// What was agreed on at the handshake.
+    pub dialect: Dialect,
+}
+
+/// Reads a frame.
 ///
 /// # Errors
 /// The failure to answer with.
-pub fn parse(text: &str, sender: UserId, content_max: usize) -> Result<ClientFrame<'_>, Failure> {
+pub fn parse(text: &str, rules: Rules) -> Result<ClientFrame<'_>, Failure> {
     let mut members = Members::default();
-    let read = members.read(text).map_err(|malformed| {
+    let read = json::read(text, &mut members).map_err(|malformed| {
         (FailureCode::BadFrame, Cow::Owned(format!("the frame is not readable: {malformed}")))
     });
     let timestamp = members.timestamp.take();
-    read.and_then(|()| understand(members, timestamp.as_deref().is_some(), sender, content_max))
+    // Read first, so that the failure of anything else can name the packet too.
+    let extension = match (rules.dialect, &members.describe) {
+        (Dialect::V2, Some(Member::Text(describe))) => Extension::read(describe),
+        _ => Ok(Extension::default()),
+    };
+    let client_id = extension.as_ref().ok().and_then(|extension| extension.client_id.clone());
+    read.and_then(|()| understand(members, timestamp.as_deref().is_some(), extension, rules))
         .map(|asked| asked.with(timestamp.clone().unwrap_or_default()))
         .map_err(|(code, message)| Failure {
             code,
             message,
             timestamp: timestamp.unwrap_or_default().into_owned(),
+            client_id,
         })
 }
 
-type Refusal = (FailureCode, Cow<'static, str>);
+/// The six members as far as they were read.
+#[derive(Debug, Default)]
+struct Members<'a> {
+    from_id: Option<Member<'a>>,
+    to_id: Option<Member<'a>>,
+    r#type: Option<Member<'a>>,
+    content: Option<Member<'a>>,
+    timestamp: Option<Cow<'a, str>>,
+    describe: Option<Member<'a>>,
+}
 
-fn refuse<T>(code: FailureCode, message: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
-    Err((code, message.into()))
+impl<'a> Known<'a> for Members<'a> {
+    fn place(&mut self, name: &str) -> Option<Place<'_, 'a>> {
+        Some(match name {
+            "fromId" => Place::Plain(&mut self.from_id),
+            "toId" => Place::Plain(&mut self.to_id),
+            "type" => Place::Plain(&mut self.r#type),
+            "content" => Place::Plain(&mut self.content),
+            "timestamp" => Place::Timestamp(&mut self.timestamp),
+            "Describe" => Place::Plain(&mut self.describe),
+            _ => return None,
+        })
+    }
 }
 
 /// A frame that lacks only its timestamp.
 enum Asked<'a> {
-    Send { to: UserId, content: Cow<'a, str>, describe: Cow<'a, str> },
+    Send { to: UserId, content: Cow<'a, str>, describe: Cow<'a, str>, extension: Extension },
     MarkRead(Vec<MessageId>),
+    Typing(UserId),
+    Refresh(Cow<'a, str>),
 }
 
 impl<'a> Asked<'a> {
     fn with(self, timestamp: Cow<'a, str>) -> ClientFrame<'a> {
         match self {
-            Self::Send { to, content, describe } => {
-                ClientFrame::Send(Send { to, content, timestamp, describe })
+            Self::Send { to, content, describe, extension } => {
+                let Extension { client_id, resend } = extension;
+                ClientFrame::Send(Send { to, content, timestamp, describe, client_id, resend })
             }
             Self::MarkRead(ids) => ClientFrame::MarkRead { timestamp, ids },
+            Self::Typing(to) => ClientFrame::Typing { timestamp, to },
+            Self::Refresh(token) => ClientFrame::Refresh { timestamp, token },
         }
     }
 }
 
-fn understand(
-    members: Members<'_>,
+fn understand<'a>(
+    members: Members<'a>,
     has_timestamp: bool,
-    sender: UserId,
-    content_max: usize,
-) -> Result<Asked<'_>, Refusal> {
+    extension: Result<Extension, &'static str>,
+    rules: Rules,
+) -> Result<Asked<'a>, Refusal> {
     let from = id(members.from_id, "fromId")?;
     let to = id(members.to_id, "toId")?;
     let kind = match members.r#type {
@@ -120,52 +185,41 @@ fn understand(
     if !has_timestamp {
         return refuse(FailureCode::BadFrame, "`timestamp` is missing");
     }
-    if from != sender.get() {
+    if from != rules.sender.get() {
         return refuse(FailureCode::FromMismatch, "`fromId` must be the user of the token");
     }
-    match kind {
-        SEND => send(to, content, describe, content_max),
-        MARK_READ => mark_read(to, &content),
-        _ => refuse(FailureCode::UnsupportedType, "`type` must be 0 (send) or 1 (mark read)"),
-    }
-}
-
-fn id(member: Option<Member<'_>>, name: &str) -> Result<u64, Refusal> {
-    match member {
-        Some(Member::Number(id)) if id < ID_END => Ok(id),
-        _ => refuse(
-            FailureCode::BadFrame,
-            format!("`{name}` must be an integer from 0 to {}", ID_END - 1),
+    match (kind, rules.dialect) {
+        (SEND, _) => {
+            let extension = extension.or_else(|wrong| refuse(FailureCode::BadFrame, wrong))?;
+            let to = recipient(to)?;
+            checks::content(&content, rules.content_max)?;
+            Ok(Asked::Send { to, content, describe, extension })
+        }
+        (MARK_READ, _) => mark_read(to, &content),
+        (TYPING, Dialect::V2) => recipient(to).map(Asked::Typing),
+        (REFRESH, Dialect::V2) => refresh(to, content),
+        (_, Dialect::Document) => {
+            refuse(FailureCode::UnsupportedType, "`type` must be 0 (send) or 1 (mark read)")
+        }
+        (_, Dialect::V2) => refuse(
+            FailureCode::UnsupportedType,
+            "`type` must be 0 (send), 1 (mark read), 4 (typing) or 5 (refresh)",
         ),
     }
 }
 
-fn send<'a>(
-    to: u64,
-    content: Cow<'a, str>,
-    describe: Cow<'a, str>,
-    content_max: usize,
-) -> Result<Asked<'a>, Refusal> {
-    let Some(to) = UserId::new(to) else {
-        return refuse(FailureCode::BadRecipient, "`toId` must be a user; 0 is the system");
-    };
-    if content.is_empty() {
-        return refuse(FailureCode::EmptyContent, "`content` is empty");
+fn refresh(to: u64, content: Cow<'_, str>) -> Result<Asked<'_>, Refusal> {
+    if to != 0 {
+        return refuse(FailureCode::BadRecipient, "`toId` of a refresh frame must be 0");
     }
-    if content.len() > content_max {
-        return refuse(
-            FailureCode::ContentTooLarge,
-            format!("`content` is over {content_max} bytes of UTF-8"),
-        );
-    }
-    Ok(Asked::Send { to, content, describe })
+    Ok(Asked::Refresh(content))
 }
 
 fn mark_read(to: u64, content: &str) -> Result<Asked<'static>, Refusal> {
     if to != 0 {
         return refuse(FailureCode::BadRecipient, "`toId` of a mark-read frame must be 0");
     }
-    match read_list(content) {
+    match checks::read_list(content) {
         Some(ids) => Ok(Asked::MarkRead(ids)),
         None => refuse(
             FailureCode::BadReadList,
@@ -173,64 +227,6 @@ fn mark_read(to: u64, content: &str) -> Result<Asked<'static>, Refusal> {
                 "`content` must be a JSON array of at most {READ_LIST_MAX} message ids in a string"
             ),
         ),
-    }
-}
-
-/// Reads `[12,"13"]`: one bad entry spoils the list.
-fn read_list(text: &str) -> Option<Vec<MessageId>> {
-    struct List;
-
-    impl<'de> Visitor<'de> for List {
-        type Value = Vec<MessageId>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an array of message ids")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut ids = Vec::new();
-            while let Some(Id(id)) = seq.next_element()? {
-                if ids.len() == READ_LIST_MAX {
-                    return Err(serde::de::Error::custom("too long"));
-                }
-                ids.push(id);
-            }
-            Ok(ids)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(text);
-    let ids = json.deserialize_seq(List).ok()?;
-    json.end().ok()?;
-    Some(ids)
-}
-
-/// A message id as a number or as a string of digits.
-struct Id(MessageId);
-
-impl<'de> serde::Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl Visitor<'_> for Either {
-            type Value = Id;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a message id")
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<Id, E> {
-                MessageId::new(id).map(Id).ok_or_else(|| E::custom("out of range"))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
-                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-                let id = digits.then(|| text.parse().ok()).flatten();
-                id.map_or_else(|| Err(E::custom("not digits")), |id| self.visit_u64(id))
-            }
-        }
-
-        deserializer.deserialize_any(Either)
     }
 }
 

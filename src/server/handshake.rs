@@ -4,12 +4,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method};
 
 use super::refusal::Refusal;
+use crate::ids::MessageId;
+use crate::protocol::Dialect;
+use crate::store::Cursor;
 
 /// Where WebSockets are.
 pub(super) const PATH: &str = "/teaching/imserver";
@@ -26,9 +29,20 @@ pub(super) struct Handshake<'a> {
     /// The client's key, to be answered.
     pub(super) key: &'a str,
     /// The token, wherever it stood; not believed yet.
-    pub(super) token: Option<&'a str>,
-    /// Whether `im.v2` was asked for, and is to be answered.
-    pub(super) v2: bool,
+    pub(super) token: Option<Token<'a>>,
+    /// What was asked for: `im.v2` is answered.
+    pub(super) dialect: Dialect,
+    /// Up to where the client has everything.
+    pub(super) after: Option<Cursor>,
+}
+
+/// A token by where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// In the URL, where a ticket may stand in its stead.
+    InUrl(&'a str),
+    /// Where no proxy writes it down.
+    InHeader(&'a str),
 }
 
 /// Checks an upgrade request to `path`, whose `query` is what stood behind the `?`.
@@ -44,18 +58,19 @@ pub(super) fn check<'a>(
 ) -> Result<Handshake<'a>, Refusal> {
     let in_path = token_in_path(path)?;
     if method != Method::GET {
-        return Err(Refusal::Method);
+        return Err(Refusal::Method("GET"));
     }
     let key = websocket_key(headers)?;
-    origin(headers, origins)?;
-    after(query)?;
-    let (in_protocol, v2) = protocols(headers)?;
-    let mut tokens = [in_path, in_protocol, bearer(headers)?].into_iter().flatten();
+    listed_origin(headers, origins)?;
+    let after = after(query)?;
+    let (in_protocol, dialect) = protocols(headers)?;
+    let in_headers = [in_protocol, bearer(headers)?].map(|token| token.map(Token::InHeader));
+    let mut tokens = in_headers.into_iter().chain([in_path.map(Token::InUrl)]).flatten();
     let token = tokens.next();
     if tokens.next().is_some() {
         return Err(Refusal::Malformed("more than one token was given; give one"));
     }
-    Ok(Handshake { key, token, v2 })
+    Ok(Handshake { key, token, dialect, after })
 }
 
 /// The path has one spelling: the token's alphabet needs no escapes.
@@ -119,47 +134,55 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, Refusal> {
         Some(_) => return Err(Refusal::UpgradeRequired),
         None => return Err(Refusal::Malformed("`Sec-WebSocket-Version: 13` is needed")),
     }
-    let has_body = headers.contains_key(TRANSFER_ENCODING)
-        || single(headers, &CONTENT_LENGTH)?.is_some_and(|length| length != "0");
-    if has_body {
+    if has_body(headers) {
         return Err(Refusal::Malformed("an upgrade has no body"));
     }
     let is_key = |key: &&str| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
     key.filter(is_key).ok_or(Refusal::Malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))
 }
 
-/// Pages name their origin and must be on the list; programs name none.
-fn origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
+/// Whether a body follows.
+pub(super) fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+/// The origin of the page that asks. Pages name theirs and must be on the list; programs
+/// name none.
+pub(super) fn listed_origin<'a>(
+    headers: &'a HeaderMap,
+    origins: &[String],
+) -> Result<Option<&'a HeaderValue>, Refusal> {
     let mut named = headers.get_all(ORIGIN).iter();
     let Some(origin) = named.next() else {
-        return Ok(());
+        return Ok(None);
     };
     let listed = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    if listed && named.next().is_none() { Ok(()) } else { Err(Refusal::Origin) }
+    if listed && named.next().is_none() { Ok(Some(origin)) } else { Err(Refusal::Origin) }
 }
 
 /// `after`, where it is given, is a message id or 0; other parameters are not ours.
-fn after(query: Option<&str>) -> Result<(), Refusal> {
+fn after(query: Option<&str>) -> Result<Option<Cursor>, Refusal> {
     let mut given = query
         .unwrap_or_default()
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .filter_map(|(name, value)| (name == "after").then_some(value));
     let Some(digits) = given.next() else {
-        return Ok(());
+        return Ok(None);
     };
-    let good = !digits.is_empty()
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && digits.parse().is_ok_and(|id: u64| id < crate::ids::ID_END);
-    if good && given.next().is_none() {
-        Ok(())
+    let zeros = !digits.is_empty() && digits.bytes().all(|byte| byte == b'0');
+    let after =
+        if zeros { Some(Cursor::START) } else { MessageId::parse(digits).map(Cursor::from) };
+    if after.is_some() && given.next().is_none() {
+        Ok(after)
     } else {
         Err(Refusal::Malformed("`after` must be one message id, in digits"))
     }
 }
 
-/// The token among the offered subprotocols, and whether `im.v2` is among them.
-fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, bool), Refusal> {
+/// The token among the offered subprotocols, and what is to be spoken.
+fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, Dialect), Refusal> {
     let (mut token, mut v2, mut any) = (None, false, false);
     for offered in list(headers, &SEC_WEBSOCKET_PROTOCOL)? {
         any = true;
@@ -175,11 +198,11 @@ fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, bool), Refusal> {
         // The browser would fail without an answer; the token is no protocol to answer.
         return Err(Refusal::Malformed("of all subprotocols only im.v2 is spoken here; offer it"));
     }
-    Ok((token, v2))
+    Ok((token, if v2 { Dialect::V2 } else { Dialect::Document }))
 }
 
 /// The token of `Authorization: Bearer`; other schemes, a proxy's say, are not ours.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let Some(value) = single(headers, &AUTHORIZATION)? else {
         return Ok(None);
     };

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::limits::Turn;
 use crate::ids::MessageId;
+use crate::message::ClientMsgId;
 use crate::protocol::failure::FailureCode;
 use crate::store::{AppendError, Appended, Receipt};
 
@@ -27,7 +28,7 @@ const KEPT: usize = 4;
 
 /// How long an answer may take: the document's client gives up after 6 seconds,
 /// and must be told before it does.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A question that is not answered yet.
 pub(super) enum Owed {
@@ -36,13 +37,30 @@ pub(super) enum Owed {
     /// A message on its way to the disk.
     Append {
         place: Place,
-        timestamp: String,
+        packet: Packet,
         /// A note to oneself.
         note: bool,
-        turn: Turn,
     },
     /// Read flags on their way to the disk.
     MarkRead { receipt: Receipt<()>, timestamp: String },
+    /// A new token was believed; what it says of the user is on its way to the disk.
+    Refresh { receipt: Receipt<()>, timestamp: String, ends: Instant },
+}
+
+/// What an answer says of the message that it is about.
+#[derive(Debug)]
+pub(super) struct Packet {
+    pub(super) timestamp: String,
+    pub(super) name: Name,
+}
+
+/// By what a later try of a packet is known.
+#[derive(Debug)]
+pub(super) enum Name {
+    /// The client's own name for it.
+    Client(ClientMsgId),
+    /// Its turn among equal ones.
+    Turn(Turn),
 }
 
 /// How far a message has come.
@@ -87,12 +105,19 @@ impl Place {
 pub(super) enum Answer {
     /// Send this.
     Frame(Bytes),
-    /// A message is stored; the id where it is a new note to oneself.
-    Stored { timestamp: String, note: Option<MessageId> },
+    /// A message is stored.
+    Stored {
+        packet: Packet,
+        id: MessageId,
+        /// It is a note to oneself, and new.
+        note: bool,
+    },
+    /// The connection now lives as long as its new token.
+    Refreshed { timestamp: String, ends: Instant },
     /// Nothing is said of success.
     Silent,
-    /// It came to nothing, or perhaps not; the turn of a message.
-    Failed { code: FailureCode, timestamp: String, turn: Option<Turn> },
+    /// It came to nothing, or perhaps not.
+    Failed { code: FailureCode, timestamp: String, name: Option<Name> },
 }
 
 impl fmt::Debug for Answers {
@@ -151,26 +176,11 @@ impl Answers {
             let Some((first, _)) = self.line.front_mut() else {
                 return Poll::Pending;
             };
-            let answer = match first {
-                Owed::Frame(frame) => Answer::Frame(std::mem::take(frame)),
-                Owed::Append { place, timestamp, note, turn } => {
-                    match ready!(ready!(place.poll_enter(context)).poll_unpin(context)) {
-                        Ok(appended) => Answer::Stored {
-                            timestamp: std::mem::take(timestamp),
-                            note: note.then_some(appended.id).filter(|_| !appended.duplicate),
-                        },
-                        Err(error) => failed(error, timestamp, Some(*turn)),
-                    }
-                }
-                Owed::MarkRead { receipt, timestamp } => {
-                    match ready!(receipt.poll_unpin(context)) {
-                        Ok(()) => Answer::Silent,
-                        Err(error) => failed(error, timestamp, None),
-                    }
-                }
-            };
-            self.pop();
-            Poll::Ready(answer)
+            let outcome = ready!(first.poll_outcome(context));
+            match self.pop() {
+                Some(owed) => Poll::Ready(owed.answer(outcome)),
+                None => Poll::Pending,
+            }
         })
         .await
     }
@@ -182,14 +192,7 @@ impl Answers {
         }
         let owed = self.pop()?;
         self.stalled |= owed.is_outside();
-        let code = FailureCode::StoreUnavailable;
-        Some(match owed {
-            Owed::Frame(frame) => Answer::Frame(frame),
-            Owed::Append { timestamp, turn, .. } => {
-                Answer::Failed { code, timestamp, turn: Some(turn) }
-            }
-            Owed::MarkRead { timestamp, .. } => Answer::Failed { code, timestamp, turn: None },
-        })
+        Some(owed.answer(Err(AppendError::Unavailable)))
     }
 
     /// Sees through what a client wanted that is gone. A message in line is stored
@@ -202,7 +205,7 @@ impl Answers {
                 Owed::Append { place: Place::Outside(entering), .. } => {
                     drop(timeout_at(deadline, entering).await)
                 }
-                Owed::Append { .. } | Owed::Frame(_) => {}
+                Owed::Append { .. } | Owed::Frame(_) | Owed::Refresh { .. } => {}
             }
         }
     }
@@ -222,8 +225,41 @@ impl Owed {
     fn is_outside(&self) -> bool {
         matches!(self, Self::Append { place: Place::Outside(_), .. })
     }
-}
 
-fn failed(error: AppendError, timestamp: &mut String, turn: Option<Turn>) -> Answer {
-    Answer::Failed { code: error.into(), timestamp: std::mem::take(timestamp), turn }
+    /// What it came to; what was appended, where it is a message.
+    fn poll_outcome(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Appended>, AppendError>> {
+        match self {
+            Self::Frame(_) => Poll::Ready(Ok(None)),
+            Self::Append { place, .. } => {
+                let receipt = ready!(place.poll_enter(context));
+                receipt.poll_unpin(context).map_ok(Some)
+            }
+            Self::MarkRead { receipt, .. } | Self::Refresh { receipt, .. } => {
+                receipt.poll_unpin(context).map_ok(|()| None)
+            }
+        }
+    }
+
+    /// The answer to it.
+    fn answer(self, outcome: Result<Option<Appended>, AppendError>) -> Answer {
+        match (self, outcome) {
+            (Self::Frame(frame), _) => Answer::Frame(frame),
+            (Self::Append { packet, note, .. }, Ok(Some(appended))) => {
+                let Appended { id, duplicate } = appended;
+                Answer::Stored { packet, id, note: note && !duplicate }
+            }
+            (Self::Refresh { timestamp, ends, .. }, Ok(_)) => Answer::Refreshed { timestamp, ends },
+            (Self::MarkRead { .. } | Self::Append { .. }, Ok(_)) => Answer::Silent,
+            (Self::Append { packet, .. }, Err(error)) => {
+                let Packet { timestamp, name } = packet;
+                Answer::Failed { code: error.into(), timestamp, name: Some(name) }
+            }
+            (Self::MarkRead { timestamp, .. } | Self::Refresh { timestamp, .. }, Err(error)) => {
+                Answer::Failed { code: error.into(), timestamp, name: None }
+            }
+        }
+    }
 }

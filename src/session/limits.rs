@@ -177,6 +177,32 @@ impl Turns {
     }
 }
 
+/// Who is told how often that the user is typing to them.
+#[derive(Debug, Default)]
+pub(super) struct Typing {
+    last: HashMap<UserId, Instant>,
+}
+
+impl Typing {
+    /// Once a second and peer.
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// Peers after whom those of long ago are forgotten.
+    const TIDY_AT: usize = 16;
+
+    /// Whether `peer` may be told now.
+    pub(super) fn allow(&mut self, peer: UserId, now: Instant) -> bool {
+        if self.last.len() >= Self::TIDY_AT {
+            self.last.retain(|_, last| now - *last < Self::EVERY);
+        }
+        let recent = self.last.get(&peer).is_some_and(|last| now - *last < Self::EVERY);
+        if !recent {
+            self.last.insert(peer, now);
+        }
+        !recent
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +217,8 @@ mod tests {
             content: content.into(),
             timestamp: "1589790567".into(),
             describe: "".into(),
+            client_id: None,
+            resend: false,
         }
     }
 

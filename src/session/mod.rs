@@ -6,6 +6,7 @@
 //! never touches a TCP stream; it speaks to a [`Socket`].
 
 mod answers;
+pub(crate) mod claims;
 mod delivery;
 mod heartbeat;
 mod inbound;
@@ -21,19 +22,21 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::answers::{Answer, Answers};
+pub(crate) use self::answers::PATIENCE;
+use self::answers::{Answer, Answers, Name, Packet};
 use self::delivery::Inbox;
 use self::heartbeat::{Beat, Heartbeat};
-use self::limits::{Rates, Turns, Violations};
-use crate::auth::Identity;
+pub(crate) use self::inbound::explain;
+use self::limits::{Rates, Turns, Typing, Violations};
+use crate::auth::{Identity, Verifier};
 use crate::config;
 use crate::hub::Subscription;
-use crate::ids::UserId;
+use crate::ids::{MessageId, UserId};
 use crate::metrics::SessionMetrics;
 use crate::protocol::close::Close;
 use crate::protocol::failure::Failure;
-use crate::protocol::reply;
-use crate::store::{ClaimedProfile, Store, StoreError};
+use crate::protocol::{Dialect, reply};
+use crate::store::{ClaimedProfile, Cursor, Store};
 
 /// The frames of a connection, in and out.
 pub trait Socket: Send {
@@ -86,6 +89,8 @@ pub struct Gone;
 pub struct Context {
     /// Where messages are.
     pub store: Arc<dyn Store>,
+    /// Who believes a token that refreshes another.
+    pub verifier: Verifier,
     /// What one client may ask.
     pub limits: Arc<config::Limits>,
     /// What is counted.
@@ -96,10 +101,25 @@ pub struct Context {
     pub retry_spread: Duration,
 }
 
+/// What came of a handshake.
+#[derive(Debug)]
+pub struct Opening {
+    /// Who it is.
+    pub identity: Identity,
+    /// Their place in the hub.
+    pub subscription: Subscription,
+    /// What is spoken.
+    pub dialect: Dialect,
+    /// Up to where the client has everything, read and unread; without it, the unread
+    /// messages are replayed.
+    pub after: Option<Cursor>,
+}
+
 /// A connection in conversation. Can only be made from an identity.
 #[derive(Debug)]
 pub struct Session<S> {
     user: UserId,
+    dialect: Dialect,
     claimed: ClaimedProfile,
     /// When the token ends.
     ends: Instant,
@@ -109,6 +129,7 @@ pub struct Session<S> {
     rates: Rates,
     violations: Violations,
     turns: Turns,
+    typing: Typing,
     heartbeat: Heartbeat,
     context: Context,
 }
@@ -129,28 +150,22 @@ impl From<Gone> for Ended {
 }
 
 impl<S: Socket> Session<S> {
-    /// Makes the session of `identity` on `socket`.
-    pub fn new(
-        identity: &Identity,
-        subscription: Subscription,
-        socket: S,
-        context: Context,
-    ) -> Self {
+    /// Makes the session of the identity that came in on `socket`.
+    pub fn new(opening: Opening, socket: S, context: Context) -> Self {
+        let Opening { identity, subscription, dialect, after } = opening;
         let limits = &context.limits;
-        let left = identity.ends_at().duration_since(std::time::SystemTime::now());
         Self {
             user: identity.user(),
-            claimed: ClaimedProfile {
-                name: identity.name().map(str::to_owned),
-                picture: identity.picture().map(str::to_owned),
-            },
-            ends: Instant::now() + left.unwrap_or_default(),
+            dialect,
+            claimed: claims::profile(&identity),
+            ends: claims::end(&identity),
             socket,
-            inbox: Inbox::new(identity.user(), subscription),
+            inbox: Inbox::new(identity.user(), subscription, dialect, after),
             answers: Answers::default(),
             rates: Rates::new(limits),
             violations: Violations::new(limits.violations),
             turns: Turns::new(limits.resend_after),
+            typing: Typing::default(),
             heartbeat: Heartbeat::new(limits),
             context,
         }
@@ -224,23 +239,44 @@ impl<S: Socket> Session<S> {
         match answer {
             Answer::Frame(frame) => self.socket.send(frame).await?,
             Answer::Silent => {}
-            Answer::Stored { timestamp, note } => {
-                if let Some(id) = note {
+            Answer::Stored { packet, id, note } => {
+                if note {
                     self.inbox.own(id);
                 }
                 self.context.metrics.acknowledged.inc();
+                self.socket.send(self.success(&packet, id)).await?;
+            }
+            Answer::Refreshed { timestamp, ends } => {
+                self.ends = ends;
                 self.socket.send(reply::success(self.user, &timestamp).into()).await?;
             }
-            Answer::Failed { code, timestamp, turn } => {
-                if let Some(turn) = turn {
-                    self.turns.give_back(turn);
-                }
+            Answer::Failed { code, timestamp, name } => {
+                let client_id = match name {
+                    Some(Name::Client(id)) => Some(id),
+                    Some(Name::Turn(turn)) => {
+                        self.turns.give_back(turn);
+                        None
+                    }
+                    None => None,
+                };
                 let message = inbound::explain(code).into();
-                let frame = self.failure(&Failure { code, message, timestamp })?;
+                let frame = self.failure(&Failure { code, message, timestamp, client_id })?;
                 self.socket.send(frame).await?;
             }
         }
         Ok(())
+    }
+
+    fn success(&self, packet: &Packet, id: MessageId) -> Bytes {
+        let Packet { timestamp, name } = packet;
+        let client_id = match name {
+            Name::Client(id) => Some(id),
+            Name::Turn(_) => None,
+        };
+        match self.dialect {
+            Dialect::Document => reply::success(self.user, timestamp).into(),
+            Dialect::V2 => reply::stored(self.user, timestamp, id, client_id).into(),
+        }
     }
 
     /// The frame of a failure, counted; or the end, when it is one too many.
@@ -258,9 +294,7 @@ impl<S: Socket> Session<S> {
         // Nothing else happens meanwhile: neither the token's end nor the server's.
         let frames = match tokio::time::timeout(answers::PATIENCE, reading).await {
             Ok(Ok(frames)) => frames,
-            Ok(Err(StoreError::Unavailable | StoreError::Damaged(_))) | Err(_) => {
-                return Err(self.try_later());
-            }
+            Ok(Err(_)) | Err(_) => return Err(self.try_later()),
         };
         self.context.metrics.delivered.inc_by(frames.len() as u64);
         for frame in frames {

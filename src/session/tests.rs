@@ -6,3 +6,4 @@ mod cue;
 mod delivering;
 mod ending;
 mod rig;
+mod v2;

@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{
-    Announcement, AppendError, Appended, ClaimedProfile, ClientMsgId, Cursor, Draft, Entry, Health,
-    PAGE_BYTES, PAGE_MESSAGES, PacketDigest, Page, Receipt, ResendKey, Span, Store, StoreError,
-    Tail,
+    Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Entry,
+    Health, History, HistoryCursor, PAGE_BYTES, PAGE_MESSAGES, PacketDigest, Page, Receipt,
+    ResendKey, Seen, Span, Store, StoreError, Stored, Stretch, Tail,
 };
 use crate::config;
-use crate::ids::{MessageId, Sender, UserId};
-use crate::message::{Message, Profile, StoredAt};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
+use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 
 /// Messages that wait to be announced. Past it, who appends waits.
 const TAIL: usize = 64;
@@ -145,7 +145,37 @@ impl Store for MemoryStore {
         Box::pin(ready(page))
     }
 
-    fn mark_read(&self, reader: UserId, ids: Vec<MessageId>) -> Receipt<()> {
+    fn inbox_head(&self, _: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn history(
+        &self,
+        _: UserId,
+        _: Sender,
+        _: Stretch,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Option<History>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn conversations(
+        &self,
+        _: UserId,
+        _: Option<HistoryCursor>,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Conversations, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn profile(&self, _: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    }
+
+    fn mark_read(&self, reader: UserId, seen: Seen, _: Option<ConnectionId>) -> Receipt<()> {
+        let Seen::Ids(ids) = seen else {
+            return Box::pin(ready(Err(AppendError::Unavailable)));
+        };
         self.change(|contents| {
             if let Some(inbox) = contents.inboxes.get_mut(&reader) {
                 for id in ids {
@@ -209,10 +239,11 @@ impl Shared {
             ResendKey::Packet(digest) => _ = contents.packets.insert(digest, first),
             ResendKey::Client { id, .. } => _ = contents.names.insert((draft.from, id), first),
         }
-        let news = Announcement {
+        let news = Announcement::Stored(Stored {
             entry: contents.entry(message),
             previous: Some(previous.unwrap_or(Cursor::START)),
-        };
+            origin: draft.origin,
+        });
         let duplicate = false;
         Ok((Appended { id, duplicate }, Some(news)))
     }
@@ -276,6 +307,6 @@ impl Contents {
             Sender::User(user) => self.profiles.get(&user).cloned().unwrap_or_default(),
             Sender::System => Arc::default(),
         };
-        Arc::new(Entry { message, sender })
+        Arc::new(Entry { message, sender, client_id: None })
     }
 }

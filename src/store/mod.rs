@@ -16,6 +16,7 @@
 //! - **The store announces.** The [`Tail`] tells who has news; an announcement is
 //!   a hint that may be missed, since every reader has a [`Cursor`] to read from.
 
+mod conversation;
 pub mod memory;
 pub mod sled;
 
@@ -25,8 +26,11 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::ids::{MessageId, Sender, UserId};
-use crate::message::{Message, Profile};
+pub use self::conversation::{
+    Conversation, Conversations, History, HistoryCursor, HistoryEntry, Stretch,
+};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
+use crate::message::{ClientMsgId, Message, Profile};
 
 /// How many messages a page holds at the most.
 pub const PAGE_MESSAGES: usize = 256;
@@ -55,10 +59,47 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// what should be there is not: then nothing of the page may be shown.
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>>;
 
-    /// Marks those of `ids` that lie in `reader`'s inbox as read; ignores the others.
+    /// The newest message of `inbox`, read or not; the start where there is none.
     ///
-    /// Idempotent, and durable once the receipt resolves.
-    fn mark_read(&self, reader: UserId, ids: Vec<MessageId>) -> Receipt<()>;
+    /// # Errors
+    /// As [`Store::read_inbox`].
+    fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>>;
+
+    /// Marks those messages of `reader`'s inbox that were `seen` as read; ignores others.
+    ///
+    /// Idempotent, and durable once the receipt resolves. Whoever wrote them, and the
+    /// reader's other connections than `origin`, are told through the [`Tail`].
+    fn mark_read(&self, reader: UserId, seen: Seen, origin: Option<ConnectionId>) -> Receipt<()>;
+
+    /// Reads a page of what `user` and `peer` wrote to each other, oldest first; nothing
+    /// where they never did.
+    ///
+    /// # Errors
+    /// As [`Store::read_inbox`], and [`StoreError::BadCursor`].
+    fn history(
+        &self,
+        user: UserId,
+        peer: Sender,
+        stretch: Stretch,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Option<History>, StoreError>>;
+
+    /// Lists whom `user` wrote with, the newest message first, behind `after`.
+    ///
+    /// # Errors
+    /// As [`Store::history`].
+    fn conversations(
+        &self,
+        user: UserId,
+        after: Option<HistoryCursor>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Conversations, StoreError>>;
+
+    /// What is known of a user; empty for a stranger.
+    ///
+    /// # Errors
+    /// As [`Store::read_inbox`].
+    fn profile(&self, user: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>>;
 
     /// Remembers what a user's token says of them; a `None` leaves what is known.
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()>;
@@ -77,7 +118,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// The outcome of something put in line, to be waited for apart from the line itself.
 pub type Receipt<T> = BoxFuture<'static, Result<T, AppendError>>;
 
-/// Announcements in the order of the ids of each inbox, one batch per commit.
+/// Announcements in the order of the log, one batch per commit: the ids of each inbox
+/// rise, and a read receipt comes behind its messages.
 pub type Tail = mpsc::Receiver<Vec<Announcement>>;
 
 /// A message that wants to be stored.
@@ -93,6 +135,8 @@ pub struct Draft {
     pub content: String,
     /// What makes a second try of the same packet known.
     pub resend: ResendKey,
+    /// The connection it came in on, which is not told of it; kept by nobody.
+    pub origin: Option<ConnectionId>,
 }
 
 /// What two tries of the same packet have in common.
@@ -115,25 +159,6 @@ pub enum ResendKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketDigest(pub [u8; 16]);
 
-/// A client's own name for a packet: 1 to 64 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClientMsgId(String);
-
-impl ClientMsgId {
-    /// The longest name, in bytes.
-    pub const MAX: usize = 64;
-
-    /// Makes a name, or nothing when it is empty or too long.
-    pub fn new(text: &str) -> Option<Self> {
-        (1..=Self::MAX).contains(&text.len()).then(|| Self(text.to_owned()))
-    }
-
-    /// The name as the client wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// What an append came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
@@ -141,6 +166,20 @@ pub struct Appended {
     pub id: MessageId,
     /// It was there already: an earlier try of the same packet had stored it.
     pub duplicate: bool,
+}
+
+/// What a reader has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// These messages.
+    Ids(Vec<MessageId>),
+    /// All that `peer` wrote, up to and with this one.
+    UpTo {
+        /// Who wrote.
+        peer: Sender,
+        /// The last one.
+        id: MessageId,
+    },
 }
 
 /// What a token says of its bearer; `None` where it is silent.
@@ -215,16 +254,42 @@ pub struct Entry {
     pub message: Message,
     /// Its sender's name and picture.
     pub sender: Arc<Profile>,
+    /// The sender's own name for the packet.
+    pub client_id: Option<ClientMsgId>,
+}
+
+/// Something that has become durable, for those whom it concerns.
+#[derive(Clone, Debug)]
+pub enum Announcement {
+    /// A message.
+    Stored(Stored),
+    /// Read flags.
+    Read(ReadReceipt),
 }
 
 /// "Inbox X now reaches id N", with the message for those who stand right before it.
 #[derive(Clone, Debug)]
-pub struct Announcement {
+pub struct Stored {
     /// The message that was committed.
     pub entry: Arc<Entry>,
     /// The last message of that inbox before it, where the store knows: a reader
     /// whose cursor is at or behind it may take `entry` without reading the log.
     pub previous: Option<Cursor>,
+    /// The connection it came in on.
+    pub origin: Option<ConnectionId>,
+}
+
+/// Messages of one sender that their recipient has read now, and not before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadReceipt {
+    /// Who read them.
+    pub reader: UserId,
+    /// Who wrote them.
+    pub from: Sender,
+    /// Their ids in the reader's inbox, rising.
+    pub ids: Vec<MessageId>,
+    /// The connection on which they were marked.
+    pub origin: Option<ConnectionId>,
 }
 
 /// Whether the store can do its work.
@@ -264,4 +329,7 @@ pub enum StoreError {
     /// Something that was acknowledged is not there or not whole.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// The cursor is none that this store made for this reading.
+    #[error("the cursor is not valid here")]
+    BadCursor,
 }

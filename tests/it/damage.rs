@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use imserver::ids::{Sender, UserId};
-use imserver::store::{ClaimedProfile, Draft, PacketDigest, ResendKey, Store};
+use imserver::store::{ClaimedProfile, Draft, PacketDigest, ResendKey, Seen, Store};
 
 use crate::support::{Setup, store};
 
@@ -63,6 +63,7 @@ impl Sample {
                 timestamp: number.to_string(),
                 content: format!("message {number} {}", "x".repeat(number as usize * 7 % 900)),
                 resend: ResendKey::Packet(PacketDigest(digest)),
+                origin: None,
             };
             let receipt = store.append(draft).await.unwrap();
             ids.push(receipt.await.unwrap().id);
@@ -77,7 +78,7 @@ impl Sample {
             let claimed = ClaimedProfile { name, picture: None };
             store.set_profile(user(reader), claimed).await.unwrap();
             let marks = ids.iter().copied().step_by(3).collect();
-            store.mark_read(user(reader), marks).await.unwrap();
+            store.mark_read(user(reader), Seen::Ids(marks), None).await.unwrap();
         }
         let contents = contents(&*store).await;
         assert_eq!(contents.len() as u64, MESSAGES);
@@ -302,6 +303,7 @@ async fn a_file_that_is_gone_is_refused_or_does_not_matter() {
             timestamp: String::new(),
             content: "newer".to_owned(),
             resend: ResendKey::None,
+            origin: None,
         })
         .await
         .unwrap()

@@ -10,8 +10,8 @@ use imserver::ids::{MessageId, Sender, UserId};
 use imserver::metrics::StoreMetrics;
 use imserver::store::memory::{self, MemoryStore};
 use imserver::store::{
-    Announcement, AppendError, Appended, ClientMsgId, Cursor, Draft, Entry, PacketDigest, Page,
-    Receipt, ResendKey, Span, Store, StoreError, Tail, sled,
+    Announcement, AppendError, Appended, Cursor, Draft, Entry, PacketDigest, Page, Receipt,
+    ResendKey, Span, Store, StoreError, Tail, sled,
 };
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;

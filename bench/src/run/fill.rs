@@ -1,5 +1,6 @@
 //! `fill`: a data directory with many messages, made through the wire.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use tokio::task::JoinSet;
 use super::traffic::receivers;
 use super::{FIRST_USER, connect_all, run_number};
 use crate::cli::FillArgs;
+use crate::ledger::Tally;
 use crate::load::{Load, Pair};
 use crate::report::{Fill, Report, mib, per_second, ratio};
 use crate::target::{BUSY, Target};
@@ -28,34 +30,48 @@ pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
     let pairs: Vec<_> = (0..usize::from(args.pairs))
         .map(|index| Pair::new(run, index, FIRST_USER, args.bytes))
         .collect();
-    let recipients = connect_all(target, pairs.iter().map(|pair| pair.recipient), BUSY).await?;
-    let wires = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
-    let load = Load::new()?;
-    let receivers = receivers(&load, &pairs, recipients, true);
-
-    let begun = Instant::now();
-    let mut senders = JoinSet::new();
-    let (each, extra) =
-        (args.messages / u64::from(args.pairs), args.messages % u64::from(args.pairs));
-    for ((index, pair), wire) in (0..).zip(&pairs).zip(wires) {
-        let budget = each + u64::from(index < extra);
-        let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
-        senders.spawn_local(load.send_closed(pair, wire, WINDOW, budget));
-    }
-    watch(&load, &mut senders, args.messages).await?;
-    let elapsed = begun.elapsed();
-    let tally = load.finish(&pairs, senders, receivers).await;
+    let Stored { elapsed, tally, troubles } = store(target, &pairs, args.messages).await?;
     let on_disk = target.data().map(disk_bytes).transpose()?;
     let acknowledged = tally.acknowledged;
-    ensure!(acknowledged > 0, "nothing was stored: {:?}", load.troubles.borrow());
     Ok(Report::Fill(Fill {
         seconds: elapsed.as_secs_f64(),
         acknowledged_per_s: per_second(acknowledged, elapsed),
         disk_bytes_per_message: on_disk.map(|bytes| ratio(bytes, acknowledged)),
         server_rss_mib: target.meter().map(|meter| meter.resident()).transpose()?.map(mib),
         tally,
-        troubles: load.troubles.borrow().clone(),
+        troubles,
     }))
+}
+
+/// What came of storing many messages.
+pub(super) struct Stored {
+    pub(super) elapsed: Duration,
+    pub(super) tally: Tally,
+    pub(super) troubles: BTreeMap<String, u64>,
+}
+
+/// Sends `messages` between `pairs` in equal shares; all of them are marked read.
+pub(super) async fn store(target: &Target, pairs: &[Rc<Pair>], messages: u64) -> Result<Stored> {
+    let recipients = connect_all(target, pairs.iter().map(|pair| pair.recipient), BUSY).await?;
+    let wires = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
+    let load = Load::new()?;
+    let receivers = receivers(&load, pairs, recipients, true);
+
+    let begun = Instant::now();
+    let mut senders = JoinSet::new();
+    let count = pairs.len() as u64;
+    let (each, extra) = (messages / count, messages % count);
+    for ((index, pair), wire) in (0..).zip(pairs).zip(wires) {
+        let budget = each + u64::from(index < extra);
+        let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
+        senders.spawn_local(load.send_closed(pair, wire, WINDOW, budget));
+    }
+    watch(&load, &mut senders, messages).await?;
+    let elapsed = begun.elapsed();
+    let tally = load.finish(pairs, senders, receivers).await;
+    let troubles = load.troubles.borrow().clone();
+    ensure!(tally.acknowledged > 0, "nothing was stored: {troubles:?}");
+    Ok(Stored { elapsed, tally, troubles })
 }
 
 /// Shows how far it is until the senders are done.

@@ -4,6 +4,7 @@ mod all;
 mod backlog;
 mod connect;
 mod fill;
+mod history;
 mod idle;
 mod traffic;
 
@@ -57,6 +58,7 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
         Measurement::Idle(args) => idle::run(&target, args).await,
         Measurement::Connect(args) => connect::run(&target, args).await,
         Measurement::Fill(args) => fill::run(&target, args).await,
+        Measurement::History(args) => history::run(&target, args).await,
         Measurement::All(_) => Err(anyhow::anyhow!("the table is not one measurement")),
     }?;
     target.stop().await?;

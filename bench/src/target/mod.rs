@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use self::files::{configuration, private_file, two_free_addresses};
+use crate::api::Api;
 use crate::cli::ServerArgs;
 use crate::meter::Meter;
 use crate::token::{Signer, random_key_set};
@@ -92,6 +93,15 @@ impl Target {
     /// As [`Wire::connect`].
     pub async fn connect_with(&self, path: &str, buffer: usize) -> Result<Wire> {
         Wire::connect(self.address, self.name.clone(), &self.tls, path, buffer).await
+    }
+
+    /// Connects `user` to the HTTPS API.
+    ///
+    /// # Errors
+    /// As [`Api::connect`].
+    pub async fn api(&self, user: u64) -> Result<Api> {
+        let token = self.signer.token(user);
+        Api::connect(self.address, self.name.clone(), &self.tls, &token).await
     }
 
     /// The server's costs; none for a server elsewhere.

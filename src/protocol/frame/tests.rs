@@ -1,10 +1,16 @@
 use super::*;
+use crate::ids::ID_END;
+use crate::protocol::checks::read_list;
 use proptest::prelude::*;
 
 const ME: u64 = 7;
 
+fn rules(dialect: Dialect) -> Rules {
+    Rules { sender: UserId::new(ME).unwrap(), content_max: 100, dialect }
+}
+
 fn read(text: &str) -> Result<ClientFrame<'_>, Failure> {
-    parse(text, UserId::new(ME).unwrap(), 100)
+    parse(text, rules(Dialect::Document))
 }
 
 fn code(text: &str) -> &'static str {
@@ -51,6 +57,8 @@ fn the_documents_frame_is_read() {
         content: "你好".into(),
         timestamp: "1589790567".into(),
         describe: "".into(),
+        client_id: None,
+        resend: false,
     };
     assert_eq!(read(text), Ok(ClientFrame::Send(expected)));
 }
@@ -231,12 +239,12 @@ proptest! {
             "Describe": describe,
         });
         let text = text.to_string();
-        let frame = parse(&text, UserId::new(ME).unwrap(), 1000).unwrap();
+        let frame = parse(&text, Rules { content_max: 1000, ..rules(Dialect::Document) }).unwrap();
         prop_assert_eq!(frame, ClientFrame::Send(Send {
             to: UserId::new(to).unwrap(),
             content: content.into(),
             timestamp: timestamp.into(),
-            describe: describe.into(),
+            describe: describe.into(), client_id: None, resend: false,
         }));
     }
 
@@ -253,5 +261,53 @@ proptest! {
         let at = at.index(text.len());
         text[at] = with;
         let _ = read(&text.into_iter().collect::<String>());
+    }
+}
+
+fn read_v2(text: &str) -> Result<ClientFrame<'_>, Failure> {
+    parse(text, rules(Dialect::V2))
+}
+
+#[test]
+fn a_plain_connection_knows_neither_names_nor_the_types_of_v2() {
+    let named = frame("Describe", r#""{\"clientMsgId\":\"\"}""#);
+    let Ok(ClientFrame::Send(send)) = read(&named) else { panic!("refused") };
+    assert_eq!((send.client_id, &*send.describe), (None, r#"{"clientMsgId":""}"#));
+    for r#type in ["4", "5"] {
+        assert_eq!(code(&frame("type", r#type)), "unsupported_type");
+    }
+}
+
+#[test]
+fn v2_reads_the_name_of_a_packet_and_says_it_again_in_a_failure() {
+    let describe = r#""{\"clientMsgId\":\"n\",\"resend\":true}""#;
+    let named = frame("Describe", describe);
+    let Ok(ClientFrame::Send(send)) = read_v2(&named) else { panic!("refused") };
+    assert_eq!((send.client_id, send.resend), (ClientMsgId::new("n"), true));
+    for broken in [named.replace("\"hi\"", "\"\""), named.replace("\"toId\": 8", "\"toId\": 0")] {
+        let failure = read_v2(&broken).unwrap_err();
+        assert_eq!(failure.client_id, ClientMsgId::new("n"), "{broken}");
+    }
+    let failure = read_v2(&frame("Describe", r#""{\"clientMsgId\":7}""#)).unwrap_err();
+    assert_eq!((failure.code, failure.client_id), (FailureCode::BadFrame, None));
+}
+
+#[test]
+fn typing_and_refresh_are_v2s() {
+    let typing = read_v2(r#"{"fromId":7,"toId":8,"type":4,"content":"","timestamp":"t"}"#);
+    let to = UserId::new(8).unwrap();
+    assert_eq!(typing, Ok(ClientFrame::Typing { timestamp: "t".into(), to }));
+    let token = "x".repeat(101);
+    let text = format!(r#"{{"fromId":7,"toId":0,"type":5,"content":"{token}","timestamp":"t"}}"#);
+    let refresh = read_v2(&text);
+    assert_eq!(
+        refresh,
+        Ok(ClientFrame::Refresh { timestamp: "t".into(), token: token.as_str().into() })
+    );
+    let refused = |text: &str| read_v2(text).unwrap_err().code.as_str();
+    assert_eq!(refused(&text.replace("\"toId\":0", "\"toId\":8")), "bad_recipient");
+    assert_eq!(refused(&frame("type", "4").replace("\"toId\": 8", "\"toId\": 0")), "bad_recipient");
+    for r#type in ["2", "3", "6"] {
+        assert_eq!(refused(&frame("type", r#type)), "unsupported_type");
     }
 }

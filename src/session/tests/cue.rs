@@ -7,11 +7,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::rig::Plan;
-use crate::ids::{MessageId, Sender, UserId};
-use crate::message::{Message, StoredAt};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
+use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::{
-    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, Health, Page,
-    Receipt, Span, Store, StoreError, Tail,
+    Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Entry,
+    Health, History, HistoryCursor, Page, ReadReceipt, Receipt, Seen, Span, Store, StoreError,
+    Stored, Stretch, Tail,
 };
 
 /// A message in the store's line, whose outcome the test decides.
@@ -27,7 +28,7 @@ pub(super) struct Cue {
     /// Room in the line; each message takes a place for good.
     pub(super) room: Semaphore,
     line: Mutex<Vec<InLine>>,
-    inbox: Mutex<Vec<Announcement>>,
+    inbox: Mutex<Vec<Stored>>,
     tail: mpsc::Sender<Vec<Announcement>>,
     /// What reads come to; `None` is nothing at all.
     reading: Option<Result<(), StoreError>>,
@@ -74,21 +75,48 @@ impl Cue {
     /// The first message of the line is stored, and announced.
     pub(super) async fn store(&self) -> u64 {
         let InLine { draft, reply } = self.take();
-        let id = self.arrive(draft.from.get(), draft.to.get(), &draft.content).await;
+        let mut stored = self.arrive_unheard(draft.from.get(), draft.to.get(), &draft.content);
+        stored.origin = draft.origin;
+        let id = stored.entry.message.id.get();
+        self.announce(Announcement::Stored(stored)).await;
         let _ = reply.send(Ok(Appended { id: MessageId::new(id).unwrap(), duplicate: false }));
         id
     }
 
     /// A message from anybody is there, and announced.
     pub(super) async fn arrive(&self, from: u64, to: u64, content: &str) -> u64 {
-        let announcement = self.arrive_unheard(from, to, content);
-        let id = announcement.entry.message.id.get();
-        self.tail.send(vec![announcement]).await.unwrap();
+        let stored = self.arrive_unheard(from, to, content);
+        let id = stored.entry.message.id.get();
+        self.announce(Announcement::Stored(stored)).await;
         id
     }
 
+    /// A message under its sender's own name is there, and announced.
+    pub(super) async fn arrive_named(&self, from: u64, to: u64, content: &str, name: &str) {
+        let mut stored = self.arrive_unheard(from, to, content);
+        let client_id = ClientMsgId::new(name);
+        stored.entry = Arc::new(Entry { client_id, ..Entry::clone(&stored.entry) });
+        self.announce(Announcement::Stored(stored)).await;
+    }
+
+    /// Takes the first message out of the line, for good.
+    pub(super) fn take_draft(&self) -> Draft {
+        self.take().draft
+    }
+
+    /// Somebody has read messages.
+    pub(super) async fn read(&self, reader: u64, from: u64, ids: &[u64]) {
+        let ids = ids.iter().map(|id| MessageId::new(*id).unwrap()).collect();
+        let (reader, from) = (UserId::new(reader).unwrap(), Sender::new(from).unwrap());
+        self.announce(Announcement::Read(ReadReceipt { reader, from, ids, origin: None })).await;
+    }
+
+    async fn announce(&self, announcement: Announcement) {
+        self.tail.send(vec![announcement]).await.unwrap();
+    }
+
     /// A message from anybody is there; its announcement is lost.
-    pub(super) fn arrive_unheard(&self, from: u64, to: u64, content: &str) -> Announcement {
+    pub(super) fn arrive_unheard(&self, from: u64, to: u64, content: &str) -> Stored {
         let mut inbox = self.inbox.lock().unwrap();
         let id = inbox.len() as u64 + 1;
         let message = Message {
@@ -100,12 +128,12 @@ impl Cue {
             timestamp: String::new(),
             content: content.to_owned(),
         };
-        let entry = Arc::new(Entry { message, sender: Arc::default() });
+        let entry = Arc::new(Entry { message, sender: Arc::default(), client_id: None });
         let before = inbox.iter().rev().find(|a| a.entry.message.to.get() == to);
         let before = before.map_or(Cursor::START, |a| a.entry.message.id.into());
-        let announcement = Announcement { entry, previous: Some(before) };
-        inbox.push(announcement.clone());
-        announcement
+        let stored = Stored { entry, previous: Some(before), origin: None };
+        inbox.push(stored.clone());
+        stored
     }
 }
 
@@ -134,7 +162,38 @@ impl Store for Cue {
         }
     }
 
-    fn mark_read(&self, _: UserId, ids: Vec<MessageId>) -> Receipt<()> {
+    fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
+        let log = self.inbox.lock().unwrap();
+        let newest = log.iter().rev().find(|stored| stored.entry.message.to == inbox);
+        let head = newest.map_or(Cursor::START, |stored| stored.entry.message.id.into());
+        std::future::ready(Ok(head)).boxed()
+    }
+
+    fn history(
+        &self,
+        _: UserId,
+        _: Sender,
+        _: Stretch,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Option<History>, StoreError>> {
+        unreachable!("no session reads history")
+    }
+
+    fn conversations(
+        &self,
+        _: UserId,
+        _: Option<HistoryCursor>,
+        _: usize,
+    ) -> BoxFuture<'_, Result<Conversations, StoreError>> {
+        unreachable!("no session lists conversations")
+    }
+
+    fn profile(&self, _: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
+        unreachable!("no session asks for a profile")
+    }
+
+    fn mark_read(&self, _: UserId, seen: Seen, _: Option<ConnectionId>) -> Receipt<()> {
+        let Seen::Ids(ids) = seen else { unreachable!("sessions name each message") };
         let (permit, marked) = (Arc::clone(&self.marking), Arc::clone(&self.marked));
         Box::pin(async move {
             permit.acquire().await.unwrap().forget();

@@ -6,20 +6,21 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{Context, Ended, Gone, Received, Session, Socket};
+use super::super::{Context, Ended, Gone, Opening, Received, Session, Socket};
 use super::cue::Cue;
 use crate::auth::{Alg, CurrentKeys, Identity, KeySet, Request, Verifier, generate, issue};
 use crate::config;
-use crate::hub::Hub;
-use crate::ids::UserId;
+use crate::hub::{Hub, Subscription, Wants};
+use crate::ids::{MessageId, UserId};
 use crate::metrics::SessionMetrics;
-use crate::store::{AppendError, Store, StoreError};
+use crate::protocol::Dialect;
+use crate::store::{AppendError, Cursor, Store, StoreError};
 
 /// The user of the session.
 pub(super) const ME: u64 = 1;
@@ -37,6 +38,8 @@ pub(super) struct Wire {
     incoming: mpsc::Receiver<Received<String>>,
     outgoing: mpsc::Sender<(Instant, Heard)>,
     buffer: Vec<Heard>,
+    /// The client takes something while there is a permit.
+    takes: Arc<Semaphore>,
 }
 
 impl Socket for Wire {
@@ -58,6 +61,7 @@ impl Socket for Wire {
     }
 
     async fn flush(&mut self) -> Result<(), Gone> {
+        let _takes = self.takes.acquire().await;
         for heard in self.buffer.drain(..) {
             let said = self.outgoing.send((Instant::now(), heard));
             said.await.map_err(|_| Gone)?;
@@ -71,6 +75,11 @@ pub(super) struct Plan {
     pub(super) limits: config::Limits,
     pub(super) token_lives: Duration,
     pub(super) room: usize,
+    pub(super) dialect: Dialect,
+    /// The client's own cursor: the message with this id.
+    pub(super) after: Option<u64>,
+    /// Messages that are there before the session: from, to and content.
+    pub(super) before: Vec<(u64, u64, &'static str)>,
     pub(super) reading: Option<Result<(), StoreError>>,
     pub(super) introducing: Option<Result<(), AppendError>>,
 }
@@ -89,6 +98,9 @@ impl Default for Plan {
             limits,
             token_lives: hours,
             room: 1000,
+            dialect: Dialect::Document,
+            after: None,
+            before: Vec::new(),
             reading: Some(Ok(())),
             introducing: Some(Ok(())),
         }
@@ -101,8 +113,11 @@ pub(super) struct Rig {
     pub(super) shutdown: CancellationToken,
     /// When the token ends, leeway included; a little early.
     pub(super) ends: Instant,
+    hub: Arc<Hub>,
+    issuer: Issuer,
     say: mpsc::Sender<Received<String>>,
     hear: mpsc::Receiver<(Instant, Heard)>,
+    takes: Arc<Semaphore>,
     session: JoinHandle<(Wire, Ended)>,
 }
 
@@ -110,44 +125,67 @@ impl Plan {
     pub(super) fn start(self) -> Rig {
         let tasks = TaskTracker::new();
         let (store, announcements) = Cue::new(&self);
+        for (from, to, content) in self.before {
+            store.arrive_unheard(from, to, content);
+        }
+        let issuer = Issuer::new();
         let hub = Hub::new(10);
         tasks.spawn(Arc::clone(&hub).follow(announcements));
         let (say, incoming) = mpsc::channel(1000);
         let (outgoing, hear) = mpsc::channel(10_000);
-        let wire = Wire { incoming, outgoing, buffer: Vec::new() };
+        let takes = Arc::new(Semaphore::new(1));
+        let wire = Wire { incoming, outgoing, buffer: Vec::new(), takes: Arc::clone(&takes) };
         let shutdown = CancellationToken::new();
         let context = Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
+            verifier: issuer.verifier.clone(),
             limits: Arc::new(self.limits),
             metrics: SessionMetrics::register(&mut Registry::default()),
             shutdown: shutdown.clone(),
             retry_spread: Duration::from_secs(5),
         };
-        let identity = identity(self.token_lives);
+        let identity = issuer.identity(ME, self.token_lives);
         let left = identity.ends_at().duration_since(SystemTime::now());
         let ends = Instant::now() + left.unwrap() - Duration::from_millis(100);
-        let subscription = hub.subscribe(identity.user()).unwrap();
-        let session = Session::new(&identity, subscription, wire, context);
-        Rig { store, shutdown, ends, say, hear, session: tasks.spawn(session.run()) }
+        let wants = match self.dialect {
+            Dialect::Document => Wants::Inbox,
+            Dialect::V2 => Wants::Everything,
+        };
+        let subscription = hub.subscribe(identity.user(), wants).unwrap();
+        let after = self.after.map(|id| MessageId::new(id).map_or(Cursor::START, Cursor::from));
+        let opening = Opening { identity, subscription, dialect: self.dialect, after };
+        let session = tasks.spawn(Session::new(opening, wire, context).run());
+        Rig { store, shutdown, ends, hub, issuer, say, hear, takes, session }
     }
 }
 
-/// Whom a good token makes.
-fn identity(lives: Duration) -> Identity {
-    let auth = config::Auth::default();
-    let mut keys = KeySet::default();
-    keys.add(generate(Alg::Hs256).unwrap()).unwrap();
-    let request = Request {
-        user: UserId::new(ME).unwrap(),
-        name: None,
-        picture: None,
-        ttl: lives,
-        admin: false,
-    };
-    let now = SystemTime::now();
-    let issued = issue(&keys, &auth, &request, now).unwrap();
-    let verifier = Verifier::new(&CurrentKeys::new(keys), &auth);
-    verifier.verify(&issued.token, now).unwrap()
+/// Who issues tokens and believes them.
+#[derive(Debug)]
+struct Issuer {
+    keys: CurrentKeys,
+    auth: config::Auth,
+    verifier: Verifier,
+}
+
+impl Issuer {
+    fn new() -> Self {
+        let auth = config::Auth::default();
+        let mut keys = KeySet::default();
+        keys.add(generate(Alg::Hs256).unwrap()).unwrap();
+        let keys = CurrentKeys::new(keys);
+        let verifier = Verifier::new(&keys, &auth);
+        Self { keys, auth, verifier }
+    }
+
+    fn token(&self, user: u64, lives: Duration) -> String {
+        let user = UserId::new(user).unwrap();
+        let request = Request { user, name: None, picture: None, ttl: lives, admin: false };
+        issue(&self.keys.get(), &self.auth, &request, SystemTime::now()).unwrap().token
+    }
+
+    fn identity(&self, user: u64, lives: Duration) -> Identity {
+        self.verifier.verify(&self.token(user, lives), SystemTime::now()).unwrap()
+    }
 }
 
 impl Rig {
@@ -177,6 +215,45 @@ impl Rig {
         self.receive(Received::Text(packet.to_string())).await;
     }
 
+    /// The client sends a frame of any type; its content is its timestamp too.
+    pub(super) async fn say(&self, r#type: u64, to: u64, content: &str, describe: &str) {
+        let frame = json!({
+            "fromId": ME, "toId": to, "type": r#type, "content": content, "timestamp": "said",
+            "Describe": describe,
+        });
+        self.receive(Received::Text(frame.to_string())).await;
+    }
+
+    /// A token of `user` that lives from now on.
+    pub(super) fn token(&self, user: u64, lives: Duration) -> String {
+        self.issuer.token(user, lives)
+    }
+
+    /// Another connection of `user`.
+    pub(super) fn elsewhere(&self, user: u64) -> Subscription {
+        self.hub.subscribe(UserId::new(user).unwrap(), Wants::Everything).unwrap()
+    }
+
+    /// The client takes nothing any more.
+    pub(super) async fn hold_back(&self) {
+        self.takes.acquire().await.unwrap().forget();
+    }
+
+    /// The client takes again, after everything else has happened.
+    pub(super) async fn let_go(&mut self) {
+        self.settle_down().await;
+        self.takes.add_permits(1);
+    }
+
+    /// The whole frame that the client hears next.
+    pub(super) async fn heard_frame(&mut self) -> Value {
+        let hearing = timeout(Duration::from_secs(1_000_000), self.hear.recv());
+        match hearing.await.unwrap().unwrap() {
+            (_, Heard::Frame(frame)) => frame,
+            (_, Heard::Ping) => panic!("a ping"),
+        }
+    }
+
     /// What the client hears next, in short, and when.
     pub(super) async fn heard_at(&mut self) -> (Instant, String) {
         let hearing = timeout(Duration::from_secs(1_000_000), self.hear.recv());
@@ -191,7 +268,10 @@ impl Rig {
                 let describe: Value = serde_json::from_str(&text("Describe")).unwrap();
                 format!("{} {}", describe["code"].as_str().unwrap(), text("timestamp"))
             }
-            _ => format!("message {}", text("content")),
+            Some(2) => format!("message {}", text("content")),
+            Some(3) => format!("read by {} {}", frame["fromId"], text("content")),
+            Some(4) => format!("typing {}", frame["fromId"]),
+            _ => format!("up to {} {}", text("content"), text("Describe")),
         };
         (at, short)
     }

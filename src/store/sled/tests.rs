@@ -34,6 +34,7 @@ fn draft(number: u64) -> Draft {
         timestamp: number.to_string(),
         content: "x".repeat(200),
         resend: ResendKey::None,
+        origin: None,
     }
 }
 
@@ -203,7 +204,7 @@ async fn a_row_that_is_gone_is_noticed() {
         // All of them out of order, so that there are islands.
         let reader = UserId::new(1 + number % 200).unwrap();
         if number % 2 == 1 {
-            store.mark_read(reader, vec![id]).await.unwrap();
+            store.mark_read(reader, Seen::Ids(vec![id]), None).await.unwrap();
         }
     }
     store.close().await.unwrap();

@@ -1,5 +1,6 @@
 //! A server of one's own for every test, and clients to talk to it.
 
+mod api;
 mod bare;
 mod client;
 mod door;
@@ -8,7 +9,9 @@ mod http;
 mod server;
 pub mod store;
 mod token;
+mod v2;
 
+pub use api::{Call, post_message};
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
 pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refused};
@@ -16,6 +19,7 @@ pub use fault::strace;
 pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge, b64};
+pub use v2::{V2, described, named};
 
 use std::time::Duration;
 
