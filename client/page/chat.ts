@@ -205,7 +205,7 @@ export class Chat {
 
   show(peerId: number | null): void {
     if (peerId === (this.open?.peerId ?? null)) return;
-    this.open = peerId === null ? null : new Timeline(peerId, this.client, this.changed);
+    this.open = peerId === null ? null : new Timeline(peerId, this.userId, this.client, this.changed);
     void this.open?.open();
     this.changed();
   }

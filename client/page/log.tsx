@@ -21,7 +21,7 @@ const TOGETHER_MS = 5 * 60_000;
 export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; name: string }) {
   const view = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLOListElement>(null);
-  const keeper = useRef<Keeper>();
+  const keeper = useRef<Keeper | null>(null);
   const items = timeline.items();
 
   useEffect(() => {

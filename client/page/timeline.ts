@@ -65,6 +65,7 @@ export class Timeline {
 
   constructor(
     readonly peerId: number,
+    private readonly userId: number,
     private readonly client: Client,
     private readonly changed: () => void,
   ) {}
@@ -115,19 +116,18 @@ export class Timeline {
   }
 
   #item(entry: Entry): Item {
-    const me = this.client.userId;
     if (isOutgoing(entry)) {
       const { clientMsgId: key, content, createdAt: at, state } = entry;
       return { key, content, at, state, mine: true, unread: false, outgoing: entry };
     }
-    const mine = entry.fromId === me;
+    const mine = entry.fromId === this.userId;
     return {
       key: this.#key(entry),
       content: entry.content,
       at: timeOf(entry),
       mine,
       state: entry.read ? "read" : "stored",
-      unread: entry.toId === me && !entry.read,
+      unread: entry.toId === this.userId && !entry.read,
     };
   }
 
@@ -198,10 +198,10 @@ export class Timeline {
   async #openAtNewest(unread = 0): Promise<void> {
     await this.#loading(async (current) => {
       const pages = [await this.client.history(this.peerId, { limit: PAGE })];
-      let found = countUnread(pages, this.client.userId);
+      let found = countUnread(pages, this.userId);
       while (found < unread && pages[0]!.older !== null && pages.length <= OPEN_AT_UNREAD / PAGE) {
         pages.unshift(await this.client.history(this.peerId, { limit: PAGE, before: pages[0]!.older }));
-        found = countUnread(pages, this.client.userId);
+        found = countUnread(pages, this.userId);
       }
       if (!current()) return;
       this.#pages = pages;
@@ -327,7 +327,7 @@ export class Timeline {
     if (this.#messages.some((known) => place(known.toId, known.messageId) === at)) return;
     const added = this.#early.delete(at) ? { ...message, read: true } : { ...message };
     this.#live.push(added);
-    if (added.fromId === this.client.userId) this.divider = null;
+    if (added.fromId === this.userId) this.divider = null;
     else if (!inSight && !this.#dividerIsAhead()) this.divider = this.#key(added);
     if (this.#live.length > LIVE && !this.loading) void this.catchUp();
   }
@@ -359,19 +359,19 @@ export class Timeline {
 
   /** The newest message to us, for marking everything. */
   get newestToUs(): string | null {
-    return this.#messages.findLast((message) => message.toId === this.client.userId)?.messageId ?? null;
+    return this.#messages.findLast((message) => message.toId === this.userId)?.messageId ?? null;
   }
 
   /** Marks everything that is loaded as read, for the eye. */
   allRead(): void {
     for (const message of this.#messages) {
-      if (message.toId === this.client.userId) message.read = true;
+      if (message.toId === this.userId) message.read = true;
     }
     this.divider = null;
   }
 }
 
-function countUnread(pages: HistoryPage[], userId: number | null): number {
+function countUnread(pages: HistoryPage[], userId: number): number {
   const unread = (message: Message) => message.toId === userId && !message.read;
   return pages.reduce((sum, page) => sum + page.messages.filter(unread).length, 0);
 }
