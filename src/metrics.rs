@@ -20,6 +20,15 @@ struct Reason {
     reason: &'static str,
 }
 
+/// Two labels: what the API was asked, and how it answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    /// The name of the call, never a path.
+    call: &'static str,
+    /// The HTTP status.
+    status: u32,
+}
+
 /// Counts by reason.
 type Reasons = Family<Reason, Counter>;
 
@@ -90,6 +99,7 @@ pub struct ServerMetrics {
     /// Open WebSocket connections.
     pub connections: Gauge,
     refused: Reasons,
+    calls: Family<Call, Counter>,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
     /// Certificates and key sets that were read again and refused.
@@ -103,9 +113,15 @@ impl ServerMetrics {
         Self {
             connections: enter(registry, "connections", "Open connections", Gauge::default()),
             refused: enter(registry, "refused", "Requests refused", Reasons::default()),
+            calls: enter(registry, "api_calls", "Calls of the API", Family::default()),
             handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
             reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),
         }
+    }
+
+    /// Counts a call of the API.
+    pub fn called(&self, call: &'static str, status: u16) {
+        self.calls.get_or_create(&Call { call, status: status.into() }).inc();
     }
 
     /// Counts a refused request, by the true reason.

@@ -13,16 +13,18 @@ use super::refused::Refused;
 /// How long a `jti` may be, in bytes: revocations keep it.
 const TOKEN_ID_MAX: usize = 128;
 
-/// A user, as a token told us. Only [`Verifier`](super::Verifier) makes one.
+/// A user, as a token told us. Only [`Verifier`](super::Verifier) makes one, and
+/// [`Tickets`](super::Tickets) makes it again from a ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    user: UserId,
-    name: Option<String>,
-    picture: Option<String>,
-    ends_at: SystemTime,
-    token_id: Option<String>,
-    issued_at: Option<SystemTime>,
-    key_id: Option<String>,
+    pub(super) user: UserId,
+    pub(super) name: Option<String>,
+    pub(super) picture: Option<String>,
+    pub(super) expires_at: SystemTime,
+    pub(super) ends_at: SystemTime,
+    pub(super) token_id: Option<String>,
+    pub(super) issued_at: Option<SystemTime>,
+    pub(super) key_id: Option<String>,
 }
 
 /// An administrator, as a token told us. Only
@@ -54,6 +56,11 @@ impl Identity {
     /// The address of the picture to show; never empty.
     pub fn picture(&self) -> Option<&str> {
         self.picture.as_deref()
+    }
+
+    /// The token's `exp`, as it stands there: what clients are told.
+    pub fn expires_at(&self) -> SystemTime {
+        self.expires_at
     }
 
     /// When a connection opened with the token must end: its `exp` and the leeway.
@@ -137,15 +144,16 @@ impl Rules {
     ) -> Result<Identity, Refused> {
         self.check_issuer(claims)?;
         self.check_audience(claims)?;
-        let (ends_at, issued_at) = self.check_times(claims, now)?;
+        let times = self.check_times(claims, now)?;
         let user = claims.get("sub").and_then(Json::as_text).and_then(UserId::parse);
         Ok(Identity {
             user: user.ok_or(Refused::BadSubject)?,
             name: profile(claims, "name", |name| check_name(name).is_ok())?,
             picture: profile(claims, "picture", |picture| check_picture(picture).is_ok())?,
-            ends_at,
+            expires_at: times.expires_at,
+            ends_at: times.ends_at,
             token_id: self.token_id(claims)?,
-            issued_at,
+            issued_at: times.issued_at,
             key_id: key_id.map(str::to_owned),
         })
     }
@@ -174,12 +182,7 @@ impl Rules {
         }
     }
 
-    /// Gives the end, and `iat` if there is one.
-    fn check_times(
-        &self,
-        claims: &Object,
-        now: SystemTime,
-    ) -> Result<(SystemTime, Option<SystemTime>), Refused> {
+    fn check_times(&self, claims: &Object, now: SystemTime) -> Result<Times, Refused> {
         // On a clock before 1970 every token is from the future or lives too long.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let latest_begin = now.saturating_add(self.leeway);
@@ -199,8 +202,12 @@ impl Rules {
             return Err(Refused::TooLongLived);
         }
         // Out of range only where max_lifetime is some billions of years.
-        let ends_at = UNIX_EPOCH.checked_add(end).ok_or(Refused::TooLongLived)?;
-        Ok((ends_at, iat.and_then(|iat| UNIX_EPOCH.checked_add(iat))))
+        let at = |since: Duration| UNIX_EPOCH.checked_add(since).ok_or(Refused::TooLongLived);
+        Ok(Times {
+            expires_at: at(exp)?,
+            ends_at: at(end)?,
+            issued_at: iat.and_then(|iat| UNIX_EPOCH.checked_add(iat)),
+        })
     }
 
     fn token_id(&self, claims: &Object) -> Result<Option<String>, Refused> {
@@ -212,6 +219,13 @@ impl Rules {
             _ => Err(Refused::BadClaim("jti")),
         }
     }
+}
+
+/// The times that a token names, once they were found good.
+struct Times {
+    expires_at: SystemTime,
+    ends_at: SystemTime,
+    issued_at: Option<SystemTime>,
 }
 
 /// A time since the epoch. RFC 7519 would let it have a fraction; nobody sends

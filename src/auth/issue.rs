@@ -11,12 +11,13 @@ use crate::ids::UserId;
 
 use super::generate::random_hex;
 use super::json::to_base64url;
+use super::jwk::Key;
 use super::keys::KeySet;
 use super::profile::{ProfileFault, check_own_name, check_picture};
 use super::token::TOKEN_MAX;
 
 /// 128 bits: nobody guesses one, and no two are equal (RFC 7519, section 4.1.7).
-const TOKEN_ID_BYTES: usize = 16;
+pub(super) const TOKEN_ID_BYTES: usize = 16;
 
 /// What a new token shall say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +108,6 @@ pub fn issue(
     now: SystemTime,
 ) -> Result<Issued, IssueError> {
     let key = keys.signing_key().ok_or(IssueError::NoSigningKey)?;
-    let signing = key.signing().ok_or(IssueError::NoSigningKey)?;
     if request.ttl.as_secs() == 0 {
         return Err(IssueError::NoLifetime);
     }
@@ -136,14 +136,20 @@ pub fn issue(
         name,
         picture,
     };
-    let signed = format!("{}.{}", part(&header)?, part(&claims)?);
-    let signature = crypto::sign(signed.as_bytes(), signing, key.alg().algorithm())
-        .map_err(|_| IssueError::Library)?;
-    let token = format!("{signed}.{signature}");
+    let token = sign(key, &part(&header)?, &claims)?;
     if token.len() > TOKEN_MAX {
         return Err(IssueError::TooLarge);
     }
     Ok(Issued { token, id, expires_at })
+}
+
+/// Signs `claims` below a header that is encoded already.
+pub(super) fn sign(key: &Key, header: &str, claims: &impl Serialize) -> Result<String, IssueError> {
+    let signing = key.signing().ok_or(IssueError::NoSigningKey)?;
+    let signed = format!("{header}.{}", part(claims)?);
+    let signature = crypto::sign(signed.as_bytes(), signing, key.alg().algorithm())
+        .map_err(|_| IssueError::Library)?;
+    Ok(format!("{signed}.{signature}"))
 }
 
 fn part(value: &impl Serialize) -> Result<String, IssueError> {
@@ -165,9 +171,9 @@ mod tests {
     use super::*;
     use crate::auth::alg::Alg;
     use crate::auth::claims::Rules;
+    use crate::auth::json::Json;
     use crate::auth::testing::{auth, jwk, key, now, public_half, set};
     use crate::auth::token::check;
-    use crate::auth::{Key, json::Json};
 
     fn request() -> Request {
         Request {

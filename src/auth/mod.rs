@@ -20,6 +20,7 @@ mod refused;
 mod secret;
 #[cfg(test)]
 mod testing;
+mod ticket;
 mod token;
 
 pub use alg::{Alg, UnknownAlg};
@@ -32,6 +33,7 @@ pub use key_file::{FileFault, KeySetError};
 pub use keys::{CurrentKeys, KeyEntry, KeyPlace, KeySet, SetFault};
 pub use profile::ProfileFault;
 pub use refused::Refused;
+pub use ticket::{Ticket, Tickets};
 pub use token::{AdminVerifier, TOKEN_MAX, Verifier};
 
 /// Names the cryptography that signs and checks tokens, for the whole process.

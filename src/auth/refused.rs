@@ -65,6 +65,12 @@ pub enum Refused {
     /// Its `name` or `picture` cannot be shown to others.
     #[error("its {0:?} is not a text, too long, or could do harm where it is shown")]
     BadProfile(&'static str),
+    /// It is a ticket that opened a connection before.
+    #[error("it is a ticket that was used before; each is good once")]
+    TicketUsed,
+    /// It is a ticket that was not used in its time.
+    #[error("it is a ticket whose time is over")]
+    TicketExpired,
 }
 
 impl Refused {
@@ -89,6 +95,8 @@ impl Refused {
             Self::TooLongLived => "too_long_lived",
             Self::MissingTokenId => "missing_jti",
             Self::BadProfile(_) => "bad_profile",
+            Self::TicketUsed => "ticket_used",
+            Self::TicketExpired => "ticket_expired",
         }
     }
 }

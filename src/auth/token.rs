@@ -142,7 +142,7 @@ fn text<'a>(header: &'a Object, parameter: &'static str) -> Result<Option<&'a st
     value.as_text().map(Some).ok_or(Refused::Header(parameter))
 }
 
-fn check_signature(key: &Key, compact: &Compact<'_>) -> Result<(), Refused> {
+pub(super) fn check_signature(key: &Key, compact: &Compact<'_>) -> Result<(), Refused> {
     // The library decodes it again; we see to it that there is one spelling.
     from_base64url(compact.signature).map_err(|_| Refused::Malformed)?;
     let algorithm = key.alg().algorithm();

@@ -58,6 +58,10 @@ impl FailureCode {
     }
 }
 
+/// Why something that was asked is not done, in a code and in words; the words never hold
+/// what the client sent.
+pub type Refusal = (FailureCode, Cow<'static, str>);
+
 /// A failed frame: what the client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

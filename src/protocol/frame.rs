@@ -5,17 +5,13 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
-
 use super::Dialect;
+use super::checks::{self, id, recipient, refuse};
 use super::extension::Extension;
-use super::failure::{Failure, FailureCode};
-use super::json::{Member, Members};
-use crate::ids::{ID_END, MessageId, UserId};
+use super::failure::{Failure, FailureCode, Refusal};
+use super::json::{self, Known, Member, Place};
+use crate::ids::{MessageId, UserId};
 use crate::message::ClientMsgId;
-
-/// Message ids that one mark-read frame may hold.
-pub const READ_LIST_MAX: usize = 1000;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +70,8 @@ pub struct Send<'a> {
     pub resend: bool,
 }
 
+pub use super::checks::READ_LIST_MAX;
+
 const SEND: u64 = 0;
 const MARK_READ: u64 = 1;
 const TYPING: u64 = 4;
@@ -96,7 +94,7 @@ pub struct Rules {
 /// The failure to answer with.
 pub fn parse(text: &str, rules: Rules) -> Result<ClientFrame<'_>, Failure> {
     let mut members = Members::default();
-    let read = members.read(text).map_err(|malformed| {
+    let read = json::read(text, &mut members).map_err(|malformed| {
         (FailureCode::BadFrame, Cow::Owned(format!("the frame is not readable: {malformed}")))
     });
     let timestamp = members.timestamp.take();
@@ -116,10 +114,29 @@ pub fn parse(text: &str, rules: Rules) -> Result<ClientFrame<'_>, Failure> {
         })
 }
 
-type Refusal = (FailureCode, Cow<'static, str>);
+/// The six members as far as they were read.
+#[derive(Debug, Default)]
+struct Members<'a> {
+    from_id: Option<Member<'a>>,
+    to_id: Option<Member<'a>>,
+    r#type: Option<Member<'a>>,
+    content: Option<Member<'a>>,
+    timestamp: Option<Cow<'a, str>>,
+    describe: Option<Member<'a>>,
+}
 
-fn refuse<T>(code: FailureCode, message: impl Into<Cow<'static, str>>) -> Result<T, Refusal> {
-    Err((code, message.into()))
+impl<'a> Known<'a> for Members<'a> {
+    fn place(&mut self, name: &str) -> Option<Place<'_, 'a>> {
+        Some(match name {
+            "fromId" => Place::Plain(&mut self.from_id),
+            "toId" => Place::Plain(&mut self.to_id),
+            "type" => Place::Plain(&mut self.r#type),
+            "content" => Place::Plain(&mut self.content),
+            "timestamp" => Place::Timestamp(&mut self.timestamp),
+            "Describe" => Place::Plain(&mut self.describe),
+            _ => return None,
+        })
+    }
 }
 
 /// A frame that lacks only its timestamp.
@@ -174,7 +191,8 @@ fn understand<'a>(
     match (kind, rules.dialect) {
         (SEND, _) => {
             let extension = extension.or_else(|wrong| refuse(FailureCode::BadFrame, wrong))?;
-            let (to, content) = send(to, content, rules.content_max)?;
+            let to = recipient(to)?;
+            checks::content(&content, rules.content_max)?;
             Ok(Asked::Send { to, content, describe, extension })
         }
         (MARK_READ, _) => mark_read(to, &content),
@@ -190,39 +208,6 @@ fn understand<'a>(
     }
 }
 
-fn id(member: Option<Member<'_>>, name: &str) -> Result<u64, Refusal> {
-    match member {
-        Some(Member::Number(id)) if id < ID_END => Ok(id),
-        _ => refuse(
-            FailureCode::BadFrame,
-            format!("`{name}` must be an integer from 0 to {}", ID_END - 1),
-        ),
-    }
-}
-
-fn recipient(to: u64) -> Result<UserId, Refusal> {
-    UserId::new(to)
-        .ok_or((FailureCode::BadRecipient, "`toId` must be a user; 0 is the system".into()))
-}
-
-fn send(
-    to: u64,
-    content: Cow<'_, str>,
-    content_max: usize,
-) -> Result<(UserId, Cow<'_, str>), Refusal> {
-    let to = recipient(to)?;
-    if content.is_empty() {
-        return refuse(FailureCode::EmptyContent, "`content` is empty");
-    }
-    if content.len() > content_max {
-        return refuse(
-            FailureCode::ContentTooLarge,
-            format!("`content` is over {content_max} bytes of UTF-8"),
-        );
-    }
-    Ok((to, content))
-}
-
 fn refresh(to: u64, content: Cow<'_, str>) -> Result<Asked<'_>, Refusal> {
     if to != 0 {
         return refuse(FailureCode::BadRecipient, "`toId` of a refresh frame must be 0");
@@ -234,7 +219,7 @@ fn mark_read(to: u64, content: &str) -> Result<Asked<'static>, Refusal> {
     if to != 0 {
         return refuse(FailureCode::BadRecipient, "`toId` of a mark-read frame must be 0");
     }
-    match read_list(content) {
+    match checks::read_list(content) {
         Some(ids) => Ok(Asked::MarkRead(ids)),
         None => refuse(
             FailureCode::BadReadList,
@@ -242,62 +227,6 @@ fn mark_read(to: u64, content: &str) -> Result<Asked<'static>, Refusal> {
                 "`content` must be a JSON array of at most {READ_LIST_MAX} message ids in a string"
             ),
         ),
-    }
-}
-
-/// Reads `[12,"13"]`: one bad entry spoils the list.
-fn read_list(text: &str) -> Option<Vec<MessageId>> {
-    struct List;
-
-    impl<'de> Visitor<'de> for List {
-        type Value = Vec<MessageId>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an array of message ids")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut ids = Vec::new();
-            while let Some(Id(id)) = seq.next_element()? {
-                if ids.len() == READ_LIST_MAX {
-                    return Err(serde::de::Error::custom("too long"));
-                }
-                ids.push(id);
-            }
-            Ok(ids)
-        }
-    }
-
-    let mut json = serde_json::Deserializer::from_str(text);
-    let ids = json.deserialize_seq(List).ok()?;
-    json.end().ok()?;
-    Some(ids)
-}
-
-/// A message id as a number or as a string of digits.
-struct Id(MessageId);
-
-impl<'de> serde::Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl Visitor<'_> for Either {
-            type Value = Id;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a message id")
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<Id, E> {
-                MessageId::new(id).map(Id).ok_or_else(|| E::custom("out of range"))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
-                MessageId::parse(text).map(Id).ok_or_else(|| E::custom("not a message id"))
-            }
-        }
-
-        deserializer.deserialize_any(Either)
     }
 }
 

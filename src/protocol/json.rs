@@ -1,4 +1,4 @@
-//! The members of a frame, read strictly and in one pass.
+//! The members of a frame, or of what the API is asked, read strictly and in one pass.
 //!
 //! A derived struct would take a positional array for an object and unknown
 //! values of any depth; `Value` would keep the last of two equal members. Here an
@@ -24,35 +24,49 @@ pub(super) enum Member<'a> {
     Number(u64),
     /// A string.
     Text(Cow<'a, str>),
+    /// True or false.
+    Flag(bool),
     /// Anything else.
     Other,
 }
 
-/// The six members as far as they were read.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Members<'a> {
-    pub(super) from_id: Option<Member<'a>>,
-    pub(super) to_id: Option<Member<'a>>,
-    pub(super) r#type: Option<Member<'a>>,
-    pub(super) content: Option<Member<'a>>,
-    /// The literal text of a number, or a string's.
-    pub(super) timestamp: Option<Cow<'a, str>>,
-    pub(super) describe: Option<Member<'a>>,
+/// An object of which some members are known by name, and take what stands there.
+pub(super) trait Known<'a> {
+    /// The place for the member of this name; nothing where it is not known.
+    fn place(&mut self, name: &str) -> Option<Place<'_, 'a>>;
 }
 
-impl<'a> Members<'a> {
-    /// Reads one JSON object and nothing after it.
-    ///
-    /// # Errors
-    /// What is wrong, without any of the input; the members read so far stay.
-    pub(super) fn read(&mut self, text: &'a str) -> Result<(), Malformed> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        json.deserialize_map(Object(self)).map_err(Malformed::of)?;
-        json.end().map_err(Malformed::of)
+/// What a known member may hold, and where it goes; there once it was read.
+pub(super) enum Place<'m, 'a> {
+    /// Any value, of which a scalar is kept.
+    Plain(&'m mut Option<Member<'a>>),
+    /// A client's mark of time: the literal text of a number, or a string's.
+    Timestamp(&'m mut Option<Cow<'a, str>>),
+    /// A value that somebody else will read.
+    Raw(&'m mut Option<&'a RawValue>),
+}
+
+impl Place<'_, '_> {
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::Plain(slot) => slot.is_some(),
+            Self::Timestamp(slot) => slot.is_some(),
+            Self::Raw(slot) => slot.is_some(),
+        }
     }
 }
 
-/// Why a text is no frame, and where.
+/// Reads one JSON object and nothing after it into `known`.
+///
+/// # Errors
+/// What is wrong, without any of the input; the members read so far stay.
+pub(super) fn read<'a>(text: &'a str, known: &mut impl Known<'a>) -> Result<(), Malformed> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(Object(known)).map_err(Malformed::of)?;
+    json.end().map_err(Malformed::of)
+}
+
+/// Why a text is not such an object, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Malformed {
     what: Cow<'static, str>,
@@ -86,9 +100,9 @@ fn ours<E: de::Error>(what: impl fmt::Display) -> E {
     E::custom(format_args!("{OURS}{what}"))
 }
 
-struct Object<'m, 'a>(&'m mut Members<'a>);
+struct Object<'m, K>(&'m mut K);
 
-impl<'de> Visitor<'de> for Object<'_, 'de> {
+impl<'de, K: Known<'de>> Visitor<'de> for Object<'_, K> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,35 +110,26 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let members = self.0;
         let mut unknown = BTreeSet::new();
         while let Some(Text(name)) = map.next_key()? {
-            let slot = match &*name {
-                "fromId" => &mut members.from_id,
-                "toId" => &mut members.to_id,
-                "type" => &mut members.r#type,
-                "content" => &mut members.content,
-                "Describe" => &mut members.describe,
-                "timestamp" => {
-                    let raw: &'de RawValue = map.next_value()?;
-                    if members.timestamp.is_some() {
-                        return Err(ours("`timestamp` stands there twice"));
-                    }
-                    members.timestamp = Some(timestamp(raw.get())?);
-                    continue;
+            let Some(place) = self.0.place(&name) else {
+                map.next_value_seed(Nested(DEPTH))?;
+                if !unknown.insert(name) {
+                    return Err(ours("a member stands there twice"));
                 }
-                _ => {
-                    map.next_value_seed(Nested(DEPTH))?;
-                    if !unknown.insert(name) {
-                        return Err(ours("a member stands there twice"));
-                    }
-                    continue;
-                }
+                continue;
             };
-            if slot.is_some() {
+            if place.is_taken() {
                 return Err(ours(format_args!("`{name}` stands there twice")));
             }
-            *slot = Some(map.next_value_seed(Nested(DEPTH))?);
+            match place {
+                Place::Plain(slot) => *slot = Some(map.next_value_seed(Nested(DEPTH))?),
+                Place::Timestamp(slot) => {
+                    let raw: &'de RawValue = map.next_value()?;
+                    *slot = Some(timestamp(raw.get())?);
+                }
+                Place::Raw(slot) => *slot = Some(map.next_value()?),
+            }
         }
         Ok(())
     }
@@ -150,7 +155,7 @@ impl<'de> de::Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_str(Scalar)? {
             Member::Text(text) => Ok(Self(text)),
-            Member::Number(_) | Member::Other => Err(ours("not a string")),
+            Member::Number(_) | Member::Flag(_) | Member::Other => Err(ours("not a string")),
         }
     }
 }
@@ -209,8 +214,8 @@ impl<'de> Visitor<'de> for Nested {
         Ok(Member::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Member::Other)
+    fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
+        Ok(Member::Flag(flag))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {

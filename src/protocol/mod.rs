@@ -1,12 +1,14 @@
 //! The wire, as the 2020 document has it and as `im.v2` adds to it: text in, types out,
-//! and back.
+//! and back. What the HTTPS API is asked is held to the same rules.
 
+mod checks;
 pub mod close;
 mod extension;
 pub mod failure;
 pub mod frame;
 mod json;
 pub mod reply;
+pub mod request;
 #[cfg(test)]
 mod vectors;
 

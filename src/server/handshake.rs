@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method};
@@ -29,11 +29,20 @@ pub(super) struct Handshake<'a> {
     /// The client's key, to be answered.
     pub(super) key: &'a str,
     /// The token, wherever it stood; not believed yet.
-    pub(super) token: Option<&'a str>,
+    pub(super) token: Option<Token<'a>>,
     /// What was asked for: `im.v2` is answered.
     pub(super) dialect: Dialect,
     /// Up to where the client has everything.
     pub(super) after: Option<Cursor>,
+}
+
+/// A token by where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// In the URL, where a ticket may stand in its stead.
+    InUrl(&'a str),
+    /// Where no proxy writes it down.
+    InHeader(&'a str),
 }
 
 /// Checks an upgrade request to `path`, whose `query` is what stood behind the `?`.
@@ -49,13 +58,14 @@ pub(super) fn check<'a>(
 ) -> Result<Handshake<'a>, Refusal> {
     let in_path = token_in_path(path)?;
     if method != Method::GET {
-        return Err(Refusal::Method);
+        return Err(Refusal::Method("GET"));
     }
     let key = websocket_key(headers)?;
-    origin(headers, origins)?;
+    listed_origin(headers, origins)?;
     let after = after(query)?;
     let (in_protocol, dialect) = protocols(headers)?;
-    let mut tokens = [in_path, in_protocol, bearer(headers)?].into_iter().flatten();
+    let in_headers = [in_protocol, bearer(headers)?].map(|token| token.map(Token::InHeader));
+    let mut tokens = in_headers.into_iter().chain([in_path.map(Token::InUrl)]).flatten();
     let token = tokens.next();
     if tokens.next().is_some() {
         return Err(Refusal::Malformed("more than one token was given; give one"));
@@ -124,23 +134,31 @@ fn websocket_key(headers: &HeaderMap) -> Result<&str, Refusal> {
         Some(_) => return Err(Refusal::UpgradeRequired),
         None => return Err(Refusal::Malformed("`Sec-WebSocket-Version: 13` is needed")),
     }
-    let has_body = headers.contains_key(TRANSFER_ENCODING)
-        || single(headers, &CONTENT_LENGTH)?.is_some_and(|length| length != "0");
-    if has_body {
+    if has_body(headers) {
         return Err(Refusal::Malformed("an upgrade has no body"));
     }
     let is_key = |key: &&str| STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16);
     key.filter(is_key).ok_or(Refusal::Malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))
 }
 
-/// Pages name their origin and must be on the list; programs name none.
-fn origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Refusal> {
+/// Whether a body follows.
+pub(super) fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+/// The origin of the page that asks. Pages name theirs and must be on the list; programs
+/// name none.
+pub(super) fn listed_origin<'a>(
+    headers: &'a HeaderMap,
+    origins: &[String],
+) -> Result<Option<&'a HeaderValue>, Refusal> {
     let mut named = headers.get_all(ORIGIN).iter();
     let Some(origin) = named.next() else {
-        return Ok(());
+        return Ok(None);
     };
     let listed = origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    if listed && named.next().is_none() { Ok(()) } else { Err(Refusal::Origin) }
+    if listed && named.next().is_none() { Ok(Some(origin)) } else { Err(Refusal::Origin) }
 }
 
 /// `after`, where it is given, is a message id or 0; other parameters are not ours.
@@ -184,7 +202,7 @@ fn protocols(headers: &HeaderMap) -> Result<(Option<&str>, Dialect), Refusal> {
 }
 
 /// The token of `Authorization: Bearer`; other schemes, a proxy's say, are not ours.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let Some(value) = single(headers, &AUTHORIZATION)? else {
         return Ok(None);
     };

@@ -3,7 +3,9 @@
 mod accept;
 mod admin;
 mod admission;
+mod api;
 mod descriptors;
+mod doorkeeper;
 mod handshake;
 mod page;
 mod refusal;
@@ -31,11 +33,13 @@ use warp::filters::BoxedFilter;
 use self::accept::Listener;
 use self::admin::Status;
 use self::admission::Admission;
+use self::api::Api;
+use self::doorkeeper::Doorkeeper;
 use self::reload::Reload;
 use self::routes::Answer;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
-use crate::auth::{CurrentKeys, KeySet, Verifier};
+use crate::auth::{CurrentKeys, GenerateError, KeySet, Tickets, Verifier};
 use crate::config::{self, Config};
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
@@ -75,6 +79,9 @@ pub enum StartError {
     /// rustls refuses the set-up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// There is no key for tickets.
+    #[error("tickets cannot be signed: {0}")]
+    Tickets(GenerateError),
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -169,25 +176,40 @@ impl Server {
         let hub = Hub::new(config.limits.connections_per_user);
         background.spawn(Arc::clone(&hub).follow(tail));
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
-        let upgrades = Arc::new(Upgrades {
+        let verifier = Verifier::new(&keys, &config.auth);
+        let doorkeeper = Arc::new(Doorkeeper {
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             admission: Admission::new(&front.limits),
+            verifier: verifier.clone(),
+            tickets: Tickets::new(&keys).map_err(StartError::Tickets)?,
+            metrics: metrics.clone(),
+        });
+        let context = Context {
+            store: Arc::clone(&store),
+            verifier,
+            limits: Arc::clone(&front.limits),
+            metrics: session_metrics,
+            shutdown: stop.clone(),
+            retry_spread: RETRY_SPREAD,
+        };
+        let api = Arc::new(Api {
+            doorkeeper: Arc::clone(&doorkeeper),
+            rate: api::Rate::new(&front.limits),
+            context: context.clone(),
+            metrics: metrics.clone(),
+            writes: sessions.tracker.clone(),
+        });
+        let upgrades = Arc::new(Upgrades {
+            doorkeeper,
             hub,
-            context: Context {
-                store: Arc::clone(&store),
-                verifier: Verifier::new(&keys, &config.auth),
-                limits: Arc::clone(&front.limits),
-                metrics: session_metrics,
-                shutdown: stop.clone(),
-                retry_spread: RETRY_SPREAD,
-            },
+            context,
             metrics: metrics.clone(),
             sessions: sessions.tracker.clone(),
         });
         let public = listen("server.listen", public)?;
         let address = public.local_addr().unwrap_or(config.server.listen);
-        let routes = routes::public(upgrades, config.server.chat_page);
+        let routes = routes::public(upgrades, api, config.server.chat_page);
         sessions.listen(front.listener(public, routes, room.sockets));
         info!(%address, admin = %admin_address, "serving");
         ready(address);

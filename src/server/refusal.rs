@@ -1,5 +1,6 @@
 //! A request that is refused: a plain HTTP answer with a JSON body.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{
@@ -8,74 +9,114 @@ use http::header::{
 };
 use http::{Response, StatusCode};
 
+use crate::protocol::failure::FailureCode;
+
 /// Why a request is refused, cut by what the client can do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// 400: the request is wrong, in these words.
     Malformed(&'static str),
+    /// 400: a cursor that was not given out for this reading.
+    BadCursor,
     /// 401: no token, or one that is not believed. The client never learns why.
     Unauthorized,
     /// 403: the page's origin is not on the list.
     Origin,
     /// 404.
     NotFound,
-    /// 405: only `GET`.
-    Method,
+    /// 404: there is no conversation with this one.
+    UnknownPeer,
+    /// 405: other methods than this list.
+    Method(&'static str),
+    /// 408: the body did not come in time.
+    TooSlow,
+    /// 413: the body is over the limit.
+    BodyTooLarge,
+    /// 415: the body is no JSON.
+    MediaType,
     /// 426: a WebSocket is spoken here.
     UpgradeRequired,
     /// 429: too much of something.
     TooMany(&'static str),
     /// 503: not now.
     Unavailable(&'static str),
+    /// What a frame would have failed with too.
+    Failed(FailureCode, Cow<'static, str>),
 }
 
 /// When to come back after a 429 or a 503.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Refusal {
-    fn status(self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::BadCursor => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotFound | Self::UnknownPeer => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(code, _) => match code {
+                FailureCode::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                FailureCode::IdReused => StatusCode::CONFLICT,
+                FailureCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+                FailureCode::InboxFull | FailureCode::StoreUnavailable => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+                _ => StatusCode::BAD_REQUEST,
+            },
         }
     }
 
     /// The `code` of the body, and the label of the metric where nothing finer is known.
-    pub(super) fn code(self) -> &'static str {
+    pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Malformed(_) => "bad_request",
+            Self::Malformed(_) | Self::Failed(FailureCode::BadFrame, _) => "bad_request",
+            Self::BadCursor => "bad_cursor",
             Self::Unauthorized => "unauthorized",
             Self::Origin => "origin_not_allowed",
             Self::NotFound => "not_found",
-            Self::Method => "method_not_allowed",
+            Self::UnknownPeer => "unknown_peer",
+            Self::Method(_) => "method_not_allowed",
+            Self::TooSlow => "too_slow",
+            Self::BodyTooLarge => "body_too_large",
+            Self::MediaType => "unsupported_media_type",
             Self::UpgradeRequired => "upgrade_required",
             Self::TooMany(_) => "too_many",
             Self::Unavailable(_) => "unavailable",
+            Self::Failed(code, _) => code.as_str(),
         }
     }
 
-    fn message(self) -> &'static str {
+    fn message(&self) -> &str {
         match self {
             Self::Malformed(what) | Self::TooMany(what) | Self::Unavailable(what) => what,
+            Self::BadCursor => "the cursor is not valid here; begin again without one",
             Self::Unauthorized => "a valid token is required",
             Self::Origin => "pages of this origin may not connect",
             Self::NotFound => "there is nothing here",
-            Self::Method => "only GET is possible here",
+            Self::UnknownPeer => "there is no conversation with this user",
+            Self::Method(_) => "another method is needed here; `Allow` names it",
+            Self::TooSlow => "the body did not come in time",
+            Self::BodyTooLarge => "the body is too large",
+            Self::MediaType => "the body must be JSON: `Content-Type: application/json`",
             Self::UpgradeRequired => "this address speaks WebSocket, version 13",
+            Self::Failed(_, message) => message,
         }
     }
 
-    /// The HTTP answer, after which the connection ends.
-    pub(super) fn response<B: From<String>>(self) -> Response<B> {
+    /// The HTTP answer, after which the connection ends: what is left of the request is
+    /// then nobody's next one.
+    pub(super) fn response<B: From<String>>(&self) -> Response<B> {
+        let status = self.status();
         let body = serde_json::json!({ "code": self.code(), "message": self.message() });
         let mut response = Response::new(B::from(body.to_string()));
-        *response.status_mut() = self.status();
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -87,22 +128,30 @@ impl Refusal {
                 let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
                 headers.insert(WWW_AUTHENTICATE, challenge);
             }
-            Self::Method => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET"));
+            Self::Method(allowed) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
             Self::UpgradeRequired => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close, upgrade"));
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
                 headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::TooMany(_) | Self::Unavailable(_) => {
-                // Spread, so that those who were refused together do not return together.
-                let seconds = RETRY.as_secs() + fastrand::u64(0..=RETRY.as_secs());
-                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            Self::Malformed(_) | Self::Origin | Self::NotFound => {}
+            _ => {}
+        }
+        if let StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE = status {
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after()));
         }
         response
+    }
+
+    /// In seconds.
+    fn retry_after(&self) -> u64 {
+        match self {
+            // A second's worth of requests is there again.
+            Self::Failed(FailureCode::RateLimited, _) => 1,
+            // Spread, so that those who were refused together do not return together.
+            _ => RETRY.as_secs() + fastrand::u64(0..=RETRY.as_secs()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What stands where on the public listener.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Response};
@@ -9,6 +10,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
 use super::accept::Arrival;
+use super::api::{self, Api, Body};
 use super::page;
 use super::refusal::Refusal;
 use super::upgrade::{Request, Upgrades};
@@ -16,14 +18,19 @@ use super::upgrade::{Request, Upgrades};
 /// An answer, whoever made it.
 pub(super) type Answer = warp::reply::Response;
 
-/// The routes: WebSockets, the page where it is switched on, and nothing else.
-pub(super) fn public(upgrades: Arc<Upgrades>, chat_page: bool) -> BoxedFilter<(Answer,)> {
+/// The routes: WebSockets, the API, the page where it is switched on, and nothing else.
+pub(super) fn public(
+    upgrades: Arc<Upgrades>,
+    api: Arc<Api>,
+    chat_page: bool,
+) -> BoxedFilter<(Answer,)> {
+    let calls = warp::path("teaching").and(warp::path("api")).and(call(api));
     let sockets = warp::path("teaching").and(warp::path("imserver")).and(upgrade(upgrades));
     let pages = warp::any()
         .and_then(move || async move { if chat_page { Ok(()) } else { Err(warp::reject()) } })
         .untuple_one()
         .and(page::routes());
-    sockets.or(pages).unify().or(nothing()).unify().boxed()
+    sockets.or(calls).unify().or(pages).unify().or(nothing()).unify().boxed()
 }
 
 /// The WebSocket's own route. It looks at the raw path: `warp::path` would take
@@ -31,10 +38,9 @@ pub(super) fn public(upgrades: Arc<Upgrades>, chat_page: bool) -> BoxedFilter<(A
 fn upgrade(
     upgrades: Arc<Upgrades>,
 ) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
     warp::method()
         .and(warp::path::full())
-        .and(query)
+        .and(query())
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Arrival>())
         .and(warp::ext::optional::<OnUpgrade>())
@@ -52,8 +58,29 @@ fn upgrade(
         )
 }
 
+/// The calls of the API, by the raw path too.
+fn call(api: Arc<Api>) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
+    warp::method()
+        .and(warp::path::full())
+        .and(query())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Arrival>())
+        .and(warp::body::stream())
+        .then(move |method, path: FullPath, query, headers, arrival, body| {
+            let path = path.as_str().to_owned();
+            let request = api::Request { method, path, query, headers, arrival };
+            let body = Body::new(body, api.body_limits());
+            let api = Arc::clone(&api);
+            async move { api.answer(request, body).await }
+        })
+}
+
+/// What stands behind the `?`, if there is one.
+fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clone {
+    warp::query::raw().map(Some).or(warp::any().map(|| None)).unify()
+}
+
 /// 404, whatever was asked for.
-pub(super) fn nothing() -> impl Filter<Extract = (Answer,), Error = std::convert::Infallible> + Clone
-{
+pub(super) fn nothing() -> impl Filter<Extract = (Answer,), Error = Infallible> + Clone {
     warp::any().map(|| -> Response<_> { Refusal::NotFound.response() })
 }

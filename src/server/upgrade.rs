@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -16,12 +16,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info_span};
 
 use super::accept::Arrival;
-use super::admission::{Admission, Place};
+use super::admission::Place;
+use super::doorkeeper::Doorkeeper;
 use super::handshake::{self, Handshake, V2};
 use super::refusal::{COMMON, Refusal};
 use super::socket::WebSocket;
 use super::stream::Stream;
-use crate::auth::Identity;
 use crate::hub::{Hub, Wants};
 use crate::metrics::ServerMetrics;
 use crate::protocol::Dialect;
@@ -34,9 +34,7 @@ const SWITCH: Duration = Duration::from_secs(10);
 /// Everything an upgrade needs.
 #[derive(Debug)]
 pub(super) struct Upgrades {
-    pub(super) origins: Vec<String>,
-    pub(super) trusted_proxies: Vec<IpAddr>,
-    pub(super) admission: Admission,
+    pub(super) doorkeeper: Arc<Doorkeeper>,
     pub(super) hub: Arc<Hub>,
     pub(super) context: Context,
     pub(super) metrics: ServerMetrics,
@@ -77,9 +75,10 @@ impl Upgrades {
     fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
         let switch = request.switch.take();
         let Request { method, path, query, headers, arrival, .. } = &request;
-        let handshake = handshake::check(method, path, query.as_deref(), headers, &self.origins)?;
+        let handshake =
+            handshake::check(method, path, query.as_deref(), headers, &self.doorkeeper.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;
-        let admitted = self.admit(&handshake, self.address(arrival, headers))?;
+        let admitted = self.admit(&handshake, self.doorkeeper.address(arrival, headers))?;
         let response = switching(&handshake)?;
         let upgrades = Arc::clone(self);
         let arrival = arrival.clone();
@@ -100,8 +99,8 @@ impl Upgrades {
         if self.context.store.health() != Health::Ready {
             return Err(Refusal::Unavailable("messages cannot be stored now"));
         }
-        let identity = self.verify(handshake.token, address)?;
-        let place = self.admission.enter(address)?;
+        let identity = self.doorkeeper.verify(handshake.token, address)?;
+        let place = self.doorkeeper.admission.enter(address)?;
         let wants = match handshake.dialect {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
@@ -112,39 +111,6 @@ impl Upgrades {
             .ok_or(Refusal::TooMany("this user has all their connections"))?;
         let (dialect, after) = (handshake.dialect, handshake.after);
         Ok(Admitted { opening: Opening { identity, subscription, dialect, after }, place })
-    }
-
-    fn verify(&self, token: Option<&str>, address: IpAddr) -> Result<Identity, Refusal> {
-        let refuse = |reason| {
-            // Here and in the metric stands the true reason; the client is told none.
-            debug!(%address, reason, "token refused");
-            self.metrics.refused(reason);
-            self.admission.guessed_wrong(address)
-        };
-        let token = token.ok_or_else(|| refuse("no_token"))?;
-        self.context.verifier.verify(token, SystemTime::now()).map_err(|why| refuse(why.reason()))
-    }
-
-    /// The client's address: the peer's own, or what trusted proxies say it is.
-    fn address(&self, arrival: &Arrival, headers: &HeaderMap) -> IpAddr {
-        let peer = arrival.peer.ip().to_canonical();
-        let trusted = |address: &IpAddr| self.trusted_proxies.contains(address);
-        if !trusted(&peer) {
-            return peer;
-        }
-        // The rightmost address that is not a proxy of ours: what stands left of it
-        // was written by somebody we have no reason to believe, and is not even read.
-        for line in headers.get_all("x-forwarded-for").iter().rev() {
-            for said in line.as_bytes().rsplit(|byte| *byte == b',') {
-                let said = str::from_utf8(said).ok();
-                match said.and_then(|said| said.trim().parse::<IpAddr>().ok()) {
-                    None => return peer,
-                    Some(address) if trusted(&address.to_canonical()) => {}
-                    Some(address) => return address.to_canonical(),
-                }
-            }
-        }
-        peer
     }
 
     /// The connection's life from the 101 to its end.

@@ -28,7 +28,7 @@ const KEPT: usize = 4;
 
 /// How long an answer may take: the document's client gives up after 6 seconds,
 /// and must be told before it does.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A question that is not answered yet.
 pub(super) enum Owed {

@@ -8,7 +8,7 @@ use crate::auth::Identity;
 use crate::store::ClaimedProfile;
 
 /// The name and the picture that the token brought.
-pub(super) fn profile(identity: &Identity) -> ClaimedProfile {
+pub(crate) fn profile(identity: &Identity) -> ClaimedProfile {
     ClaimedProfile {
         name: identity.name().map(str::to_owned),
         picture: identity.picture().map(str::to_owned),

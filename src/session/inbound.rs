@@ -146,13 +146,13 @@ impl From<AppendError> for FailureCode {
 }
 
 /// What a failure that lies not in the frame itself means to people.
-pub(super) fn explain(code: FailureCode) -> &'static str {
+pub(crate) fn explain(code: FailureCode) -> &'static str {
     match code {
-        FailureCode::RateLimited => "too many frames; send more slowly",
+        FailureCode::RateLimited => "too much at once; send more slowly",
         FailureCode::InboxFull => "the recipient has too many unread messages",
         FailureCode::IdReused => "the clientMsgId was used for another message",
         FailureCode::BadToken => "the token is not valid for this user",
-        FailureCode::StoreUnavailable => "nothing can be stored now; send the same packet again",
+        FailureCode::StoreUnavailable => "nothing can be stored now; send the same again",
         _ => "the frame is not valid",
     }
 }

@@ -6,7 +6,7 @@
 //! never touches a TCP stream; it speaks to a [`Socket`].
 
 mod answers;
-mod claims;
+pub(crate) mod claims;
 mod delivery;
 mod heartbeat;
 mod inbound;
@@ -22,9 +22,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(crate) use self::answers::PATIENCE;
 use self::answers::{Answer, Answers, Name, Packet};
 use self::delivery::Inbox;
 use self::heartbeat::{Beat, Heartbeat};
+pub(crate) use self::inbound::explain;
 use self::limits::{Rates, Turns, Typing, Violations};
 use crate::auth::{Identity, Verifier};
 use crate::config;

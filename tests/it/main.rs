@@ -13,6 +13,7 @@
 
 mod addresses;
 mod algorithms;
+mod api;
 mod chat;
 mod crash;
 mod damage;
@@ -36,6 +37,7 @@ mod smuggling;
 mod spelling;
 #[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
 mod support;
+mod tickets;
 mod tokens;
 mod transport;
 mod v2;

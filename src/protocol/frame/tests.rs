@@ -1,4 +1,6 @@
 use super::*;
+use crate::ids::ID_END;
+use crate::protocol::checks::read_list;
 use proptest::prelude::*;
 
 const ME: u64 = 7;

@@ -142,6 +142,11 @@ impl Door {
         refused(&answer, &format!("{way:?}: {what}"));
     }
 
+    /// A token that the test itself saw refused, for `reason`.
+    pub fn noted(&mut self, reason: &'static str, what: &str) {
+        self.refusals.push((what.to_owned(), reason));
+    }
+
     /// Fails unless the log and the metric hold the true reasons, and neither of them
     /// anything of a token or of the key.
     pub async fn keeps_its_books(self) {

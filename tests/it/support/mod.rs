@@ -1,5 +1,6 @@
 //! A server of one's own for every test, and clients to talk to it.
 
+mod api;
 mod bare;
 mod client;
 mod door;
@@ -10,6 +11,7 @@ pub mod store;
 mod token;
 mod v2;
 
+pub use api::{Call, post_message};
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
 pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refused};

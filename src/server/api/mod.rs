@@ -1,0 +1,142 @@
+//! The HTTPS API: the calls of one user, each checked before it is done.
+//!
+//! It keeps nothing of its own. Reads come from the store, writes go the way that a
+//! frame's go, and whoever is connected learns of them as of any other.
+
+mod answer;
+mod body;
+mod cors;
+mod cursor;
+mod query;
+mod rate;
+mod read;
+mod route;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use tokio_util::task::TaskTracker;
+
+pub(super) use self::body::Body;
+use self::cors::Page;
+pub(super) use self::rate::Rate;
+use self::route::{Call, Route};
+use super::accept::Arrival;
+use super::doorkeeper::Doorkeeper;
+use super::handshake::{self, Token};
+use super::refusal::Refusal;
+use super::routes::Answer;
+use crate::auth::Identity;
+use crate::metrics::ServerMetrics;
+use crate::protocol::failure::FailureCode;
+use crate::session::{self, Context};
+
+/// Where the calls are.
+pub(super) const PATH: &str = "/teaching/api/";
+
+/// Everything that a call needs.
+#[derive(Debug)]
+pub(super) struct Api {
+    pub(super) doorkeeper: Arc<Doorkeeper>,
+    pub(super) rate: Rate,
+    pub(super) context: Context,
+    pub(super) metrics: ServerMetrics,
+    /// What is being written is seen through, whoever waits for it.
+    pub(super) writes: TaskTracker,
+}
+
+/// A call as it came in.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) arrival: Arrival,
+}
+
+impl Api {
+    /// How long a body may be, and how long it may take.
+    pub(super) fn body_limits(&self) -> (usize, Duration) {
+        (self.context.limits.frame_bytes, self.context.limits.handshake_timeout)
+    }
+
+    /// Answers a call.
+    pub(super) async fn answer(&self, request: Request, mut body: Body) -> Answer {
+        let route = Route::find(&request.path);
+        let name = route.as_ref().map_or("none", |route| route.call.name());
+        let page = Page::check(&request.headers, &self.doorkeeper.origins);
+        let outcome = match &page {
+            Ok(page) => self.serve(route, page, &request, &mut body).await,
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let mut answer = match outcome {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                self.count(&refusal);
+                body.discard().await;
+                refusal.response()
+            }
+        };
+        if let Ok(page) = page {
+            page.mark(answer.headers_mut());
+        }
+        self.metrics.called(name, answer.status().as_u16());
+        answer
+    }
+
+    async fn serve(
+        &self,
+        route: Option<Route<'_>>,
+        page: &Page<'_>,
+        request: &Request,
+        body: &mut Body,
+    ) -> Result<Answer, Refusal> {
+        let route = route.ok_or(Refusal::NotFound)?;
+        if request.method == Method::OPTIONS {
+            return Ok(page.preflight(&route));
+        }
+        if request.method != route.method {
+            return Err(Refusal::Method(route.allow()));
+        }
+        if self.context.shutdown.is_cancelled() {
+            return Err(Refusal::Unavailable("the server is stopping"));
+        }
+        let identity = self.identify(request)?;
+        if !self.rate.allow(identity.user()) {
+            let code = FailureCode::RateLimited;
+            return Err(Refusal::Failed(code, session::explain(code).into()));
+        }
+        if !route.call.has_body() && handshake::has_body(&request.headers) {
+            return Err(Refusal::Malformed("this call has no body"));
+        }
+        let query = request.query.as_deref();
+        match route.call {
+            Call::Me => self.me(&identity).await,
+            Call::Conversations => self.conversations(&identity, query).await,
+            Call::Messages(peer) => self.messages(&identity, peer, query).await,
+            Call::Send => self.send(&identity, &body.json(&request.headers).await?).await,
+            Call::MarkRead => self.mark_read(&identity, &body.json(&request.headers).await?).await,
+            Call::Ticket => self.ticket(&identity).await,
+        }
+    }
+
+    /// Who asks: by a token in `Authorization` and by nothing else.
+    fn identify(&self, request: &Request) -> Result<Identity, Refusal> {
+        let Request { headers, arrival, .. } = request;
+        let token = handshake::bearer(headers)?.map(Token::InHeader);
+        self.doorkeeper.verify(token, self.doorkeeper.address(arrival, headers))
+    }
+
+    /// What a frame could fail with too is counted with the frames'.
+    fn count(&self, refusal: &Refusal) {
+        match refusal {
+            // Counted already, by the true reason.
+            Refusal::Unauthorized => {}
+            Refusal::Failed(code, _) => self.context.metrics.failure(code.as_str()),
+            _ => self.metrics.refused(refusal.code()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The doorkeeper: which pages may ask, from where somebody comes, and whether their
+//! token is believed. The same for WebSockets and the API.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use tracing::debug;
+
+use super::accept::Arrival;
+use super::admission::Admission;
+use super::handshake::Token;
+use super::refusal::Refusal;
+use crate::auth::{Identity, Tickets, Verifier};
+use crate::metrics::ServerMetrics;
+
+/// Whom the service opens to.
+#[derive(Debug)]
+pub(super) struct Doorkeeper {
+    pub(super) origins: Vec<String>,
+    pub(super) trusted_proxies: Vec<IpAddr>,
+    pub(super) admission: Admission,
+    pub(super) verifier: Verifier,
+    pub(super) tickets: Tickets,
+    pub(super) metrics: ServerMetrics,
+}
+
+impl Doorkeeper {
+    /// Believes a token, or a ticket where one may stand.
+    ///
+    /// # Errors
+    /// The one refusal that there is for all bad tokens, or the one for guessing.
+    pub(super) fn verify(
+        &self,
+        token: Option<Token<'_>>,
+        address: IpAddr,
+    ) -> Result<Identity, Refusal> {
+        let now = SystemTime::now();
+        let verified = match token {
+            None => return Err(self.refuse("no_token", address)),
+            Some(Token::InUrl(token)) => {
+                let redeemed = self.tickets.redeem(token, now);
+                redeemed.unwrap_or_else(|| self.verifier.verify(token, now))
+            }
+            Some(Token::InHeader(token)) => self.verifier.verify(token, now),
+        };
+        verified.map_err(|why| self.refuse(why.reason(), address))
+    }
+
+    fn refuse(&self, reason: &'static str, address: IpAddr) -> Refusal {
+        // Here and in the metric stands the true reason; the client is told none.
+        debug!(%address, reason, "token refused");
+        self.metrics.refused(reason);
+        self.admission.guessed_wrong(address)
+    }
+
+    /// The client's address: the peer's own, or what trusted proxies say it is.
+    pub(super) fn address(&self, arrival: &Arrival, headers: &HeaderMap) -> IpAddr {
+        let peer = arrival.peer.ip().to_canonical();
+        let trusted = |address: &IpAddr| self.trusted_proxies.contains(address);
+        if !trusted(&peer) {
+            return peer;
+        }
+        // The rightmost address that is not a proxy of ours: what stands left of it
+        // was written by somebody we have no reason to believe, and is not even read.
+        for line in headers.get_all("x-forwarded-for").iter().rev() {
+            for said in line.as_bytes().rsplit(|byte| *byte == b',') {
+                let said = str::from_utf8(said).ok();
+                match said.and_then(|said| said.trim().parse::<IpAddr>().ok()) {
+                    None => return peer,
+                    Some(address) if trusted(&address.to_canonical()) => {}
+                    Some(address) => return address.to_canonical(),
+                }
+            }
+        }
+        peer
+    }
+}

@@ -1,0 +1,9 @@
+//! The HTTPS API, call by call.
+
+mod bodies;
+mod calls;
+mod connections;
+mod cursors;
+mod pages;
+mod refusals;
+mod writing;

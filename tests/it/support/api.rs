@@ -1,0 +1,104 @@
+//! Calls of the HTTPS API, good until they are changed.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::http::raw;
+use super::{Answer, Forge, TestServer};
+
+/// A call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    method: &'static str,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Call {
+    /// Reads `path`, such as `me`, with a token of an hour.
+    pub fn get(user: u64, path: &str) -> Self {
+        Self::new("GET", user, path)
+    }
+
+    /// Sends `body` to `path`.
+    pub fn post(user: u64, path: &str, body: &Value) -> Self {
+        Self::new("POST", user, path).text("application/json", body.to_string())
+    }
+
+    /// Asks `path` for something without a body.
+    pub fn new(method: &'static str, user: u64, path: &str) -> Self {
+        Self {
+            method,
+            target: format!("/teaching/api/{path}"),
+            headers: vec![
+                ("Host".to_owned(), "localhost".to_owned()),
+                ("Authorization".to_owned(), format!("Bearer {}", Forge::token(user))),
+                ("Connection".to_owned(), "close".to_owned()),
+            ],
+            body: Vec::new(),
+        }
+    }
+
+    /// With a body, whatever it is.
+    pub fn text(mut self, kind: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.with("Content-Type", kind).with("Content-Length", &length)
+    }
+
+    /// With another token.
+    pub fn token(self, token: &str) -> Self {
+        self.with("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// Replaces a header.
+    pub fn with(self, name: &str, value: &str) -> Self {
+        self.without(name).and(name, value)
+    }
+
+    /// Adds a header, also one that is there already.
+    pub fn and(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Leaves a header out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// The call as bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            write!(text, "{name}: {value}\r\n").unwrap();
+        }
+        text.push_str("\r\n");
+        [text.as_bytes(), &self.body].concat()
+    }
+
+    /// Makes the call and reads the answer.
+    pub async fn send(&self, server: &TestServer) -> Answer {
+        raw(server, &self.bytes()).await
+    }
+
+    /// Makes a call that must be answered with 200: what the answer holds.
+    pub async fn done(&self, server: &TestServer) -> Value {
+        let answer = self.send(server).await;
+        assert_eq!(answer.status, 200, "{}: {answer:?}", self.target);
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{}", self.target);
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{}", self.target);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+}
+
+/// Sends a message by the API: its id.
+pub async fn post_message(server: &TestServer, from: u64, to: u64, content: &str) -> u64 {
+    let message = serde_json::json!({ "toId": to, "content": content });
+    let stored = Call::post(from, "messages", &message).done(server).await;
+    assert_eq!(stored["duplicate"], false, "{stored}");
+    stored["messageId"].as_str().unwrap().parse().unwrap()
+}
