@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::ids::Sender;
+use super::StoreError;
+use crate::ids::{ID_END, Sender};
 use crate::message::{Message, Profile};
 
 /// A place in a conversation, or in a list of them: two numbers that mean something to
@@ -12,6 +13,20 @@ use crate::message::{Message, Profile};
 /// directions and must remember a place in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryCursor(pub [u64; 2]);
+
+/// For stores that give all inboxes one order: the place is a message id, 0 before all.
+impl HistoryCursor {
+    pub(super) fn at(id: u64) -> Self {
+        Self([id.min(ID_END - 1), 0])
+    }
+
+    pub(super) fn id(self) -> Result<u64, StoreError> {
+        match self.0 {
+            [id, 0] if id < ID_END => Ok(id),
+            _ => Err(StoreError::BadCursor),
+        }
+    }
+}
 
 /// Which page of a conversation is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

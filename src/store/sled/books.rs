@@ -166,8 +166,8 @@ impl Books {
         if let Some(&ordinal) = self.ordinals.get(&pair) {
             return Ok(ordinal);
         }
-        let newest = reader::newest(&self.tree, pair)?;
-        let ordinal = newest.map_or(0, |record| record.message.ordinal);
+        let newest = reader::newest(&self.tree, pair, u64::MAX)?;
+        let ordinal = newest.map_or(0, |row| row.ordinal);
         self.ordinals.insert(pair, ordinal);
         Ok(ordinal)
     }
@@ -180,11 +180,11 @@ impl Books {
         let mut inbox = Inbox { unread: 0, head: 0 };
         for peer in reader::peers(&self.tree, user) {
             let pair = Pair { to: user, from: peer? };
-            if let Some(newest) = reader::newest(&self.tree, pair)? {
+            if let Some(newest) = reader::newest(&self.tree, pair, u64::MAX)? {
                 let floor = reader::floor(&self.tree, pair)?;
                 let read = floor.ordinal + floor.beyond;
-                inbox.unread += newest.message.ordinal.saturating_sub(read);
-                inbox.head = inbox.head.max(newest.message.id.get());
+                inbox.unread += newest.ordinal.saturating_sub(read);
+                inbox.head = inbox.head.max(newest.id.get());
             }
         }
         self.inboxes.insert(user, inbox);

@@ -8,7 +8,7 @@ use sled::Tree;
 
 use super::keys::{self, Pair};
 use super::read_state::{decode_floor, decode_islands};
-use super::record::{CommitRecord, decode_message, decode_profile};
+use super::record::{CommitRecord, MessageView, decode_profile};
 
 /// What a whole store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,10 +67,9 @@ fn messages(tree: &Tree, last_id: u64) -> Result<u64, Damage> {
     let mut before: Option<(Pair, u64)> = None;
     for row in tree.scan_prefix(keys::MESSAGES) {
         let (key, value) = row.map_err(|error| error.to_string())?;
-        let message = decode_message(&key, &value)
-            .ok_or_else(|| format!("the message record under {key:02x?} is not whole"))?
-            .message;
-        let pair = Pair { to: message.to, from: message.from };
+        let message = MessageView::decode(&key, &value)
+            .ok_or_else(|| format!("the message record under {key:02x?} is not whole"))?;
+        let pair = message.pair;
         let expected = match before {
             Some((same, ordinal)) if same == pair => ordinal + 1,
             _ => {

@@ -12,11 +12,11 @@ use super::keys::{self, Pair};
 use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
 use super::record::{self, CommitEntry, CommitRecord, ResendMark};
-use crate::ids::{MessageId, Sender, UserId};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
 use crate::store::{
-    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, ResendKey,
-    StoreError, Stored,
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, ReadReceipt,
+    ResendKey, StoreError, Stored,
 };
 
 /// Where an outcome goes. Nobody waiting for it any more is no fault.
@@ -26,6 +26,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 #[derive(Debug)]
 enum Answer {
     Appended(Reply<Appended>, Result<Appended, AppendError>),
+    Known(Reply<Option<Appended>>, Result<Option<Appended>, AppendError>),
     Done(Reply<()>),
 }
 
@@ -39,7 +40,8 @@ pub(super) struct Commit<'a> {
     first: u64,
     stored_at: StoredAt,
     entries: Vec<CommitEntry>,
-    announcements: Vec<Stored>,
+    stored: Vec<Stored>,
+    receipts: Vec<ReadReceipt>,
     reads: HashMap<Pair, ReadState>,
     newly_read: u64,
     answers: Vec<Answer>,
@@ -52,7 +54,8 @@ pub(super) struct Outcome {
     pub(super) last_id: Option<u64>,
     /// How many messages it marks.
     pub(super) newly_read: u64,
-    announcements: Vec<Stored>,
+    stored: Vec<Stored>,
+    receipts: Vec<ReadReceipt>,
     answers: Vec<Answer>,
 }
 
@@ -66,7 +69,8 @@ impl<'a> Commit<'a> {
             first,
             stored_at: StoredAt::now(),
             entries: Vec::new(),
-            announcements: Vec::new(),
+            stored: Vec::new(),
+            receipts: Vec::new(),
             reads: HashMap::new(),
             newly_read: 0,
             answers: Vec::new(),
@@ -88,6 +92,21 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
+    /// Finds what an earlier try of a packet came to, within its window.
+    pub(super) fn known(
+        &mut self,
+        draft: &Draft,
+        reply: Reply<Option<Appended>>,
+    ) -> Result<(), StoreError> {
+        let known = self.books.resends.get(ResendMark::of(draft)).and_then(MessageId::new);
+        let outcome = match known {
+            Some(id) => self.joined(draft, id)?.map(Some),
+            None => Ok(None),
+        };
+        self.answers.push(Answer::Known(reply, outcome));
+        Ok(())
+    }
+
     /// The outcome of a resend: that of the first try, if it is the same message.
     fn joined(
         &self,
@@ -103,7 +122,7 @@ impl<'a> Commit<'a> {
     fn is_same(&self, draft: &Draft, id: MessageId) -> Result<bool, StoreError> {
         let same = |first: &Message| first.to == draft.to && first.content == draft.content;
         let here = id.get().checked_sub(self.first).and_then(|at| usize::try_from(at).ok());
-        if let Some(here) = here.and_then(|at| self.announcements.get(at)) {
+        if let Some(here) = here.and_then(|at| self.stored.get(at)) {
             return Ok(same(&here.entry.message));
         }
         Ok(reader::message(&self.books.tree, id)?.is_some_and(|record| same(&record.message)))
@@ -142,7 +161,7 @@ impl<'a> Commit<'a> {
             ResendKey::Client { id, .. } => Some(id),
             ResendKey::None | ResendKey::Packet(_) => None,
         };
-        self.announcements.push(Stored {
+        self.stored.push(Stored {
             entry: Arc::new(Entry {
                 message: Message {
                     id,
@@ -162,17 +181,19 @@ impl<'a> Commit<'a> {
         Ok(Ok(Appended { id, duplicate: false }))
     }
 
-    /// Adds read flags; `marks` are sorted by sender and ordinal.
+    /// Adds read flags; `marks` are sorted by sender and ordinal. Those that are new
+    /// become a receipt for each sender.
     pub(super) fn mark_read(
         &mut self,
         reader: UserId,
         marks: &[Mark],
+        origin: Option<ConnectionId>,
         reply: Reply<()>,
     ) -> Result<(), StoreError> {
         // Counted before the marks of this group, which the tree does not show yet.
         self.books.inbox(reader)?;
-        let mut newly = 0;
-        for mark in marks {
+        let mut newly: Vec<Mark> = Vec::new();
+        for &mark in marks {
             let pair = Pair { to: reader, from: mark.from };
             let tree = &self.books.tree;
             let state = match self.reads.entry(pair) {
@@ -183,10 +204,19 @@ impl<'a> Commit<'a> {
                 }
             };
             let load = |chunk| reader::islands(tree, pair, chunk);
-            newly += u64::from(state.mark(mark.ordinal, mark.id, load)?);
+            if state.mark(mark.ordinal, mark.id.get(), load)? {
+                newly.push(mark);
+            }
         }
-        self.books.read(reader, newly);
-        self.newly_read += newly;
+        for of_one in newly.chunk_by(|a, b| a.from == b.from) {
+            let ids = of_one.iter().map(|mark| mark.id).collect();
+            if let Some(&Mark { from, .. }) = of_one.first() {
+                self.receipts.push(ReadReceipt { reader, from, ids, origin });
+            }
+        }
+        let count = newly.len() as u64;
+        self.books.read(reader, count);
+        self.newly_read += count;
         self.answers.push(Answer::Done(reply));
         Ok(())
     }
@@ -246,9 +276,10 @@ impl<'a> Commit<'a> {
             }
         }
         let outcome = Outcome {
-            last_id: self.announcements.last().map(|last| last.entry.message.id.get()),
+            last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
-            announcements: self.announcements,
+            stored: self.stored,
+            receipts: self.receipts,
             answers: self.answers,
         };
         ((self.rows > 0).then_some(self.batch), outcome)
@@ -258,7 +289,7 @@ impl<'a> Commit<'a> {
 impl Outcome {
     /// How many messages were new.
     pub(super) fn messages(&self) -> u64 {
-        self.announcements.len() as u64
+        self.stored.len() as u64
     }
 
     /// Tells everybody what came of their request, and gives what is to be announced.
@@ -267,9 +298,11 @@ impl Outcome {
             // A session that has ended meanwhile needs no answer.
             match answer {
                 Answer::Appended(reply, outcome) => drop(reply.send(outcome)),
+                Answer::Known(reply, outcome) => drop(reply.send(outcome)),
                 Answer::Done(reply) => drop(reply.send(Ok(()))),
             }
         }
-        self.announcements.into_iter().map(Announcement::Stored).collect()
+        let stored = self.stored.into_iter().map(Announcement::Stored);
+        stored.chain(self.receipts.into_iter().map(Announcement::Read)).collect()
     }
 }

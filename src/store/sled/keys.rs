@@ -40,10 +40,6 @@ pub(super) fn message(pair: Pair, id: u64) -> Vec<u8> {
     key(MESSAGES, [pair.to.get(), pair.from.get(), id])
 }
 
-pub(super) fn messages_of(pair: Pair) -> Vec<u8> {
-    key(MESSAGES, [pair.to.get(), pair.from.get()])
-}
-
 pub(super) fn commit(first: u64) -> Vec<u8> {
     key(COMMITS, [first])
 }

@@ -35,6 +35,7 @@ use tracing::{error, info};
 
 use self::books::Books;
 use self::keys::Pair;
+use self::reader::Mark;
 pub use self::refusal::OpenError;
 use self::writer::{Request, Writer};
 use super::{
@@ -42,7 +43,7 @@ use super::{
     HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::config;
-use crate::ids::{ConnectionId, Sender, UserId};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::Profile;
 use crate::metrics::StoreMetrics;
 
@@ -51,6 +52,9 @@ const LINE: usize = 1024;
 
 /// Commits that wait to be announced.
 const TAIL: usize = 64;
+
+/// Marks that go to the writer at once: as many as one frame can hold.
+const MARKS_PIECE: usize = 1000;
 
 /// Opens the store that `config` names, making it when there is none, and gives it
 /// with the tail of what is committed from now on.
@@ -194,24 +198,62 @@ impl SledStore {
         Ok(Box::pin(async { outcome.await.unwrap_or(Err(AppendError::Unavailable)) }))
     }
 
-    /// Looks for the first try of a packet that the client itself calls a later one.
+    /// Finds what an earlier try of `draft` came to, if the client says that this is a
+    /// later one.
+    ///
+    /// First by asking the writer, who knows the names of the last minutes by heart, also
+    /// those of messages that are not durable yet. What it does not know is older, and so
+    /// durable: that is looked for here, for the writer must hold up nobody.
     async fn first_try(&self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
         let ResendKey::Client { id, again: true } = &draft.resend else {
             return Ok(None);
         };
+        let known = self.ask(|reply| Request::Known(draft.clone(), reply)).await?.await?;
+        if known.is_some() {
+            return Ok(known);
+        }
         let (pair, id) = (Pair { to: draft.to, from: draft.from }, id.clone());
-        let found = self
-            .read(move |tree, head| {
-                let found = reader::find_client_id(tree, pair, &id)?;
-                Ok(found.filter(|record| Cursor::from(record.message.id) <= head))
-            })
-            .await
-            .map_err(|_| AppendError::Unavailable)?;
-        match found {
+        let found = self.read(move |tree, head| reader::find_client_id(tree, pair, &id, head));
+        match found.await.map_err(|_| AppendError::Unavailable)? {
             Some(record) if record.message.content != draft.content => Err(AppendError::IdReused),
             Some(record) => Ok(Some(Appended { id: record.message.id, duplicate: true })),
             None => Ok(None),
         }
+    }
+
+    /// Marks what is unread of a pair up to `id`, in pieces, each durable before the next
+    /// is looked for: neither the writer nor memory is filled by a long absence.
+    async fn mark_up_to(
+        &self,
+        pair: Pair,
+        id: MessageId,
+        origin: Option<ConnectionId>,
+    ) -> Result<(), AppendError> {
+        // What comes in meanwhile was not seen.
+        let end = self.shared.head().min(id.into());
+        let mut after = Cursor::START;
+        loop {
+            let piece =
+                self.read(move |tree, _| reader::unread_up_to(tree, pair, after, end, MARKS_PIECE));
+            let piece = piece.await.map_err(|_| AppendError::Unavailable)?;
+            let Some(last) = piece.last() else {
+                return Ok(());
+            };
+            after = last.id.into();
+            self.mark(pair.to, piece, origin).await?;
+        }
+    }
+
+    async fn mark(
+        &self,
+        reader: UserId,
+        marks: Vec<Mark>,
+        origin: Option<ConnectionId>,
+    ) -> Result<(), AppendError> {
+        if marks.is_empty() {
+            return Ok(());
+        }
+        self.ask(|reply| Request::MarkRead(reader, marks, origin, reply)).await?.await
     }
 }
 
@@ -231,58 +273,48 @@ impl Store for SledStore {
     }
 
     fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
-        Box::pin(self.read(move |tree, head| {
-            let mut newest = Cursor::START;
-            for peer in reader::peers(tree, inbox) {
-                let pair = Pair { to: inbox, from: peer? };
-                if let Some(row) =
-                    tree.range(keys::message(pair, 0)..=keys::message(pair, head.get())).next_back()
-                {
-                    let (key, _) = row.map_err(|_| StoreError::Unavailable)?;
-                    if let Some((_, id)) = keys::parse_message(&key) {
-                        newest = newest.max(id.into());
-                    }
-                }
-            }
-            Ok(newest)
-        }))
+        Box::pin(self.read(move |tree, head| reader::inbox_head(tree, inbox, head)))
     }
 
     fn history(
         &self,
-        _: UserId,
-        _: Sender,
-        _: Stretch,
-        _: usize,
+        user: UserId,
+        peer: Sender,
+        stretch: Stretch,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Option<History>, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+        Box::pin(
+            self.read(move |tree, head| reader::history(tree, user, peer, stretch, limit, head)),
+        )
     }
 
     fn conversations(
         &self,
-        _: UserId,
-        _: Option<HistoryCursor>,
-        _: usize,
+        user: UserId,
+        after: Option<HistoryCursor>,
+        limit: usize,
     ) -> BoxFuture<'_, Result<Conversations, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+        Box::pin(self.read(move |tree, head| reader::conversations(tree, user, after, limit, head)))
     }
 
-    fn profile(&self, _: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
-        Box::pin(std::future::ready(Err(StoreError::Unavailable)))
+    fn profile(&self, user: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
+        Box::pin(self.read(move |tree, _| reader::profile(tree, user.into())))
     }
 
-    fn mark_read(&self, reader: UserId, seen: Seen, _: Option<ConnectionId>) -> Receipt<()> {
+    fn mark_read(&self, reader: UserId, seen: Seen, origin: Option<ConnectionId>) -> Receipt<()> {
         let store = self.clone();
-        let Seen::Ids(ids) = seen else {
-            return Box::pin(std::future::ready(Err(AppendError::Unavailable)));
-        };
         Box::pin(async move {
-            let marks = store.read(move |tree, head| reader::marks(tree, reader, ids, head)).await;
-            let marks = marks.map_err(|_| AppendError::Unavailable)?;
-            if marks.is_empty() {
-                return Ok(());
+            match seen {
+                Seen::Ids(ids) => {
+                    let marks =
+                        store.read(move |tree, head| reader::marks(tree, reader, ids, head));
+                    let marks = marks.await.map_err(|_| AppendError::Unavailable)?;
+                    store.mark(reader, marks, origin).await
+                }
+                Seen::UpTo { peer, id } => {
+                    store.mark_up_to(Pair { to: reader, from: peer }, id, origin).await
+                }
             }
-            store.ask(|reply| Request::MarkRead(reader, marks, reply)).await?.await
         })
     }
 

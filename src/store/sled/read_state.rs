@@ -107,6 +107,11 @@ impl ReadState {
         })
     }
 
+    /// Whether the message was read, where its chunk is at hand.
+    pub(super) fn holds(&self, ordinal: u64) -> bool {
+        ordinal <= self.floor.ordinal || self.island(ordinal).is_some()
+    }
+
     /// The island that holds `ordinal`, for a reader that wants to jump over it.
     pub(super) fn island(&self, ordinal: u64) -> Option<Island> {
         self.chunks.get(&chunk_of(ordinal))?.iter().find(|i| i.holds(ordinal)).copied()

@@ -36,20 +36,44 @@ pub(super) fn encode_message(
     value.seal(key)
 }
 
-pub(super) fn decode_message(key: &[u8], value: &[u8]) -> Option<MessageRecord> {
-    let (pair, id) = keys::parse_message(key)?;
-    let mut read = Decoder::open(MESSAGE, key, value)?;
-    let ordinal = read.number()?;
-    let stored_at = StoredAt(read.number()?);
-    let client_id = match read.text()? {
-        "" => None,
-        text => Some(ClientMsgId::new(text)?),
-    };
-    let timestamp = read.text()?.to_owned();
-    let content = read.text()?.to_owned();
-    let message =
-        Message { id, from: pair.from, to: pair.to, ordinal, stored_at, timestamp, content };
-    read.at_end().then_some(MessageRecord { message, client_id })
+/// A message as it lies in its row: checked, its texts not copied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MessageView<'a> {
+    pub(super) pair: Pair,
+    pub(super) id: MessageId,
+    pub(super) ordinal: u64,
+    /// Empty where the client gave none.
+    pub(super) client_id: &'a str,
+    stored_at: StoredAt,
+    timestamp: &'a str,
+    content: &'a str,
+}
+
+impl<'a> MessageView<'a> {
+    pub(super) fn decode(key: &[u8], value: &'a [u8]) -> Option<Self> {
+        let (pair, id) = keys::parse_message(key)?;
+        let mut read = Decoder::open(MESSAGE, key, value)?;
+        let ordinal = read.number()?;
+        let stored_at = StoredAt(read.number()?);
+        let client_id = read.text()?;
+        let timestamp = read.text()?;
+        let content = read.text()?;
+        let whole = read.at_end() && client_id.len() <= ClientMsgId::MAX;
+        whole.then_some(Self { pair, id, ordinal, client_id, stored_at, timestamp, content })
+    }
+
+    pub(super) fn to_record(self) -> MessageRecord {
+        let message = Message {
+            id: self.id,
+            from: self.pair.from,
+            to: self.pair.to,
+            ordinal: self.ordinal,
+            stored_at: self.stored_at,
+            timestamp: self.timestamp.to_owned(),
+            content: self.content.to_owned(),
+        };
+        MessageRecord { message, client_id: ClientMsgId::new(self.client_id) }
+    }
 }
 
 /// One id of a commit: where its message lies and what would be its resend.
@@ -209,7 +233,7 @@ mod tests {
             let draft = Draft { from: pair.from, to: pair.to, timestamp, content, resend, origin: None };
             let key = keys::message(pair, id);
             let value = encode_message(&key, &draft, ordinal, StoredAt(at));
-            let record = decode_message(&key, &value).unwrap();
+            let record = MessageView::decode(&key, &value).unwrap().to_record();
             prop_assert_eq!(record.client_id, name.and_then(|n| ClientMsgId::new(&n)));
             prop_assert_eq!(record.message, Message {
                 id: MessageId::new(id).unwrap(), from: pair.from, to: pair.to, ordinal,

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
 use super::*;
-use crate::ids::{MessageId, Sender};
+use crate::ids::Sender;
 
 fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
     let config =

@@ -25,7 +25,7 @@ use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
 use super::seal::Seal;
-use crate::ids::UserId;
+use crate::ids::{ConnectionId, UserId};
 use crate::metrics::StoreMetrics;
 use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, Health};
 
@@ -40,7 +40,9 @@ const MANIFEST_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Request {
     Append(Draft, Reply<Appended>),
-    MarkRead(UserId, Vec<Mark>, Reply<()>),
+    /// Asks what an earlier try of the packet came to, where that is known by heart.
+    Known(Draft, Reply<Option<Appended>>),
+    MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
     /// Writes what is in line, then ends.
     Close(oneshot::Sender<bool>),
@@ -153,7 +155,10 @@ impl Writer {
         for request in group {
             let entered = match request {
                 Request::Append(draft, reply) => commit.append(draft, reply),
-                Request::MarkRead(reader, marks, reply) => commit.mark_read(reader, &marks, reply),
+                Request::Known(draft, reply) => commit.known(&draft, reply),
+                Request::MarkRead(reader, marks, origin, reply) => {
+                    commit.mark_read(reader, &marks, origin, reply)
+                }
                 Request::SetProfile(user, claimed, reply) => {
                     commit.set_profile(user, claimed, reply)
                 }
@@ -256,7 +261,8 @@ impl Request {
     fn refuse(self) {
         match self {
             Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
-            Self::MarkRead(_, _, reply) | Self::SetProfile(_, _, reply) => {
+            Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
+            Self::MarkRead(_, _, _, reply) | Self::SetProfile(_, _, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));
             }
             Self::Close(done) => drop(done.send(false)),

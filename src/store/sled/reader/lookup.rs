@@ -1,0 +1,76 @@
+//! Single things: who wrote with whom, what is known of somebody, where a message lies.
+
+use std::sync::Arc;
+
+use sled::Tree;
+
+use super::super::keys::{self, Pair};
+use super::super::record::{CommitRecord, MessageRecord, MessageView, decode_profile};
+use super::{Result, not_whole, unreadable};
+use crate::ids::{MessageId, Sender, UserId};
+use crate::message::{ClientMsgId, Profile};
+use crate::store::Cursor;
+
+/// Everybody who has a conversation with `user`.
+pub(in super::super) fn peers(tree: &Tree, user: UserId) -> impl Iterator<Item = Result<Sender>> {
+    tree.scan_prefix(keys::peers_of(user)).map(|row| {
+        let (key, _) = row.map_err(unreadable)?;
+        keys::parse_peer(&key).map(|(_, peer)| peer).ok_or_else(|| not_whole("peer", &key))
+    })
+}
+
+/// What is known of a sender; empty for the system and for strangers.
+pub(in super::super) fn profile(tree: &Tree, sender: Sender) -> Result<Arc<Profile>> {
+    let Sender::User(user) = sender else {
+        return Ok(Arc::default());
+    };
+    let key = keys::profile(user);
+    match tree.get(&key).map_err(unreadable)? {
+        Some(value) => {
+            let profile = decode_profile(&key, &value).ok_or_else(|| not_whole("profile", &key))?;
+            Ok(Arc::new(profile))
+        }
+        None => Ok(Arc::default()),
+    }
+}
+
+/// The commit that holds `id`.
+pub(super) fn commit(tree: &Tree, id: MessageId) -> Result<Option<CommitRecord>> {
+    let Some(row) = tree.range(keys::commit(0)..=keys::commit(id.get())).next_back() else {
+        return Ok(None);
+    };
+    let (key, value) = row.map_err(unreadable)?;
+    CommitRecord::decode(&key, &value).map(Some).ok_or_else(|| not_whole("commit", &key))
+}
+
+/// The message `id`, wherever it lies.
+pub(in super::super) fn message(tree: &Tree, id: MessageId) -> Result<Option<MessageRecord>> {
+    let commit = commit(tree, id)?;
+    let Some(entry) = commit.as_ref().and_then(|commit| commit.entry(id)) else {
+        return Ok(None);
+    };
+    let key = keys::message(entry.pair, id.get());
+    let Some(value) = tree.get(&key).map_err(unreadable)? else {
+        return Ok(None);
+    };
+    let view = MessageView::decode(&key, &value).ok_or_else(|| not_whole("message", &key))?;
+    Ok(Some(view.to_record()))
+}
+
+/// Looks through a whole direction of a conversation, newest first, for a client's own
+/// name. Of the others it reads no more than the name.
+pub(in super::super) fn find_client_id(
+    tree: &Tree,
+    pair: Pair,
+    id: &ClientMsgId,
+    head: Cursor,
+) -> Result<Option<MessageRecord>> {
+    for row in tree.range(keys::message(pair, 0)..=keys::message(pair, head.get())).rev() {
+        let (key, value) = row.map_err(unreadable)?;
+        let view = MessageView::decode(&key, &value).ok_or_else(|| not_whole("message", &key))?;
+        if view.client_id == id.as_str() {
+            return Ok(Some(view.to_record()));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,40 @@
+//! Reads of the tree: bounded pages, on blocking threads, never beyond what is durable.
+//!
+//! sled shows rows before they are durable, so that every read of messages takes the
+//! `head` it may go up to.
+
+mod history;
+mod inbox;
+mod list;
+mod lookup;
+mod marks;
+mod reads;
+mod rows;
+mod source;
+
+pub(super) use self::history::history;
+pub(super) use self::inbox::{inbox_head, page};
+pub(super) use self::list::conversations;
+pub(super) use self::lookup::{find_client_id, message, peers, profile};
+pub(super) use self::marks::{Mark, marks, unread_up_to};
+pub(super) use self::reads::{floor, islands};
+pub(super) use self::rows::newest;
+use super::keys::Pair;
+use crate::ids::MessageId;
+use crate::store::StoreError;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+fn unreadable(error: sled::Error) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}
+
+fn not_whole(what: &str, key: &[u8]) -> StoreError {
+    StoreError::Damaged(format!("the {what} record under {key:02x?} is not whole"))
+}
+
+/// The ordinals of a pair do not run on up to the message `id`.
+fn missing(pair: Pair, id: MessageId) -> StoreError {
+    let (from, to) = (pair.from.get(), pair.to);
+    StoreError::Damaged(format!("a message from {from} to {to} up to {id} is missing"))
+}
