@@ -1,0 +1,67 @@
+// Calls of the HTTPS API.
+
+import { Failure } from "./failure.js";
+import type { Tokens } from "./tokens.js";
+
+/** What a page may wait for by itself before a call fails. */
+const PATIENCE = 10_000;
+const TRIES = 3;
+
+export class Http {
+  constructor(
+    readonly base: string,
+    private readonly tokens: Tokens,
+    private readonly fetch: typeof globalThis.fetch,
+    private readonly pause: (ms: number) => Promise<void>,
+  ) {}
+
+  /** Calls, with a fresh token where the server wants one, and again where it asks to wait. */
+  async call<T>(method: "GET" | "POST", path: string, body?: unknown): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#try<T>(method, path, body);
+      } catch (why) {
+        const wait = why instanceof Failure ? why.retryAfter : 0;
+        if (!wait || wait > PATIENCE || tries >= TRIES) throw why;
+        await this.pause(wait);
+      }
+    }
+  }
+
+  async #try<T>(method: string, path: string, body: unknown): Promise<T> {
+    let token = await this.tokens.get();
+    let answer = await this.#ask(method, path, body, token);
+    if (answer.status === 401) {
+      token = await this.tokens.another(token, "token_refused");
+      answer = await this.#ask(method, path, body, token);
+      if (answer.status === 401) {
+        await this.tokens.another(token, "token_refused");
+      }
+    }
+    if (answer.status === 204) return undefined as T;
+    const said = await answer.json().catch(() => ({}));
+    if (answer.ok) return said as T;
+    throw new Failure(
+      said.code ?? `http_${answer.status}`,
+      said.message ?? `the server answered ${answer.status}`,
+      Number(answer.headers.get("retry-after")) * 1000 || 0,
+    );
+  }
+
+  async #ask(method: string, path: string, body: unknown, token: string): Promise<Response> {
+    const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    try {
+      return await this.fetch(`${this.base}/teaching/api/${path}`, {
+        method,
+        headers,
+        body: body === undefined ? null : JSON.stringify(body),
+        cache: "no-store",
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+      });
+    } catch {
+      throw new Failure("offline", "the server cannot be reached");
+    }
+  }
+}

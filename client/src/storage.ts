@@ -1,0 +1,123 @@
+// What outlives a reload: the outbox and the cursor, for each user of each server.
+
+import type { Outgoing } from "./types.js";
+
+/** A message on its way, as it is kept. */
+export interface Kept extends Outgoing {
+  /** It has gone out on some socket: whoever sends it next must say that it is a resend. */
+  sent: boolean;
+}
+
+export interface Storage {
+  /** Everything in the outbox, oldest first. */
+  outbox(): Promise<Kept[]>;
+  /** Adds or changes; done means that a crash does not lose it. */
+  put(message: Kept): Promise<void>;
+  remove(clientMsgId: string): Promise<void>;
+  cursor(): Promise<string | undefined>;
+  setCursor(cursor: string): Promise<void>;
+  wipe(): Promise<void>;
+}
+
+/** For programs without IndexedDB, and for browsers that forbid it. */
+export class Memory implements Storage {
+  #outbox = new Map<string, Kept>();
+  #cursor: string | undefined;
+
+  async outbox(): Promise<Kept[]> {
+    return [...this.#outbox.values()].map((message) => ({ ...message }));
+  }
+  async put(message: Kept): Promise<void> {
+    this.#outbox.set(message.clientMsgId, { ...message });
+  }
+  async remove(clientMsgId: string): Promise<void> {
+    this.#outbox.delete(clientMsgId);
+  }
+  async cursor(): Promise<string | undefined> {
+    return this.#cursor;
+  }
+  async setCursor(cursor: string): Promise<void> {
+    this.#cursor = cursor;
+  }
+  async wipe(): Promise<void> {
+    this.#outbox.clear();
+    this.#cursor = undefined;
+  }
+}
+
+/** Opens what is kept of `owner`, which names server and user. */
+export async function open(owner: string): Promise<Storage> {
+  try {
+    return await Database.open(owner);
+  } catch {
+    return new Memory();
+  }
+}
+
+const done = <T>(request: IDBRequest<T>): Promise<T> =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+class Database implements Storage {
+  private constructor(
+    private readonly db: IDBDatabase,
+    private readonly owner: string,
+  ) {}
+
+  static async open(owner: string): Promise<Database> {
+    const request = indexedDB.open("imserver", 1);
+    request.onupgradeneeded = () => {
+      // Keys are [owner, ...]: one user never sees another's.
+      request.result.createObjectStore("outbox");
+      request.result.createObjectStore("cursor");
+    };
+    const db = await done(request);
+    // Another tab with a newer version of this client must not wait for us.
+    db.onversionchange = () => db.close();
+    return new Database(db, owner);
+  }
+
+  /** Everything of the owner in a store. */
+  get #mine(): IDBKeyRange {
+    return IDBKeyRange.bound([this.owner], [this.owner, []]);
+  }
+
+  async outbox(): Promise<Kept[]> {
+    const kept: Kept[] = await done(
+      this.db.transaction("outbox").objectStore("outbox").getAll(this.#mine),
+    );
+    return kept.sort((a, b) => a.createdAt - b.createdAt);
+  }
+
+  put(message: Kept): Promise<void> {
+    return this.#write("outbox", (store) => store.put(message, [this.owner, message.clientMsgId]));
+  }
+
+  remove(clientMsgId: string): Promise<void> {
+    return this.#write("outbox", (store) => store.delete([this.owner, clientMsgId]));
+  }
+
+  cursor(): Promise<string | undefined> {
+    return done(this.db.transaction("cursor").objectStore("cursor").get([this.owner]));
+  }
+
+  setCursor(cursor: string): Promise<void> {
+    return this.#write("cursor", (store) => store.put(cursor, [this.owner]));
+  }
+
+  async wipe(): Promise<void> {
+    await this.#write("outbox", (store) => store.delete(this.#mine));
+    await this.#write("cursor", (store) => store.delete(this.#mine));
+  }
+
+  #write(name: string, work: (store: IDBObjectStore) => IDBRequest): Promise<void> {
+    const transaction = this.db.transaction(name, "readwrite", { durability: "strict" });
+    work(transaction.objectStore(name));
+    return new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = transaction.onerror = () => reject(transaction.error);
+    });
+  }
+}
