@@ -1,4 +1,4 @@
-//! The page to try the service with, compiled in.
+//! The chat page and the client that it imports, compiled in.
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
@@ -7,10 +7,12 @@ use warp::Filter;
 use super::refusal::COMMON;
 use super::routes::Answer;
 
-/// Nothing but our own files and our own sockets; no code in the page itself.
+/// Nothing but our own files and our own sockets; no code in the page itself, and no
+/// way for the page to make text into code or markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
+    frame-ancestors 'none'; require-trusted-types-for 'script'; \
+    trusted-types 'none'";
 
 /// `/` and what it loads.
 pub(super) fn routes() -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
@@ -18,11 +20,14 @@ pub(super) fn routes() -> impl Filter<Extract = (Answer,), Error = warp::Rejecti
         .map(|| file("text/html; charset=utf-8", include_str!("../web/index.html")));
     let script = warp::path!("chat.js")
         .map(|| file("text/javascript; charset=utf-8", include_str!("../web/chat.js")));
+    let client = warp::path!("client" / "imserver.js").map(|| {
+        file("text/javascript; charset=utf-8", include_str!("../../client/dist/imserver.js"))
+    });
     let style = warp::path!("chat.css")
         .map(|| file("text/css; charset=utf-8", include_str!("../web/chat.css")));
     let icon =
         warp::path!("icon.svg").map(|| file("image/svg+xml", include_str!("../web/icon.svg")));
-    warp::get().and(html.or(script).unify().or(style).unify().or(icon).unify())
+    warp::get().and(html.or(script).unify().or(client).unify().or(style).unify().or(icon).unify())
 }
 
 fn file(kind: &'static str, text: &'static str) -> Answer {
