@@ -28,6 +28,7 @@ mod frames;
 mod handshake;
 mod lifecycle;
 mod listeners;
+mod page;
 mod reading;
 mod reload;
 mod resend;
