@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DESCRIPTION = HERE.parent.parent / "docs" / "openapi.json"
-SECONDS = 60
+SECONDS = 45
 
 
 class Server:
@@ -140,8 +140,12 @@ def schemathesis(server, token):
         os.environ.get("IMSERVER_TEST_SEED", "1"),
         "--no-color",
     ]
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     # Its own folders stay out of the sources.
-    return subprocess.run(command, cwd=server.folder).returncode
+    return subprocess.run(command, cwd=server.folder, env=environment).returncode
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ mod chat;
 mod crash;
 mod damage;
 mod delivery;
+mod description;
 mod disk;
 mod doorkeeping;
 mod durability;
