@@ -1,0 +1,232 @@
+//! Everything that a store on a disk would have on the disk, and what changes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::{
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, PAGE_BYTES,
+    PAGE_MESSAGES, PacketDigest, Page, ReadReceipt, ResendKey, Seen, Span, Stored,
+};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
+use crate::message::{ClientMsgId, Message, Profile, StoredAt};
+
+/// Ids that a read receipt names at the most.
+const RECEIPT_IDS: usize = 1000;
+
+/// What the configuration says of appends.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) resend_window: Duration,
+    pub(super) dedup_window: Duration,
+    pub(super) unread_max: u64,
+}
+
+/// What the store holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// The highest id given; 0: none.
+    head: u64,
+    pub(super) inboxes: HashMap<UserId, Inbox>,
+    ordinals: HashMap<(UserId, Sender), u64>,
+    profiles: HashMap<UserId, Arc<Profile>>,
+    packets: HashMap<PacketDigest, FirstTry>,
+    names: HashMap<(Sender, ClientMsgId), FirstTry>,
+}
+
+/// One user's messages, ids rising.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) messages: Vec<Held>,
+    pub(super) unread: BTreeSet<MessageId>,
+}
+
+/// A message with its sender's name for it.
+pub(super) struct Held {
+    pub(super) message: Message,
+    client_id: Option<ClientMsgId>,
+}
+
+/// The message that a packet became, and when.
+#[derive(Clone, Copy)]
+struct FirstTry {
+    to: UserId,
+    id: MessageId,
+    at: Instant,
+}
+
+type News = Vec<Announcement>;
+
+impl Contents {
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    pub(super) fn append(
+        &mut self,
+        draft: Draft,
+        rules: Rules,
+    ) -> Result<(Appended, News), AppendError> {
+        if let Some(id) = self.first_try(&draft, rules)? {
+            return Ok((Appended { id, duplicate: true }, News::new()));
+        }
+        let inbox = self.inboxes.entry(draft.to).or_default();
+        if inbox.unread.len() as u64 >= rules.unread_max {
+            return Err(AppendError::InboxFull);
+        }
+        let id = MessageId::new(self.head + 1).ok_or(AppendError::Unavailable)?;
+        self.head = id.get();
+        let ordinal = self.ordinals.entry((draft.to, draft.from)).or_default();
+        *ordinal += 1;
+        let message = Message {
+            id,
+            from: draft.from,
+            to: draft.to,
+            ordinal: *ordinal,
+            stored_at: StoredAt::now(),
+            timestamp: draft.timestamp,
+            content: draft.content,
+        };
+        let first = FirstTry { to: draft.to, id, at: Instant::now() };
+        let client_id = match draft.resend {
+            ResendKey::None => None,
+            ResendKey::Packet(digest) => {
+                self.packets.insert(digest, first);
+                None
+            }
+            ResendKey::Client { id, .. } => {
+                self.names.insert((draft.from, id.clone()), first);
+                Some(id)
+            }
+        };
+        let previous = inbox.messages.last().map(|last| Cursor::from(last.message.id));
+        let held = Held { message, client_id };
+        let entry = entry(&self.profiles, &held);
+        inbox.messages.push(held);
+        inbox.unread.insert(id);
+        let previous = Some(previous.unwrap_or(Cursor::START));
+        let news = Announcement::Stored(Stored { entry, previous, origin: draft.origin });
+        Ok((Appended { id, duplicate: false }, vec![news]))
+    }
+
+    /// The message that an earlier try of the same packet became.
+    fn first_try(&self, draft: &Draft, rules: Rules) -> Result<Option<MessageId>, AppendError> {
+        let (id, again) = match &draft.resend {
+            ResendKey::None => return Ok(None),
+            ResendKey::Packet(digest) => {
+                let first = self.packets.get(digest);
+                let known = first.filter(|first| first.at.elapsed() < rules.resend_window);
+                return Ok(known.map(|first| first.id));
+            }
+            ResendKey::Client { id, again } => (id, *again),
+        };
+        let first = self.names.get(&(draft.from, id.clone()));
+        let first = match first.filter(|first| first.at.elapsed() < rules.dedup_window) {
+            Some(first) if first.to != draft.to => return Err(AppendError::IdReused),
+            Some(first) => self.held(draft.to).iter().find(|held| held.message.id == first.id),
+            None if again => self.held(draft.to).iter().rfind(|held| {
+                held.message.from == draft.from && held.client_id.as_ref() == Some(id)
+            }),
+            None => None,
+        };
+        match first {
+            Some(first) if first.message.content != draft.content => Err(AppendError::IdReused),
+            first => Ok(first.map(|first| first.message.id)),
+        }
+    }
+
+    /// The messages of an inbox.
+    pub(super) fn held(&self, inbox: UserId) -> &[Held] {
+        self.inboxes.get(&inbox).map_or(&[], |inbox| &inbox.messages)
+    }
+
+    pub(super) fn page(&self, inbox: UserId, span: Span) -> Page {
+        let head = Cursor(self.head);
+        let end = span.until.map_or(head, |until| until.min(head));
+        let mut page = Page { entries: Vec::new(), up_to: end.max(span.after), head };
+        let mut bytes = 0;
+        for held in self.held(inbox) {
+            let message = &held.message;
+            let at = Cursor::from(message.id);
+            let wanted = !span.unread_only || !self.is_read(message);
+            if at <= span.after || at > end || !wanted {
+                continue;
+            }
+            if page.entries.len() == PAGE_MESSAGES || bytes >= PAGE_BYTES {
+                page.up_to = Cursor(message.id.get() - 1);
+                break;
+            }
+            bytes += message.content.len();
+            page.entries.push(entry(&self.profiles, held));
+        }
+        page
+    }
+
+    pub(super) fn inbox_head(&self, inbox: UserId) -> Cursor {
+        self.held(inbox).last().map_or(Cursor::START, |last| last.message.id.into())
+    }
+
+    pub(super) fn is_read(&self, message: &Message) -> bool {
+        let inbox = self.inboxes.get(&message.to);
+        inbox.is_some_and(|inbox| !inbox.unread.contains(&message.id))
+    }
+
+    /// Marks what was seen, and gives a receipt to each whose messages were unread.
+    pub(super) fn mark_read(
+        &mut self,
+        reader: UserId,
+        seen: Seen,
+        origin: Option<ConnectionId>,
+    ) -> News {
+        let Some(inbox) = self.inboxes.get_mut(&reader) else {
+            return News::new();
+        };
+        let wanted: Box<dyn Fn(&Message) -> bool> = match seen {
+            Seen::Ids(ids) => {
+                let ids: BTreeSet<MessageId> = ids.into_iter().collect();
+                Box::new(move |message| ids.contains(&message.id))
+            }
+            Seen::UpTo { peer, id } => {
+                Box::new(move |message| message.from == peer && message.id <= id)
+            }
+        };
+        let mut newly: BTreeMap<Sender, Vec<MessageId>> = BTreeMap::new();
+        for Held { message, .. } in &inbox.messages {
+            if wanted(message) && inbox.unread.remove(&message.id) {
+                newly.entry(message.from).or_default().push(message.id);
+            }
+        }
+        let mut news = News::new();
+        for (from, ids) in newly {
+            for ids in ids.chunks(RECEIPT_IDS) {
+                let ids = ids.to_vec();
+                news.push(Announcement::Read(ReadReceipt { reader, from, ids, origin }));
+            }
+        }
+        news
+    }
+
+    pub(super) fn profile(&self, of: Sender) -> Arc<Profile> {
+        profile(&self.profiles, of)
+    }
+
+    pub(super) fn set_profile(&mut self, user: UserId, claimed: &ClaimedProfile) {
+        let profile = self.profiles.entry(user).or_default();
+        *profile = Arc::new(claimed.over(profile));
+    }
+}
+
+fn profile(profiles: &HashMap<UserId, Arc<Profile>>, of: Sender) -> Arc<Profile> {
+    match of {
+        Sender::User(user) => profiles.get(&user).cloned().unwrap_or_default(),
+        Sender::System => Arc::default(),
+    }
+}
+
+fn entry(profiles: &HashMap<UserId, Arc<Profile>>, held: &Held) -> Arc<Entry> {
+    let Held { message, client_id } = held;
+    let sender = profile(profiles, message.from);
+    Arc::new(Entry { message: message.clone(), sender, client_id: client_id.clone() })
+}
