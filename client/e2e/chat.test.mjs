@@ -91,6 +91,56 @@ test("two people chat, and see what became of their messages", async (t) => {
     await one.page.getByRole("heading", { name: "Notes to yourself" }).waitFor();
   });
 
+  await t.test("a message that is refused says why, and can be tried again or discarded", async () => {
+    await one.talkTo(2);
+    const long = "字".repeat(6000);
+    await one.write(long);
+    const failed = one.page.locator(".message.failed");
+    await failed.getByText("Not sent: it is too long").waitFor();
+    await failed.getByRole("button", { name: "Try again" }).click();
+    await failed.getByText("Not sent: it is too long").waitFor();
+    await one.page.reload();
+    await failed.getByRole("button", { name: "Discard" }).click();
+    await failed.waitFor({ state: "detached" });
+    assert.ok(!(await one.texts()).some((text) => text.startsWith("字")));
+  });
+
+  await t.test("Enter that ends the choice of a Chinese character sends nothing", async () => {
+    await one.field.fill("你");
+    await one.field.dispatchEvent("keydown", { key: "Enter", isComposing: true });
+    assert.equal(await one.field.inputValue(), "你");
+    await one.field.press("Enter");
+    await one.sees("你");
+    assert.equal((await one.texts()).filter((text) => text === "你").length, 1);
+  });
+
+  await t.test("a notification is shown when allowed and nobody looks, and leads to the conversation", async () => {
+    await two.page.evaluate(() => {
+      window.shown = [];
+      window.Notification = class extends EventTarget {
+        static permission = "granted";
+        constructor(title, options) {
+          super();
+          window.shown.push({ title, body: options.body, click: () => this.onclick() });
+        }
+        close() {}
+      };
+    });
+    await one.write("while you look");
+    await two.sees("while you look");
+    assert.equal(await two.page.evaluate(() => window.shown.length), 0);
+    await two.page.keyboard.press("Escape");
+    await two.page.evaluate(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
+    await one.write("<b>wake up</b>");
+    await two.until(() => window.shown.length === 1);
+    assert.deepEqual(await two.page.evaluate(() => [window.shown[0].title, window.shown[0].body]), ["小明", "<b>wake up</b>"]);
+    await two.page.evaluate(() => {
+      delete document.hidden;
+      window.shown[0].click();
+    });
+    await two.sees("<b>wake up</b>");
+  });
+
   one.assertClean();
   two.assertClean();
 });
