@@ -108,13 +108,12 @@ test("the page can be used with the keyboard alone", async (t) => {
   await key("Tab");
   assert.equal(await tab.page.evaluate(() => document.activeElement.textContent), "Skip to the conversation");
   const met = [];
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 4; n++) {
     await key("Tab");
     met.push(await focused());
   }
   // The list is one stop, at its first line.
-  assert.deepEqual(met, ["Notify me of new messages", "Sign out", "New conversation", "3", "talk"].slice(0, 4).concat(met[4]));
-  await tab.page.locator("[data-peer='3']").focus();
+  assert.deepEqual(met, ["Notify me of new messages", "Sign out", "New conversation", "3"]);
   await key("End");
   assert.equal(await focused(), "2");
   await key("Home");

@@ -36,7 +36,7 @@ export function App({ chat, signOut }: { chat: Chat; signOut: () => void }) {
     leave();
     chat.show(null);
     requestAnimationFrame(() => {
-      list.current?.querySelector<HTMLElement>(`[data-peer="${peerId}"], button`)?.focus();
+      list.current?.querySelector<HTMLElement>(`[data-peer="${peerId}"]`)?.focus();
     });
   };
   const pressed = (event: KeyboardEvent) => {
@@ -48,13 +48,13 @@ export function App({ chat, signOut }: { chat: Chat; signOut: () => void }) {
     talk.current?.focus();
   };
   return (
-    <div class={chat.open ? "app talking" : "app"} onKeyDown={pressed}>
+    <main class={chat.open ? "app talking" : "app"} onKeyDown={pressed}>
       <a class="skip" href="#talk" onClick={skip}>{words.skipToConversation}</a>
       <Banner chat={chat} />
       <section class="pane list" ref={list} aria-label={words.conversations}>
         <List chat={chat} open={open} signOut={signOut} />
       </section>
-      <main class="pane talk" id="talk" ref={talk} tabIndex={-1}>
+      <section class="pane talk" id="talk" ref={talk} tabIndex={-1} aria-label={words.conversation}>
         {chat.open
           ? <Conversation chat={chat} timeline={chat.open} leave={close} />
           : (
@@ -64,9 +64,9 @@ export function App({ chat, signOut }: { chat: Chat; signOut: () => void }) {
               <p>{words.chooseHint}</p>
             </div>
           )}
-      </main>
+      </section>
       <p class="hidden" role="status">{chat.announcement}</p>
-    </div>
+    </main>
   );
 }
 

@@ -13,7 +13,7 @@ const paths = {
   stored: "M5 13l4 4L19 7",
   read: "M2 13l4 4L16 7M11 16l1 1L22 7",
   failed: "M12 3a9 9 0 100 18 9 9 0 000-18zM12 7v6M12 16.5v.5",
-  talk: "M4 5h16v11H10l-5 4v-4H4z",
+  talk: "M4 5h16v11h-9l-5 4v-4H4z",
 };
 
 export function Icon({ name }: { name: keyof typeof paths }) {

@@ -90,7 +90,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
           </button>
         </div>
       )}
-      {!away && unread > items.filter((item) => item.unread).length && items.length > 0 && (
+      {!away && timeline.unreadAbove && unread > 0 && (
         <div class="float top">
           <button type="button" class="chip" onClick={() => chat.markAllRead()}>
             {words.unreadAbove(unread)} · {words.markAllRead}

@@ -5,10 +5,17 @@
 
 const KEPT = "imserver.token";
 
-/** Takes the token of a link such as `/#token=…` out of the address bar, and keeps it. */
+/**
+ * Takes the token of a link such as `/#token=…` out of the address bar, and keeps it. With
+ * `&to=2` the conversation with user 2 is opened.
+ */
 export function takeFromAddress(): string | null {
-  const token = find(new URLSearchParams(location.hash.slice(1)).get("token") ?? "");
-  if (location.hash.includes("token=")) history.replaceState(null, "", location.pathname);
+  const given = new URLSearchParams(location.hash.slice(1));
+  const token = find(given.get("token") ?? "");
+  if (given.has("token")) {
+    const to = given.get("to");
+    history.replaceState(null, "", to ? `#/${encodeURIComponent(to)}` : location.pathname);
+  }
   if (token) keep(token);
   return token;
 }

@@ -47,6 +47,8 @@ export class Timeline {
   divider: string | null = null;
   /** Where the view is to scroll, once. */
   goTo: string | null = null;
+  /** More was unread than one scrolls back to: then it opens at the newest message. */
+  unreadAbove = false;
   loading = false;
   failed = false;
 
@@ -164,7 +166,8 @@ export class Timeline {
   /** Loads the conversation and shows the first unread message, or else the newest. */
   async open(): Promise<void> {
     const unread = this.client.unreadOf(this.peerId);
-    await this.#openAtNewest(unread <= OPEN_AT_UNREAD ? unread : 0);
+    this.unreadAbove = unread > OPEN_AT_UNREAD;
+    await this.#openAtNewest(this.unreadAbove ? 0 : unread);
   }
 
   /** Loads what came while nothing did: after a break of the connection. */
@@ -368,6 +371,7 @@ export class Timeline {
       if (message.toId === this.userId) message.read = true;
     }
     this.divider = null;
+    this.unreadAbove = false;
   }
 }
 

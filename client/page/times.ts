@@ -1,13 +1,13 @@
 // When a message was written, and how that is said.
 
 import type { Message } from "imserver-client";
-import { words } from "./words";
+import { locale, words } from "./words";
 
-const clock = new Intl.DateTimeFormat(words.lang, { hour: "2-digit", minute: "2-digit" });
-const thisYear = new Intl.DateTimeFormat(words.lang, { weekday: "long", month: "long", day: "numeric" });
-const anyYear = new Intl.DateTimeFormat(words.lang, { year: "numeric", month: "long", day: "numeric" });
-const shortDay = new Intl.DateTimeFormat(words.lang, { month: "short", day: "numeric" });
-const shortDate = new Intl.DateTimeFormat(words.lang, { dateStyle: "short" });
+const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
+const thisYear = new Intl.DateTimeFormat(locale, { weekday: "long", month: "long", day: "numeric" });
+const anyYear = new Intl.DateTimeFormat(locale, { year: "numeric", month: "long", day: "numeric" });
+const shortDay = new Intl.DateTimeFormat(locale, { month: "short", day: "numeric" });
+const shortDate = new Intl.DateTimeFormat(locale, { dateStyle: "short" });
 
 const DAY = 24 * 60 * 60 * 1000;
 const EARLIEST = Date.UTC(2015, 0);

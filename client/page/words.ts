@@ -36,6 +36,7 @@ const en = {
   notify: "Notify me of new messages",
   loadMore: "Load more",
   // A conversation.
+  conversation: "Conversation",
   choose: "Choose a conversation",
   chooseHint: "What you write is kept on the server before it is shown as sent.",
   back: "Back to the conversations",
@@ -120,6 +121,7 @@ const zh: Words = {
   unread: (n) => `${n} 条未读消息`,
   notify: "有新消息时通知我",
   loadMore: "加载更多",
+  conversation: "会话",
   choose: "选择一个会话",
   chooseHint: "消息在服务器保存之后才显示为已发送。",
   back: "返回会话列表",
@@ -166,16 +168,19 @@ const zh: Words = {
   yesterday: "昨天",
 };
 
+const spoken: [RegExp, Words][] = [[/^en\b/i, en], [/^zh\b/i, zh]];
+
 /** The first of the browser's languages that the page speaks, else English. */
-function choose(languages: readonly string[]): Words {
-  for (const language of languages) {
-    if (/^zh\b/i.test(language)) return zh;
-    if (/^en\b/i.test(language)) return en;
+function choose(): [Words, string] {
+  for (const language of navigator.languages) {
+    const found = spoken.find(([pattern]) => pattern.test(language));
+    if (found) return [found[1], language];
   }
-  return en;
+  return [en, en.lang];
 }
 
-export const words = choose(navigator.languages);
+/** The page's words, and how their readers write times and dates. */
+export const [words, locale] = choose();
 
 /** The words for a reason that the client gives, or those for any other. */
 export function reason(among: Record<string, string> & { other: string }, code = ""): string {

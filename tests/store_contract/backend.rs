@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use imserver::config::{self, Limits};
 use imserver::ids::{MessageId, Sender, UserId};
+use imserver::message::ClientMsgId;
 use imserver::metrics::StoreMetrics;
 use imserver::store::memory::{self, MemoryStore};
 use imserver::store::{
-    Announcement, AppendError, Appended, Cursor, Draft, Entry, PacketDigest, Page, Receipt,
-    ResendKey, Span, Store, StoreError, Tail, sled,
+    Announcement, AppendError, Appended, Cursor, Draft, Entry, PacketDigest, Page, ReadReceipt,
+    Receipt, ResendKey, Seen, Span, Store, StoreError, Stored, Tail, sled,
 };
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -178,7 +179,14 @@ impl<B: Backend> Bench<B> {
     }
 
     pub async fn mark(&self, reader: u64, ids: &[MessageId]) {
-        self.store.mark_read(user(reader), ids.to_vec()).await.unwrap();
+        let seen = Seen::Ids(ids.to_vec());
+        self.store.mark_read(user(reader), seen, None).await.unwrap();
+    }
+
+    /// Marks what `peer` wrote to `reader` up to a message.
+    pub async fn mark_up_to(&self, reader: u64, peer: u64, id: MessageId) {
+        let seen = Seen::UpTo { peer: sender(peer), id };
+        self.store.mark_read(user(reader), seen, None).await.unwrap();
     }
 
     pub async fn page(&self, inbox: u64, span: Span) -> Page {
@@ -244,14 +252,20 @@ pub fn user(id: u64) -> UserId {
     UserId::new(id).unwrap()
 }
 
+/// 0 is the system.
+pub fn sender(id: u64) -> Sender {
+    Sender::new(id).unwrap()
+}
+
 /// A message of which every append is one of its own.
 pub fn draft(from: u64, to: u64, content: &str) -> Draft {
     Draft {
-        from: Sender::new(from).unwrap(),
+        from: sender(from),
         to: user(to),
         timestamp: "1589790567".to_owned(),
         content: content.to_owned(),
         resend: ResendKey::None,
+        origin: None,
     }
 }
 
@@ -266,6 +280,24 @@ pub fn packet(from: u64, to: u64, content: &str, mark: u64) -> Draft {
 pub fn named(from: u64, to: u64, content: &str, name: &str, again: bool) -> Draft {
     let id = ClientMsgId::new(name).unwrap();
     Draft { resend: ResendKey::Client { id, again }, ..draft(from, to, content) }
+}
+
+/// The messages among the announcements.
+pub fn stored(news: &[Announcement]) -> Vec<Stored> {
+    let stored = news.iter().filter_map(|news| match news {
+        Announcement::Stored(stored) => Some(stored.clone()),
+        Announcement::Read(_) => None,
+    });
+    stored.collect()
+}
+
+/// The read receipts among the announcements.
+pub fn receipts(news: &[Announcement]) -> Vec<ReadReceipt> {
+    let receipts = news.iter().filter_map(|news| match news {
+        Announcement::Stored(_) => None,
+        Announcement::Read(receipt) => Some(receipt.clone()),
+    });
+    receipts.collect()
 }
 
 pub fn ids(entries: &[Arc<Entry>]) -> Vec<MessageId> {

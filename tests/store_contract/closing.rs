@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use imserver::store::{AppendError, ClaimedProfile, Cursor, Health, StoreError};
+use imserver::store::{AppendError, ClaimedProfile, Cursor, Health, Seen, StoreError, Stretch};
 use tokio::task::JoinSet;
 
-use crate::backend::{Backend, Bench, EVERYTHING, draft, ids, named, user};
+use crate::backend::{Backend, Bench, EVERYTHING, draft, ids, named, sender, user};
 
 pub async fn receipts_in_line_are_answered<B: Backend>() {
     let mut bench = Bench::<B>::new();
@@ -37,8 +37,16 @@ pub async fn later_calls_are_unavailable<B: Backend>() {
     }
     let read = store.read_inbox(user(2), EVERYTHING).await;
     assert_eq!(read.unwrap_err(), StoreError::Unavailable);
-    let mark = store.mark_read(user(2), vec![id]).await;
+    let mark = store.mark_read(user(2), Seen::Ids(vec![id]), None).await;
     assert_eq!(mark, Err(AppendError::Unavailable));
+    let seen = Seen::UpTo { peer: sender(1), id };
+    assert_eq!(store.mark_read(user(2), seen, None).await, Err(AppendError::Unavailable));
+    let history = store.history(user(2), sender(1), Stretch::Newest, 10).await;
+    assert_eq!(history.unwrap_err(), StoreError::Unavailable);
+    let list = store.conversations(user(2), None, 10).await;
+    assert_eq!(list.unwrap_err(), StoreError::Unavailable);
+    assert_eq!(store.inbox_head(user(2)).await, Err(StoreError::Unavailable));
+    assert_eq!(store.profile(user(2)).await, Err(StoreError::Unavailable));
     let claimed = ClaimedProfile { name: Some("a".to_owned()), picture: None };
     let profile = store.set_profile(user(2), claimed).await;
     assert_eq!(profile, Err(AppendError::Unavailable));

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use imserver::store::{Announcement, Cursor, Span, Store};
+use imserver::store::{Cursor, Seen, Span, Store, Stored};
 use tokio::task::JoinSet;
 
 use crate::backend::{
-    Backend, Bench, EVERYTHING, Settings, contents, draft, ids, packet, pages, user,
+    Backend, Bench, EVERYTHING, Settings, UNREAD, contents, draft, ids, packet, pages, stored, user,
 };
 
 pub async fn every_message_is_announced_once_and_in_order<B: Backend>() {
@@ -18,16 +18,16 @@ pub async fn every_message_is_announced_once_and_in_order<B: Backend>() {
         }
     }
     bench.append_all(4, 2, &["y"; 100]).await;
-    let mut stored = Vec::new();
+    let mut held = Vec::new();
     for inbox in 2..=4 {
-        stored.push((inbox, bench.all(inbox).await));
+        held.push((inbox, bench.all(inbox).await));
     }
-    let news = bench.closed().await;
+    let news = stored(&bench.closed().await);
     assert_eq!(news.len(), 200);
-    for (inbox, stored) in stored {
+    for (inbox, held) in held {
         let of_inbox = news.iter().filter(|news| news.entry.message.to == user(inbox));
         let announced: Vec<_> = of_inbox.map(|news| news.entry.clone()).collect();
-        assert_eq!(announced, stored);
+        assert_eq!(announced, held);
     }
 }
 
@@ -46,7 +46,7 @@ pub async fn previous_names_the_message_before<B: Backend>() {
         }
     }
     let mut heads: HashMap<_, Cursor> = HashMap::new();
-    for news in bench.closed().await {
+    for news in stored(&bench.closed().await) {
         let message = &news.entry.message;
         let head = heads.insert(message.to, message.id.into());
         // A store need not know, but what it says must be so.
@@ -58,11 +58,7 @@ pub async fn previous_names_the_message_before<B: Backend>() {
 
 /// Follows an inbox as a session does: what comes right behind the cursor is taken
 /// from the announcement, anything else is read.
-async fn follow(
-    store: &dyn Store,
-    inbox: u64,
-    heard: impl Iterator<Item = Announcement>,
-) -> Vec<String> {
+async fn follow(store: &dyn Store, inbox: u64, heard: impl Iterator<Item = Stored>) -> Vec<String> {
     let mut cursor = Cursor::START;
     let mut taken = Vec::new();
     for news in heard.filter(|news| news.entry.message.to == user(inbox)) {
@@ -97,20 +93,21 @@ pub async fn following_the_tail_misses_nothing_even_where_announcements_are_miss
         });
     }
     senders.join_all().await;
-    let stored = bench.all(10).await;
+    let held = bench.all(10).await;
     // The news of the close, so that all of it is there; the reads go to the next opening.
     let (news, store, _tail, _backend) = {
         let mut bench = bench;
         bench.reopen().await;
         bench.into_parts()
     };
+    let news = stored(&news);
     for hears in [1, 2, 3, 7, 50] {
         let heard = news.iter().cloned().enumerate();
         let last = news.len() - 1;
         // The last one of the inbox is heard: the hub says "behind" otherwise.
         let heard =
             heard.filter(|(at, _)| at % hears == 0 || *at + 15 > last).map(|(_, news)| news);
-        assert_eq!(follow(&*store, 10, heard).await, contents(&stored));
+        assert_eq!(follow(&*store, 10, heard).await, contents(&held));
     }
 }
 
@@ -126,7 +123,7 @@ pub async fn an_announcement_is_never_ahead_of_what_can_be_read<B: Backend>() {
     });
     let mut heard = 0;
     while heard < 100 {
-        for news in tail.recv().await.unwrap() {
+        for news in stored(&tail.recv().await.unwrap()) {
             heard += 1;
             let page = store.read_inbox(user(2), EVERYTHING).await.unwrap();
             assert!(ids(&page.entries).contains(&news.entry.message.id));
@@ -144,7 +141,12 @@ pub async fn nobody_listening_stops_nothing<B: Backend>() {
         let receipt = store.append(draft(1, 2, "x")).await.unwrap();
         receipt.await.unwrap();
     }
-    let stored = pages(&*store, 2, EVERYTHING).await.unwrap();
-    assert_eq!(stored.len(), 200);
+    let held = pages(&*store, 2, EVERYTHING).await.unwrap();
+    assert_eq!(held.len(), 200);
+    // Receipts wait for a listener no more than messages do.
+    for id in ids(&held) {
+        store.mark_read(user(2), Seen::Ids(vec![id]), None).await.unwrap();
+    }
+    assert!(pages(&*store, 2, UNREAD).await.unwrap().is_empty());
     store.close().await.unwrap();
 }

@@ -16,12 +16,16 @@
 mod appending;
 mod backend;
 mod closing;
+mod conversations;
 mod following;
+mod history;
 mod marking;
 mod model;
 mod profiles;
 mod reading;
+mod receipts;
 mod resending;
+mod walking;
 
 macro_rules! promises {
     ($($about:ident { $($promise:ident,)* })*) => {
@@ -64,6 +68,9 @@ promises! {
         a_name_used_twice_in_one_line_is_refused,
         a_name_is_free_again_after_its_window,
         a_later_try_is_known_at_any_age,
+        an_old_name_is_free_towards_somebody_else,
+        later_tries_at_once_are_one_message,
+        a_name_comes_back_with_its_message,
         a_resend_changes_nothing,
     }
     reading {
@@ -89,9 +96,39 @@ promises! {
     }
     profiles {
         a_profile_goes_with_every_message,
+        a_profile_can_be_asked_for,
         a_claim_leaves_what_it_is_silent_about,
         claims_at_once_lose_nothing_of_each_other,
         a_profile_survives_a_reopen,
+    }
+    receipts {
+        a_mark_is_told_once_to_whom_it_concerns,
+        marks_that_are_there_after_a_reopen_are_told_no_more,
+        the_same_mark_at_once_is_told_once,
+        up_to_a_place_means_one_senders_unread_messages,
+        up_to_a_place_with_strangers_is_nothing,
+        a_long_absence_is_told_in_pieces,
+        a_receipt_comes_behind_its_messages_and_its_marks,
+        the_connection_that_sent_is_named,
+    }
+    history {
+        those_who_never_wrote_have_none,
+        both_directions_are_one_conversation,
+        pages_meet_without_gap_or_overlap,
+        a_place_lies_between_what_is_older_and_what_is_newer,
+        before_the_first_there_is_an_empty_page,
+        notes_and_notices_have_one_direction,
+        what_its_recipient_has_read_is_shown_so_to_both,
+        what_is_shown_as_read_stays_so_while_others_are_marked,
+        walking_on_while_messages_come_loses_none,
+        a_cursor_that_nobody_made_is_refused,
+    }
+    conversations {
+        who_wrote_with_nobody_has_an_empty_list,
+        the_newest_message_of_either_comes_first,
+        pages_of_the_list_meet,
+        counts_know_marks_out_of_order,
+        an_inbox_reaches_to_its_newest_message,
     }
     following {
         every_message_is_announced_once_and_in_order,

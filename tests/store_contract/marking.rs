@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use imserver::ids::MessageId;
+use imserver::store::Seen;
 use tokio::task::JoinSet;
 
 use crate::backend::{Backend, Bench, UNREAD, draft, ids, pages, user};
@@ -125,7 +126,7 @@ pub async fn what_was_marked_stays_so_while_others_are_marked<B: Backend>() {
             });
         }
         for id in [given[1], given[0]] {
-            let marked = bench.store.mark_read(user(inbox), vec![id]);
+            let marked = bench.store.mark_read(user(inbox), Seen::Ids(vec![id]), None);
             marked.await.unwrap();
         }
         readers.join_all().await;

@@ -1,15 +1,19 @@
 //! Any sequence of calls, against a model that is a list.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imserver::ids::MessageId;
-use imserver::store::{AppendError, Cursor, Entry, Span};
+use imserver::store::{AppendError, Cursor, Entry, HistoryEntry, Span, Stretch};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::runtime::Handle;
 
-use crate::backend::{Backend, Bench, Settings, draft, ids, packet, pages};
+use crate::backend::{
+    Backend, Bench, Settings, draft, ids, packet, pages, receipts, sender, stored, user,
+};
+use crate::walking;
 
 const USERS: u64 = 3;
 
@@ -36,6 +40,18 @@ enum Step {
         pattern: u64,
         shift: usize,
     },
+    /// All that one wrote up to a part of what was given.
+    MarkUpTo {
+        reader: u64,
+        peer: u64,
+        part: f64,
+    },
+    /// A conversation either way and the list, in pages whose sizes vary.
+    Walk {
+        who: u64,
+        peer: u64,
+        limits: Vec<usize>,
+    },
     /// A span between two of the ids given so far.
     Read {
         inbox: u64,
@@ -55,6 +71,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..=USERS, 1..=USERS, 0..6u64).prop_map(|(from, to, mark)| Step::Resend { from, to, mark }),
         4 => (1..=USERS, any::<u64>(), 0..8usize)
             .prop_map(|(reader, pattern, shift)| Step::Mark { reader, pattern, shift }),
+        2 => (1..=USERS, 0..=USERS, part.clone())
+            .prop_map(|(reader, peer, part)| Step::MarkUpTo { reader, peer, part }),
+        5 => (1..=USERS, 0..=USERS, prop::collection::vec(1..20usize, 1..6))
+            .prop_map(|(who, peer, limits)| Step::Walk { who, peer, limits }),
         6 => (1..=USERS, part.clone(), prop::option::of(part), any::<bool>())
             .prop_map(|(inbox, after, until, unread_only)| Step::Read { inbox, after, until, unread_only }),
         1 => Just(Step::Reopen),
@@ -67,6 +87,8 @@ struct Model {
     log: Vec<(u64, MessageId, u64, String)>,
     read: BTreeSet<MessageId>,
     packets: Vec<((u64, u64, u64), MessageId)>,
+    /// What every reader must have told every sender, each once.
+    told: BTreeMap<(u64, u64), BTreeSet<MessageId>>,
 }
 
 impl Model {
@@ -83,6 +105,38 @@ impl Model {
     fn at(&self, part: f64) -> Cursor {
         let last = self.log.last().map_or(0, |(_, id, ..)| id.get()) as f64;
         MessageId::new((last * part) as u64).map_or(Cursor::START, Cursor::from)
+    }
+
+    /// Takes what `reader` has seen, whoever wrote it.
+    fn seen(&mut self, reader: u64, ids: &[MessageId]) {
+        for (to, id, from, _) in &self.log {
+            if *to == reader && ids.contains(id) && self.read.insert(*id) {
+                self.told.entry((reader, *from)).or_default().insert(*id);
+            }
+        }
+    }
+
+    /// What two wrote to each other: id, sender, text, whether it was read.
+    fn between(&self, one: u64, other: u64) -> Vec<(MessageId, u64, String, bool)> {
+        let both = self.log.iter().filter(|(to, _, from, _)| {
+            (*to, *from) == (one, other) || (*to, *from) == (other, one)
+        });
+        both.map(|(_, id, from, text)| (*id, *from, text.clone(), self.read.contains(id))).collect()
+    }
+
+    /// Peer, unread messages and newest message of every conversation.
+    fn list(&self, who: u64) -> Vec<(u64, u64, MessageId)> {
+        let mut list: Vec<_> = (0..=USERS)
+            .filter_map(|peer| {
+                let (last, ..) = self.between(who, peer).pop()?;
+                let unread = self
+                    .of(who)
+                    .filter(|(_, id, from, _)| *from == peer && !self.read.contains(id));
+                Some((peer, unread.count() as u64, last))
+            })
+            .collect();
+        list.sort_unstable_by_key(|(.., last)| Reverse(*last));
+        list
     }
 
     fn appended(&mut self, from: u64, to: u64, id: MessageId, content: String) {
@@ -137,9 +191,16 @@ async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
             let marked = marked.filter(|(at, _)| pattern.rotate_left(*at as u32 >> shift) & 1 == 1);
             let marked: Vec<MessageId> = marked.map(|(_, id)| id).collect();
             bench.mark(reader, &marked).await;
-            let own: Vec<MessageId> = model.of(reader).map(|(_, id, ..)| *id).collect();
-            model.read.extend(marked.iter().filter(|id| own.contains(id)));
+            model.seen(reader, &marked);
         }
+        Step::MarkUpTo { reader, peer, part } => {
+            let Some(end) = MessageId::new(model.at(part).get()) else { return };
+            bench.mark_up_to(reader, peer, end).await;
+            let marked = model.of(reader).filter(|(_, id, from, _)| *from == peer && *id <= end);
+            let marked: Vec<MessageId> = marked.map(|(_, id, ..)| *id).collect();
+            model.seen(reader, &marked);
+        }
+        Step::Walk { who, peer, limits } => walk(bench, model, who, peer, &limits).await,
         Step::Read { inbox, after, until, unread_only } => {
             let span = Span {
                 after: model.at(after),
@@ -161,6 +222,34 @@ async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
         }
         Step::Reopen => bench.reopen().await,
     }
+}
+
+async fn walk<B: Backend>(bench: &Bench<B>, model: &Model, who: u64, peer: u64, limits: &[usize]) {
+    let limit = || {
+        let mut limits = limits.iter().copied().cycle();
+        move || limits.next().unwrap()
+    };
+    let expected = model.between(who, peer);
+    if expected.is_empty() {
+        let none = bench.store.history(user(who), sender(peer), Stretch::Newest, 10).await;
+        assert_eq!(none, Ok(None));
+    } else {
+        let found = walking::older(&*bench.store, who, peer, limit()).await;
+        assert_eq!(walking::from_the_beginning(&*bench.store, who, peer, limit()).await, found);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|HistoryEntry { message, read }| {
+                (message.id, message.from.get(), message.content, read)
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+    let (list, unread) = walking::list(&*bench.store, who, limit()).await.unwrap();
+    let list = list.iter().map(|listed| (listed.peer.get(), listed.unread, listed.last.message.id));
+    assert_eq!(list.collect::<Vec<_>>(), model.list(who));
+    assert_eq!(unread, model.unread(who));
+    let head = model.of(who).last().map_or(Cursor::START, |(_, id, ..)| Cursor::from(*id));
+    assert_eq!(bench.store.inbox_head(user(who)).await, Ok(head));
 }
 
 fn told(entries: &[Arc<Entry>]) -> Vec<(MessageId, u64, String)> {
@@ -186,8 +275,16 @@ async fn check<B: Backend>(steps: Vec<Step>) {
     }
     let announced: Vec<MessageId> = model.log.iter().map(|(_, id, ..)| *id).collect();
     let news = bench.closed().await;
-    let heard: Vec<MessageId> = news.iter().map(|news| news.entry.message.id).collect();
+    let heard: Vec<MessageId> =
+        stored(&news).iter().map(|stored| stored.entry.message.id).collect();
     assert_eq!(heard, announced);
+    let mut told: BTreeMap<_, BTreeSet<MessageId>> = BTreeMap::new();
+    for receipt in receipts(&news) {
+        assert!(receipt.ids.is_sorted() && !receipt.ids.is_empty());
+        let by_now = told.entry((receipt.reader.get(), receipt.from.get())).or_default();
+        assert!(receipt.ids.into_iter().all(|id| by_now.insert(id)), "told twice");
+    }
+    assert_eq!(told, model.told);
 }
 
 pub async fn any_sequence_of_calls_is_as_the_model_says<B: Backend>() {

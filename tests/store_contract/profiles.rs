@@ -4,7 +4,7 @@ use imserver::message::Profile;
 use imserver::store::ClaimedProfile;
 use tokio::task::JoinSet;
 
-use crate::backend::{Backend, Bench, draft, user};
+use crate::backend::{Backend, Bench, draft, stored, user};
 
 fn claim(name: Option<&str>, picture: Option<&str>) -> ClaimedProfile {
     ClaimedProfile { name: name.map(str::to_owned), picture: picture.map(str::to_owned) }
@@ -32,9 +32,21 @@ pub async fn a_profile_goes_with_every_message<B: Backend>() {
     bench.append(draft(1, 2, "after")).await;
     bench.append(draft(3, 2, "of another")).await;
     bench.append(draft(0, 2, "of the system")).await;
-    let news = bench.closed().await;
+    let news = stored(&bench.closed().await);
     let names: Vec<&str> = news.iter().map(|n| n.entry.sender.name.as_str()).collect();
     assert_eq!(names, ["", "小明", "", ""]);
+}
+
+pub async fn a_profile_can_be_asked_for<B: Backend>() {
+    let mut bench = Bench::<B>::new();
+    assert_eq!(*bench.store.profile(user(1)).await.unwrap(), Profile::default());
+    bench.store.set_profile(user(1), claim(Some("a"), Some("p"))).await.unwrap();
+    for _ in 0..2 {
+        let known = bench.store.profile(user(1)).await.unwrap();
+        assert_eq!(*known, Profile { name: "a".to_owned(), picture: "p".to_owned() });
+        assert_eq!(*bench.store.profile(user(2)).await.unwrap(), Profile::default());
+        bench.reopen().await;
+    }
 }
 
 pub async fn a_claim_leaves_what_it_is_silent_about<B: Backend>() {

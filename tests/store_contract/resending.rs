@@ -5,7 +5,9 @@ use std::time::Duration;
 use imserver::store::AppendError;
 use tokio::task::JoinSet;
 
-use crate::backend::{Backend, Bench, Settings, contents, draft, named, packet};
+use crate::backend::{
+    Backend, Bench, Settings, contents, draft, ids, named, packet, receipts, stored,
+};
 
 /// Short windows, and a wait that is longer than both.
 const SHORT: Settings = Settings {
@@ -194,6 +196,60 @@ pub async fn a_later_try_is_known_at_any_age<B: Backend>() {
     assert_eq!(bench.all(2).await.len(), 52);
 }
 
+/// Beyond the window a name is looked for where its packet would have gone, and nowhere
+/// else: every conversation of the sender would be too far to look.
+pub async fn an_old_name_is_free_towards_somebody_else<B: Backend>() {
+    let bench = Bench::<B>::with(SHORT);
+    let first = bench.append(named(1, 2, "hi", "n", false)).await;
+    both_windows_pass().await;
+    let other = bench.append(named(1, 3, "hi", "n", true)).await;
+    // Now the name is young again, and stands for that one.
+    for again in [false, true] {
+        let towards_the_first = bench.try_append(named(1, 2, "hi", "n", again)).await;
+        assert_eq!(towards_the_first, Err(AppendError::IdReused));
+    }
+    both_windows_pass().await;
+    for (to, id) in [(2, first), (3, other)] {
+        let again = bench.try_append(named(1, to, "hi", "n", true)).await.unwrap();
+        assert_eq!((again.id, again.duplicate), (id, true));
+    }
+}
+
+pub async fn later_tries_at_once_are_one_message<B: Backend>() {
+    let bench = Bench::<B>::new();
+    bench.append_all(1, 2, &["x"; 500]).await;
+    for round in 0..20 {
+        let mut tries = JoinSet::new();
+        for _ in 0..8 {
+            let store = bench.store.clone();
+            tries.spawn(async move {
+                let draft = named(1, 2, "hi", &format!("n{round}"), true);
+                store.append(draft).await.unwrap().await.unwrap()
+            });
+        }
+        let outcomes = tries.join_all().await;
+        assert_eq!(outcomes.iter().filter(|appended| !appended.duplicate).count(), 1);
+        assert!(outcomes.iter().all(|appended| appended.id == outcomes[0].id));
+    }
+    assert_eq!(bench.all(2).await.len(), 520);
+}
+
+pub async fn a_name_comes_back_with_its_message<B: Backend>() {
+    let mut bench = Bench::<B>::new();
+    bench.append(named(1, 2, "a", "名", false)).await;
+    bench.append(packet(1, 2, "b", 1)).await;
+    bench.append(draft(1, 2, "c")).await;
+    for _ in 0..2 {
+        let held = bench.all(2).await;
+        let names: Vec<Option<&str>> =
+            held.iter().map(|entry| entry.client_id.as_ref().map(|name| name.as_str())).collect();
+        assert_eq!(names, [Some("名"), None, None], "{:?}", ids(&held));
+        bench.reopen().await;
+    }
+    let news = stored(&bench.closed().await);
+    assert_eq!(news[0].entry.client_id.as_ref().map(|name| name.as_str()), Some("名"));
+}
+
 pub async fn a_resend_changes_nothing<B: Backend>() {
     let bench = Bench::<B>::new();
     let first = bench.append(packet(1, 2, "a", 1)).await;
@@ -203,5 +259,5 @@ pub async fn a_resend_changes_nothing<B: Backend>() {
     bench.try_append(packet(1, 2, "a", 1)).await.unwrap();
     assert_eq!(bench.unread(2).await, unread);
     let news = bench.closed().await;
-    assert_eq!(news.len(), 2);
+    assert_eq!((stored(&news).len(), receipts(&news).len()), (2, 1));
 }
