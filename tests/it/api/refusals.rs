@@ -99,14 +99,19 @@ async fn two_tokens_are_one_too_many() {
 async fn whoever_guesses_at_the_api_is_sent_away() {
     let server = Setup::new().set("limits.connections_per_address", "100").start().await;
     let call = Call::get(1, "me").token("a.b.c").bytes();
-    let mut statuses = Vec::new();
-    for _ in 0..205 {
+    let mut guesses = 0;
+    let sent_away = loop {
         let tcp = from_address(&server, "127.0.0.2").await;
         let mut stream = crate::support::tls_over(tcp, server.roots()).await;
-        statuses.push(crate::support::exchange(&mut stream, &call).await.status);
-    }
-    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 200);
-    assert_eq!(statuses[200..], [429; 5]);
+        let answer = crate::support::exchange(&mut stream, &call).await;
+        if answer.status != 401 {
+            break answer;
+        }
+        guesses += 1;
+    };
+    is(&sent_away, 429, "too_many", "one guess too many");
+    // Some more where that took a while: three a second are forgiven.
+    assert!((200..300).contains(&guesses), "{guesses}");
     // Nobody else is, and neither is a good token from there.
     assert_eq!(Call::get(1, "me").token("a.b.c").send(&server).await.status, 401);
     let tcp = from_address(&server, "127.0.0.2").await;
