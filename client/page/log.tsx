@@ -172,7 +172,7 @@ class Keeper {
     const { scrollHeight, scrollTop, clientHeight } = this.view;
     const reach = Math.max(200, Math.min(clientHeight * 1.5, (scrollHeight - clientHeight) / 4));
     if (scrollTop < reach) this.timeline.showOlder();
-    else if (scrollHeight - scrollTop - clientHeight < reach && !this.timeline.pinned) {
+    if (scrollHeight - scrollTop - clientHeight < reach && !this.timeline.pinned) {
       this.timeline.showNewer();
     }
   }

@@ -43,6 +43,11 @@ const place = (toId: number, messageId: string) => `${toId}:${messageId}`;
 export class Timeline {
   /** Whether the newest message is to stay in sight; the view sets it as one scrolls. */
   pinned = true;
+  /**
+   * Whether the newest message of all was in the document when it was last drawn. Not
+   * asked anew: one that came since is no reason to think that somebody scrolled away.
+   */
+  atNewest = false;
   /** The first message that was new when one began to read. */
   divider: string | null = null;
   /** Where the view is to scroll, once. */
@@ -95,17 +100,13 @@ export class Timeline {
       this.#to = entries.length;
       this.#from = Math.max(0, this.#to - SHOWN + STEP);
     }
+    this.atNewest = this.#atEnd && this.#to >= entries.length;
     return entries.slice(this.#from, this.#to).map((entry) => this.#item(entry));
   }
 
   /** Whether the first message of all is in the document. */
   get atBeginning(): boolean {
     return this.#from === 0 && this.#pages[0]?.older === null;
-  }
-
-  /** Whether the newest message of all is in the document. */
-  get atNewest(): boolean {
-    return this.#atEnd && this.#to >= this.#entries.length;
   }
 
   get isEmpty(): boolean {
