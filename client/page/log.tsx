@@ -23,6 +23,8 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
   const content = useRef<HTMLOListElement>(null);
   const keeper = useRef<Keeper | null>(null);
   const items = timeline.items();
+  // Before the document changes: one may have scrolled since it was last drawn.
+  keeper.current?.remember();
 
   useEffect(() => {
     const keep = (keeper.current = new Keeper(view.current!, chat, timeline));
@@ -146,7 +148,7 @@ class Keeper {
       const anchor = this.#anchor && this.#find(this.#anchor.key);
       if (anchor) view.scrollTop += this.#top(anchor) - this.#anchor!.top;
     }
-    this.#remember();
+    this.remember();
     this.#reach();
     this.look();
   }
@@ -157,7 +159,7 @@ class Keeper {
       this.timeline.pinned = pinned;
       this.chat.changed();
     }
-    this.#remember();
+    this.remember();
     this.#reach();
     this.look();
   }
@@ -177,7 +179,8 @@ class Keeper {
     }
   }
 
-  #remember(): void {
+  /** Notes what is in sight, and where. */
+  remember(): void {
     this.#anchor = null;
     for (const message of this.#messages()) {
       const top = this.#top(message);

@@ -29,8 +29,10 @@ function Page() {
     setLast(chat.userId);
     const stop = chat.client.on("state", ({ state, reason: why }) => {
       if (state !== "signed-out") return;
-      if (why === "logout") forgetDrafts(chat.userId);
-      end(reason(words.signedOut, why));
+      // The word itself, or a sentence that ends with it.
+      const word = /\w*$/.exec(why)?.[0] ?? "";
+      if (word === "logout") forgetDrafts(chat.userId);
+      end(reason(words.signedOut, word));
     });
     return () => {
       stop();
