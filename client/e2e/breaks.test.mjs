@@ -20,8 +20,8 @@ test("what is written offline waits, and is sent once when the network is back",
   await one.write("before");
   await one.state("before", "stored");
 
-  tunnel.cut();
   await context.setOffline(true);
+  tunnel.cut();
   await one.page.getByText("You are offline.").waitFor();
   await one.write("in between");
   await one.write("and another");
@@ -45,6 +45,27 @@ test("what is written offline waits, and is sent once when the network is back",
   tunnel.mend();
   await again.sees("missed you");
   assert.deepEqual(await again.texts(), ["before", "in between", "and another", "missed you"]);
+});
+
+test("what waits when the page is reloaded waits on, and is sent once", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t, server);
+  const context = await newContext(browser);
+  // The page can be loaded, but gets no connection.
+  await context.route("**/teaching/api/tickets", (route) => route.abort());
+  const tab = await Tab.open(context, server, await server.token(1, "小明"), 2);
+  for (const text of ["one", "two", "three"]) await tab.write(text);
+  await tab.state("three", "pending");
+  await tab.page.getByText("Connecting …").waitFor();
+  await tab.page.reload();
+  await tab.state("three", "pending");
+  assert.deepEqual(await tab.texts(), ["one", "two", "three"]);
+  await context.unroute("**/teaching/api/tickets");
+  for (const text of ["one", "two", "three"]) await tab.state(text, "stored");
+  assert.deepEqual(await tab.texts(), ["one", "two", "three"]);
+  const { messages } = await server.api(await server.token(2), "GET", "conversations/1/messages");
+  assert.deepEqual(messages.map((message) => message.content), ["one", "two", "three"]);
+  tab.assertClean();
 });
 
 test("two tabs share one socket, and one goes on when the other is closed", async (t) => {

@@ -24,6 +24,22 @@ test("two people chat, and see what became of their messages", async (t) => {
     await two.until(() => document.title === "imserver");
   });
 
+  await t.test("a message that is shown does not vanish for a frame, whatever becomes of it", async () => {
+    const watched = one.page.evaluate(async () => {
+      const shown = () => [...document.querySelectorAll(".message")].find((one) => one.textContent.includes("keep me"));
+      const counts = [];
+      let first = null;
+      while (!shown()?.matches(".read")) {
+        await new Promise((done) => requestAnimationFrame(done));
+        first ??= shown() ?? null;
+        if (first) counts.push(document.querySelectorAll(".message").length, first === shown());
+      }
+      return [...new Set(counts)];
+    });
+    await one.write("keep me");
+    assert.deepEqual(await watched, [2, true]);
+  });
+
   await t.test("the answer comes the same way", async () => {
     await two.write("Hello 小明");
     await one.sees("Hello 小明");

@@ -41,7 +41,7 @@ test("hostile text is shown as text, and nothing of it runs", async (t) => {
   await tab.until((count) => document.querySelectorAll(".message").length === count, HOSTILE.length + 1);
 
   assert.deepEqual((await tab.texts()).slice(0, -1), HOSTILE);
-  assert.equal(await tab.page.getByRole("heading", { level: 2 }).textContent(), "<b>Eve</b>\u202e");
+  assert.equal(await tab.page.locator(".talk h2").textContent(), "<b>Eve</b>\u202e");
   assert.equal(await tab.page.evaluate(() => document.querySelectorAll("script, img, iframe, a").length), before);
   assert.equal(await tab.page.locator(".text *").count(), 0, "an element inside of a text");
 
@@ -78,17 +78,18 @@ test("the policy lets the page load and run its own files alone", async (t) => {
   const blocked = await page.evaluate(async () => {
     const violations = [];
     document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
-    const attempt = (act) => {
+    // In a turn of its own: the tools that evaluate this are themselves let through.
+    const attempt = (act) => new Promise((tell) => setTimeout(() => {
       try {
         act();
-        return "ran";
+        tell("ran");
       } catch (error) {
-        return error.name;
+        tell(error.name);
       }
-    };
+    }));
     const results = {
-      markup: attempt(() => (document.createElement("div").innerHTML = "<b>x</b>")),
-      code: attempt(() => window.eval("1")),
+      markup: await attempt(() => (document.createElement("div").innerHTML = "<b>x</b>")),
+      code: await attempt(() => window.eval("1")),
       foreign: await fetch("https://127.0.0.1:1/").catch((error) => error.name),
     };
     const inline = document.createElement("img");

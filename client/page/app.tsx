@@ -50,8 +50,9 @@ export function App({ chat, signOut }: { chat: Chat; signOut: () => void }) {
   return (
     <main class={chat.open ? "app talking" : "app"} onKeyDown={pressed}>
       <a class="skip" href="#talk" onClick={skip}>{words.skipToConversation}</a>
+      <h1 class="hidden">imserver</h1>
       <Banner chat={chat} />
-      <section class="pane list" ref={list} aria-label={words.conversations}>
+      <section class="pane list" ref={list}>
         <List chat={chat} open={open} signOut={signOut} />
       </section>
       <section class="pane talk" id="talk" ref={talk} tabIndex={-1} aria-label={words.conversation}>

@@ -49,7 +49,10 @@ export class Chat {
       client.on("state", (change) => this.#stateChanged(change)),
       client.on("message", (message) => this.#came(message)),
       client.on("stored", ({ message }) => this.#sent(message)),
-      client.on("outbox", () => this.changed()),
+      client.on("outbox", () => {
+        this.open?.outboxChanged();
+        this.changed();
+      }),
       client.on("read", ({ readerId, messageIds }) => {
         this.open?.read(readerId, messageIds);
         this.changed();

@@ -27,8 +27,11 @@ export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; n
     if (value !== "") chat.client.typing(peerId);
   };
   const send = () => {
-    if (text.trim() === "") return;
-    chat.send(peerId, text);
+    // What stands there now: the state is that of the last time it was drawn.
+    const written = field.current!.value;
+    if (written.trim() === "") return;
+    chat.send(peerId, written);
+    field.current!.value = "";
     setText("");
     field.current!.focus();
   };

@@ -24,7 +24,7 @@ export function List({ chat, open, signOut }: {
       <header class="bar">
         <Avatar peerId={chat.userId} me={0} name={chat.userName || words.user(chat.userId)} />
         <div class="who">
-          <h1><bdi>{chat.userName || words.user(chat.userId)}</bdi></h1>
+          <h2><bdi>{chat.userName || words.user(chat.userId)}</bdi></h2>
           {chat.userName && <p>{words.user(chat.userId)}</p>}
         </div>
         {!asked && (

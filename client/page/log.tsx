@@ -23,6 +23,8 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
   const content = useRef<HTMLOListElement>(null);
   const keeper = useRef<Keeper | null>(null);
   const items = timeline.items();
+  // Before the document changes: one may have scrolled since it was last drawn.
+  keeper.current?.remember();
 
   useEffect(() => {
     const keep = (keeper.current = new Keeper(view.current!, chat, timeline));
@@ -146,7 +148,7 @@ class Keeper {
       const anchor = this.#anchor && this.#find(this.#anchor.key);
       if (anchor) view.scrollTop += this.#top(anchor) - this.#anchor!.top;
     }
-    this.#remember();
+    this.remember();
     this.#reach();
     this.look();
   }
@@ -157,7 +159,7 @@ class Keeper {
       this.timeline.pinned = pinned;
       this.chat.changed();
     }
-    this.#remember();
+    this.remember();
     this.#reach();
     this.look();
   }
@@ -172,12 +174,13 @@ class Keeper {
     const { scrollHeight, scrollTop, clientHeight } = this.view;
     const reach = Math.max(200, Math.min(clientHeight * 1.5, (scrollHeight - clientHeight) / 4));
     if (scrollTop < reach) this.timeline.showOlder();
-    else if (scrollHeight - scrollTop - clientHeight < reach && !this.timeline.pinned) {
+    if (scrollHeight - scrollTop - clientHeight < reach && !this.timeline.pinned) {
       this.timeline.showNewer();
     }
   }
 
-  #remember(): void {
+  /** Notes what is in sight, and where. */
+  remember(): void {
     this.#anchor = null;
     for (const message of this.#messages()) {
       const top = this.#top(message);

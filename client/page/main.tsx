@@ -13,22 +13,26 @@ import { reason, words } from "./words";
 function Page() {
   const [chat, setChat] = useState<Chat | null>(() => begin(takeFromAddress() ?? kept()));
   const [notice, setNotice] = useState("");
+  const [last, setLast] = useState(chat?.userId);
 
   // A link that is opened in this tab only changes the part behind #.
   useEffect(() => {
     const changed = () => {
       const token = takeFromAddress();
-      if (token) signIn(token);
+      if (token) change(token);
     };
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   });
   useEffect(() => {
     if (!chat) return;
+    setLast(chat.userId);
     const stop = chat.client.on("state", ({ state, reason: why }) => {
       if (state !== "signed-out") return;
-      if (why === "logout") forgetDrafts(chat.userId);
-      end(reason(words.signedOut, why));
+      // The word itself, or a sentence that ends with it.
+      const word = /\w*$/.exec(why)?.[0] ?? "";
+      if (word === "logout") forgetDrafts(chat.userId);
+      end(reason(words.signedOut, word));
     });
     return () => {
       stop();
@@ -36,11 +40,15 @@ function Page() {
     };
   }, [chat]);
 
-  const signIn = (token: string) => {
-    keep(token);
-    if (chat && claims(token)?.userId !== chat.userId) reset();
+  const change = (token: string) => {
     setNotice("");
     setChat(begin(token));
+  };
+  const signIn = (token: string) => {
+    keep(token);
+    // Another user starts at the list; the same one goes on where the sign-in had ended.
+    if (claims(token)?.userId !== last) reset();
+    change(token);
   };
   const end = (text: string) => {
     forget();

@@ -43,6 +43,11 @@ const place = (toId: number, messageId: string) => `${toId}:${messageId}`;
 export class Timeline {
   /** Whether the newest message is to stay in sight; the view sets it as one scrolls. */
   pinned = true;
+  /**
+   * Whether the newest message of all was in the document when it was last drawn. Not
+   * asked anew: one that came since is no reason to think that somebody scrolled away.
+   */
+  atNewest = false;
   /** The first message that was new when one began to read. */
   divider: string | null = null;
   /** Where the view is to scroll, once. */
@@ -54,6 +59,9 @@ export class Timeline {
 
   #pages: HistoryPage[] = [];
   #live: Message[] = [];
+  /** Gone from the outbox and not told to be stored yet: shown on, or it would flicker. */
+  #leaving: Outgoing[] = [];
+  #outbox: Outgoing[];
   /** Whether the last page reaches the newest message. */
   #atEnd = false;
   #from = 0;
@@ -70,7 +78,9 @@ export class Timeline {
     private readonly userId: number,
     private readonly client: Client,
     private readonly changed: () => void,
-  ) {}
+  ) {
+    this.#outbox = this.#ours();
+  }
 
   // What is shown.
 
@@ -82,10 +92,8 @@ export class Timeline {
     const messages = this.#messages;
     if (!this.#atEnd) return this.#pages.flatMap((page) => page.messages);
     const stored = new Set(messages.slice(-LIVE).map((message) => this.#key(message)));
-    const outgoing = this.client.outbox.filter(
-      (one) => one.toId === this.peerId && !stored.has(one.clientMsgId),
-    );
-    return [...messages, ...outgoing];
+    const outgoing = [...this.#leaving, ...this.#outbox];
+    return [...messages, ...outgoing.filter((one) => !stored.has(one.clientMsgId))];
   }
 
   /** The items that are in the document. */
@@ -95,17 +103,13 @@ export class Timeline {
       this.#to = entries.length;
       this.#from = Math.max(0, this.#to - SHOWN + STEP);
     }
+    this.atNewest = this.#atEnd && this.#to >= entries.length;
     return entries.slice(this.#from, this.#to).map((entry) => this.#item(entry));
   }
 
   /** Whether the first message of all is in the document. */
   get atBeginning(): boolean {
     return this.#from === 0 && this.#pages[0]?.older === null;
-  }
-
-  /** Whether the newest message of all is in the document. */
-  get atNewest(): boolean {
-    return this.#atEnd && this.#to >= this.#entries.length;
   }
 
   get isEmpty(): boolean {
@@ -200,6 +204,7 @@ export class Timeline {
 
   async #openAtNewest(unread = 0): Promise<void> {
     await this.#loading(async (current) => {
+      const before = new Set<Entry>([...this.#live, ...this.#leaving]);
       const pages = [await this.client.history(this.peerId, { limit: PAGE })];
       let found = countUnread(pages, this.userId);
       while (found < unread && pages[0]!.older !== null && pages.length <= OPEN_AT_UNREAD / PAGE) {
@@ -209,7 +214,7 @@ export class Timeline {
       if (!current()) return;
       this.#pages = pages;
       this.#atEnd = true;
-      this.#settleLive();
+      this.#settleLive(before);
       this.pinned = true;
       this.#early.clear();
       if (unread > 0) this.#goToUnread();
@@ -251,12 +256,13 @@ export class Timeline {
     while (pages-- > 0) {
       const last = this.#pages.at(-1);
       if (!last || last.newer === null) return;
+      const before = new Set<Entry>([...this.#live, ...this.#leaving]);
       const page = await this.client.history(this.peerId, { limit: PAGE, after: last.newer });
       if (this.#load !== number) return;
       this.#learn(page);
       this.#append(last, page);
       this.#atEnd = page.messages.length < PAGE;
-      this.#settleLive();
+      this.#settleLive(before);
       while (this.#dropOldest());
       if (this.#atEnd) return;
     }
@@ -270,16 +276,20 @@ export class Timeline {
     }
   }
 
-  /** Keeps of the live messages those that no page has. */
-  #settleLive(): void {
+  /**
+   * Keeps of the live messages those that came since the last page was asked for and are
+   * not in it. What had come `before` is in the history: in the pages, or behind them.
+   */
+  #settleLive(before: ReadonlySet<Entry>): void {
     const paged = new Set<string>();
     for (const page of this.#pages) {
       this.#learn(page);
       for (const message of page.messages) paged.add(place(message.toId, message.messageId));
     }
-    this.#live = this.#atEnd
-      ? this.#live.filter((message) => !paged.has(place(message.toId, message.messageId)))
-      : [];
+    const isNews = (message: Message) =>
+      !before.has(message) && !paged.has(place(message.toId, message.messageId));
+    this.#live = this.#atEnd ? this.#live.filter(isNews) : [];
+    this.#leaving = this.#leaving.filter((one) => !before.has(one));
   }
 
   /** Takes over what was heard of a page's messages before it came. */
@@ -322,10 +332,26 @@ export class Timeline {
 
   // What happens meanwhile.
 
+  #ours(): Outgoing[] {
+    return this.client.outbox.filter((one) => one.toId === this.peerId);
+  }
+
+  /** The outbox has changed: what was pending and is gone from it has been stored. */
+  outboxChanged(): void {
+    const now = this.#ours();
+    const names = new Set(now.map((one) => one.clientMsgId));
+    const gone = this.#outbox.filter((one) => one.state === "pending" && !names.has(one.clientMsgId));
+    this.#leaving.push(...gone);
+    this.#outbox = now;
+  }
+
   /** A message that came in, or was stored. `inSight`: the reader sees it come. */
   add(message: Message, inSight: boolean): void {
     const at = place(message.toId, message.messageId);
-    if (message.clientMsgId !== undefined) this.#names.set(at, message.clientMsgId);
+    if (message.clientMsgId !== undefined) {
+      this.#names.set(at, message.clientMsgId);
+      this.#leaving = this.#leaving.filter((one) => one.clientMsgId !== message.clientMsgId);
+    }
     if (!this.#atEnd && !this.loading) return;
     if (this.#messages.some((known) => place(known.toId, known.messageId) === at)) return;
     const added = this.#early.delete(at) ? { ...message, read: true } : { ...message };

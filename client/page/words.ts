@@ -121,7 +121,7 @@ const zh: Words = {
   unread: (n) => `${n} 条未读消息`,
   notify: "有新消息时通知我",
   loadMore: "加载更多",
-  conversation: "会话",
+  conversation: "当前会话",
   choose: "选择一个会话",
   chooseHint: "消息在服务器保存之后才显示为已发送。",
   back: "返回会话列表",
