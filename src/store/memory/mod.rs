@@ -166,7 +166,10 @@ impl Store for MemoryStore {
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()> {
         let mut shared = self.locked();
         let outcome = match shared.tail {
-            Some(_) => Ok(shared.contents.set_profile(user, &claimed)),
+            Some(_) => {
+                shared.contents.set_profile(user, &claimed);
+                Ok(())
+            }
             None => Err(AppendError::Unavailable),
         };
         Box::pin(ready(outcome))

@@ -19,13 +19,13 @@ mod refusal;
 mod rehearsal;
 mod resend_index;
 mod seal;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
@@ -37,6 +37,7 @@ use self::books::Books;
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::shared::Shared;
 use self::writer::{Request, Writer};
 use super::{
     AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
@@ -86,11 +87,7 @@ pub fn open(
         took = ?began.elapsed(),
         "store opened and checked"
     );
-    let shared = Arc::new(Shared {
-        tree: Mutex::new(Some(tree)),
-        watermark: AtomicU64::new(census.last_id),
-        health: Mutex::new(Health::Ready),
-    });
+    let shared = Arc::new(Shared::new(tree, census.last_id));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
     let writer = Writer {
@@ -127,45 +124,6 @@ pub struct SledStore {
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SledStore").field("head", &self.shared.head()).finish_non_exhaustive()
-    }
-}
-
-/// What the writer and the readers have in common.
-#[derive(Debug)]
-struct Shared {
-    /// Gone once the store is closed.
-    tree: Mutex<Option<Tree>>,
-    /// The highest id that is durable: nothing above it may be shown.
-    watermark: AtomicU64,
-    health: Mutex<Health>,
-}
-
-impl Shared {
-    fn head(&self) -> Cursor {
-        Cursor(self.watermark.load(Ordering::Acquire))
-    }
-
-    /// Lets readers see up to `id`; says whether there was nothing before.
-    fn raise(&self, id: u64) -> bool {
-        self.watermark.swap(id, Ordering::AcqRel) == 0
-    }
-
-    fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fail(&self, why: String) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::ReadOnly { why };
-    }
-
-    fn close(&self) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::Closed;
-        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn tree(&self) -> Result<Tree, StoreError> {
-        let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        tree.clone().ok_or(StoreError::Unavailable)
     }
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::ids::Sender;
 
-fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
+pub(super) fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
     let config =
         config::Store { path: path.to_owned(), cache_bytes: 16 << 20, ..config::Store::default() };
     let metrics = StoreMetrics::register(&mut Registry::default());
@@ -21,13 +21,13 @@ fn refused(path: &Path) -> String {
     open_at(path).map(|_| ()).unwrap_err().to_string()
 }
 
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
     folder
 }
 
-fn draft(number: u64) -> Draft {
+pub(super) fn draft(number: u64) -> Draft {
     Draft {
         from: Sender::new(number % 50).unwrap(),
         to: UserId::new(1 + number % 200).unwrap(),
@@ -38,7 +38,7 @@ fn draft(number: u64) -> Draft {
     }
 }
 
-async fn append(store: &SledStore, number: u64) -> MessageId {
+pub(super) async fn append(store: &SledStore, number: u64) -> MessageId {
     let receipt = store.append(draft(number)).await.unwrap();
     receipt.await.unwrap().id
 }

@@ -16,7 +16,6 @@ use sled::{Batch, Db};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::Shared;
 use super::books::Books;
 use super::census::Census;
 use super::commit::{Commit, Reply};
@@ -25,6 +24,7 @@ use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
 use super::seal::Seal;
+use super::shared::Shared;
 use crate::ids::{ConnectionId, UserId};
 use crate::metrics::StoreMetrics;
 use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, Health};

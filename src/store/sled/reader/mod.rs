@@ -11,6 +11,8 @@ mod marks;
 mod reads;
 mod rows;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::history::history;
 pub(super) use self::inbox::{inbox_head, page};
