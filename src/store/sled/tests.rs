@@ -7,8 +7,10 @@ use std::path::Path;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
+use super::super::ResendKey;
 use super::*;
 use crate::ids::Sender;
+use crate::message::ClientMsgId;
 
 pub(super) fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
     let config =
@@ -28,12 +30,17 @@ pub(super) fn folder() -> TempDir {
 }
 
 pub(super) fn draft(number: u64) -> Draft {
+    // Some with a name, which is a row of its own.
+    let resend = match number % 4 {
+        1 => ResendKey::Client { id: ClientMsgId::new(&number.to_string()).unwrap(), again: false },
+        _ => ResendKey::None,
+    };
     Draft {
         from: Sender::new(number % 50).unwrap(),
         to: UserId::new(1 + number % 200).unwrap(),
         timestamp: number.to_string(),
         content: "x".repeat(200),
-        resend: ResendKey::None,
+        resend,
         origin: None,
     }
 }
