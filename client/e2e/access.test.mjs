@@ -32,6 +32,9 @@ async function fill(server, one, two, three) {
   await say(one, 2, "And take your time 🙂");
   await say(two, 1, "好的 👍🏽");
   await say(one, 1, "Ask 小刚 about Friday");
+  const { messages } = await server.api(two, "GET", "conversations/1/messages");
+  const upTo = messages.findLast((message) => message.content.startsWith("Split")).messageId;
+  await server.api(two, "POST", "read", { peerId: 1, upTo });
   await say(three, 1, "Are we still meeting on Friday?");
   await say(three, 1, "I could also do Thursday.");
 }
@@ -45,7 +48,7 @@ test("axe finds nothing wrong, and the page looks as it should", async (t) => {
 
   for (const [width, options] of Object.entries(WIDTHS)) {
     for (const colorScheme of ["light", "dark"]) {
-      for (const locale of ["en-GB", "zh-CN"]) {
+      for (const locale of colorScheme === "light" ? ["en-GB", "zh-CN"] : ["en-GB"]) {
         const name = `${width}-${colorScheme}-${locale.slice(0, 2)}`;
         await t.test(name, async () => {
           const context = await newContext(browser, { ...options, colorScheme, locale });

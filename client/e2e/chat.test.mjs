@@ -115,15 +115,14 @@ test("two people chat, and see what became of their messages", async (t) => {
   });
 
   await t.test("a notification is shown when allowed and nobody looks, and leads to the conversation", async () => {
+    await two.page.context().grantPermissions(["notifications"], { origin: server.origin });
     await two.page.evaluate(() => {
       window.shown = [];
-      window.Notification = class extends EventTarget {
-        static permission = "granted";
+      window.Notification = class extends Notification {
         constructor(title, options) {
-          super();
-          window.shown.push({ title, body: options.body, click: () => this.onclick() });
+          super(title, options);
+          window.shown.push(this);
         }
-        close() {}
       };
     });
     await one.write("while you look");
@@ -136,7 +135,7 @@ test("two people chat, and see what became of their messages", async (t) => {
     assert.deepEqual(await two.page.evaluate(() => [window.shown[0].title, window.shown[0].body]), ["小明", "<b>wake up</b>"]);
     await two.page.evaluate(() => {
       delete document.hidden;
-      window.shown[0].click();
+      window.shown[0].dispatchEvent(new Event("click"));
     });
     await two.sees("<b>wake up</b>");
   });

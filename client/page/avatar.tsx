@@ -14,11 +14,12 @@ export function Avatar({ peerId, me, name }: { peerId: number; me: number; name:
   );
 }
 
-/** The first character as people count them, be it built of several. */
+/** The first letter as people count them, be it built of several characters. */
 function initial(name: string): string {
   const number = /^\D*(\d+)$/.exec(name)?.[1];
   if (number !== undefined) return number.slice(-2);
-  const [first] = new Intl.Segmenter().segment(name.trim());
+  const characters = [...new Intl.Segmenter().segment(name.trim())].map((one) => one.segment);
+  const first = characters.find((one) => /[\p{L}\p{N}]/u.test(one)) ?? characters[0] ?? "?";
   // A letter under a hundred accents is no initial.
-  return (first?.segment ?? "?").slice(0, 12).toLocaleUpperCase();
+  return first.slice(0, 12).toLocaleUpperCase();
 }

@@ -15,6 +15,8 @@ export interface Line {
   userName: string;
   /** Null: nobody has written yet. */
   last: Message | null;
+  /** When the list was loaded. */
+  unread: number;
 }
 
 /** Somebody who types and does not go on has stopped after this. */
@@ -41,6 +43,7 @@ export class Chat {
   #drawn: (() => void) | null = null;
   #drawing = false;
   #wasOnline = false;
+  #counted = false;
   readonly #stop: (() => void)[];
 
   constructor(readonly userId: number, options: ClientOptions) {
@@ -59,6 +62,7 @@ export class Chat {
       }),
       client.on("typing", ({ fromId }) => this.#typed(fromId)),
       client.on("unread", ({ total }) => {
+        this.#counted = true;
         showInTitle(total);
         this.changed();
       }),
@@ -177,7 +181,7 @@ export class Chat {
     try {
       const page = await this.client.conversations(cursor ? { limit: 50, cursor } : { limit: 50 });
       const lines = page.conversations.map(
-        ({ peerId, userName, lastMessage: last }): Line => ({ peerId, userName, last }),
+        ({ peerId, userName, unread, lastMessage: last }): Line => ({ peerId, userName, unread, last }),
       );
       const loaded = new Set(lines.map((line) => line.peerId));
       const others = this.lines.filter((line) => !loaded.has(line.peerId));
@@ -192,9 +196,9 @@ export class Chat {
 
   #toFront(peerId: number, message: Message): void {
     const at = this.lines.findIndex((line) => line.peerId === peerId);
-    const line = at < 0 ? { peerId, userName: "", last: null } : this.lines.splice(at, 1)[0]!;
+    const line = at < 0 ? { peerId, userName: "", last: null, unread: 0 } : this.lines.splice(at, 1)[0]!;
     const userName = message.fromId === peerId ? message.userName : "";
-    this.lines.unshift({ peerId, userName: userName || line.userName, last: message });
+    this.lines.unshift({ ...line, userName: userName || line.userName, last: message });
   }
 
   /** What to call a user. */
@@ -204,13 +208,23 @@ export class Chat {
     return this.lines.find((line) => line.peerId === peerId)?.userName || words.user(peerId);
   }
 
+  /** Unread messages of a conversation: what the list said, until the client has counted. */
+  unreadOf(peerId: number): number {
+    if (this.#counted) return this.client.unreadOf(peerId);
+    return this.lines.find((line) => line.peerId === peerId)?.unread ?? 0;
+  }
+
   // What the user does.
 
   show(peerId: number | null): void {
     if (peerId === (this.open?.peerId ?? null)) return;
-    this.open = peerId === null ? null : new Timeline(peerId, this.userId, this.client, this.changed);
+    this.open = peerId === null ? null : this.#timeline(peerId);
     void this.open?.open();
     this.changed();
+  }
+
+  #timeline(peerId: number): Timeline {
+    return new Timeline(peerId, this.userId, this.client, () => this.unreadOf(peerId), this.changed);
   }
 
   send(peerId: number, content: string): void {
@@ -218,7 +232,7 @@ export class Chat {
     this.client.send(peerId, content).catch(() => {});
     const at = this.lines.findIndex((line) => line.peerId === peerId);
     if (at > 0) this.lines.unshift(...this.lines.splice(at, 1));
-    else if (at < 0) this.lines.unshift({ peerId, userName: "", last: null });
+    else if (at < 0) this.lines.unshift({ peerId, userName: "", last: null, unread: 0 });
     keepDraft(this.userId, peerId, "");
     if (this.open?.peerId === peerId) {
       this.open.divider = null;

@@ -40,7 +40,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
   }, [timeline]);
   useLayoutEffect(() => keeper.current?.settle());
 
-  const unread = chat.client.unreadOf(timeline.peerId);
+  const unread = chat.unreadOf(timeline.peerId);
   const actions: BubbleActions = {
     retry: (id) => chat.client.retry(id),
     discard: (id) => chat.client.discard(id),
@@ -92,7 +92,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
           </button>
         </div>
       )}
-      {!away && timeline.unreadAbove && unread > 0 && (
+      {!away && timeline.muchUnread && (
         <div class="float top">
           <button type="button" class="chip" onClick={() => chat.markAllRead()}>
             {words.unreadAbove(unread)} · {words.markAllRead}

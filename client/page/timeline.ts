@@ -19,7 +19,7 @@ const PAGE = 100;
 /** Live messages before they are taken from the history, as pages that can be dropped. */
 const LIVE = 300;
 /** Unread messages up to which a conversation opens at the first one. */
-const OPEN_AT_UNREAD = 400;
+const MANY_UNREAD = 400;
 
 /** A message as it is shown. */
 export interface Item {
@@ -52,8 +52,6 @@ export class Timeline {
   divider: string | null = null;
   /** Where the view is to scroll, once. */
   goTo: string | null = null;
-  /** More was unread than one scrolls back to: then it opens at the newest message. */
-  unreadAbove = false;
   loading = false;
   failed = false;
 
@@ -64,6 +62,7 @@ export class Timeline {
   #outbox: Outgoing[];
   /** Whether the last page reaches the newest message. */
   #atEnd = false;
+  #muchUnread = false;
   #from = 0;
   #to = 0;
   /** A load whose number is no longer this one has been overtaken. */
@@ -77,6 +76,7 @@ export class Timeline {
     readonly peerId: number,
     private readonly userId: number,
     private readonly client: Client,
+    private readonly unread: () => number,
     private readonly changed: () => void,
   ) {
     this.#outbox = this.#ours();
@@ -110,6 +110,13 @@ export class Timeline {
   /** Whether the first message of all is in the document. */
   get atBeginning(): boolean {
     return this.#from === 0 && this.#pages[0]?.older === null;
+  }
+
+  /** Whether more was unread than one scrolls back to, and not all of it is read yet. */
+  get muchUnread(): boolean {
+    const unread = this.unread();
+    this.#muchUnread = unread > MANY_UNREAD || (this.#muchUnread && unread > 0);
+    return this.#muchUnread;
   }
 
   get isEmpty(): boolean {
@@ -169,9 +176,8 @@ export class Timeline {
 
   /** Loads the conversation and shows the first unread message, or else the newest. */
   async open(): Promise<void> {
-    const unread = this.client.unreadOf(this.peerId);
-    this.unreadAbove = unread > OPEN_AT_UNREAD;
-    await this.#openAtNewest(this.unreadAbove ? 0 : unread);
+    const unread = this.unread();
+    await this.#openAtNewest(unread > MANY_UNREAD ? 0 : unread);
   }
 
   /** Loads what came while nothing did: after a break of the connection. */
@@ -207,7 +213,7 @@ export class Timeline {
       const before = new Set<Entry>([...this.#live, ...this.#leaving]);
       const pages = [await this.client.history(this.peerId, { limit: PAGE })];
       let found = countUnread(pages, this.userId);
-      while (found < unread && pages[0]!.older !== null && pages.length <= OPEN_AT_UNREAD / PAGE) {
+      while (found < unread && pages[0]!.older !== null && pages.length <= MANY_UNREAD / PAGE) {
         pages.unshift(await this.client.history(this.peerId, { limit: PAGE, before: pages[0]!.older }));
         found = countUnread(pages, this.userId);
       }
@@ -397,7 +403,7 @@ export class Timeline {
       if (message.toId === this.userId) message.read = true;
     }
     this.divider = null;
-    this.unreadAbove = false;
+    this.#muchUnread = false;
   }
 }
 
