@@ -30,12 +30,16 @@ pub(super) type Damage = String;
 /// The first thing found that cannot be.
 pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
     let mut committed = commits(tree)?;
-    let messages = messages(tree, committed.last_id)?;
+    let (messages, named) = messages(tree, committed.last_id)?;
     if messages != committed.messages {
         return Err(format!(
             "the commits name {} messages, but {messages} are there",
             committed.messages
         ));
+    }
+    let names = names(tree)?;
+    if names != named {
+        return Err(format!("{named} messages have a name, but {names} names are there"));
     }
     profiles(tree)?;
     committed.read = marks(tree)?;
@@ -62,8 +66,9 @@ fn commits(tree: &Tree) -> Result<Census, Damage> {
     Ok(census)
 }
 
-fn messages(tree: &Tree, last_id: u64) -> Result<u64, Damage> {
-    let mut count = 0;
+/// Counts the messages, and those that have a name.
+fn messages(tree: &Tree, last_id: u64) -> Result<(u64, u64), Damage> {
+    let (mut count, mut named) = (0, 0);
     let mut before: Option<(Pair, u64)> = None;
     for row in tree.scan_prefix(keys::MESSAGES) {
         let (key, value) = row.map_err(|error| error.to_string())?;
@@ -81,6 +86,17 @@ fn messages(tree: &Tree, last_id: u64) -> Result<u64, Damage> {
             return Err(format!("a message before {} is missing", message.id));
         }
         before = Some((pair, message.ordinal));
+        count += 1;
+        named += u64::from(!message.client_id.is_empty());
+    }
+    Ok((count, named))
+}
+
+fn names(tree: &Tree) -> Result<u64, Damage> {
+    let mut count = 0;
+    for row in tree.scan_prefix(keys::NAMES) {
+        let (key, _) = row.map_err(|error| error.to_string())?;
+        keys::parse_name(&key).ok_or_else(|| format!("the name record {key:02x?} is not whole"))?;
         count += 1;
     }
     Ok(count)

@@ -26,7 +26,6 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 #[derive(Debug)]
 enum Answer {
     Appended(Reply<Appended>, Result<Appended, AppendError>),
-    Known(Reply<Option<Appended>>, Result<Option<Appended>, AppendError>),
     Done(Reply<()>),
 }
 
@@ -84,7 +83,7 @@ impl<'a> Commit<'a> {
         reply: Reply<Appended>,
     ) -> Result<(), StoreError> {
         let mark = ResendMark::of(&draft);
-        let outcome = match self.books.resends.get(mark).and_then(MessageId::new) {
+        let outcome = match self.first_try(&draft, mark)? {
             Some(id) => self.joined(&draft, id)?,
             None => self.added(draft, mark)?,
         };
@@ -92,19 +91,19 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Finds what an earlier try of a packet came to, within its window.
-    pub(super) fn known(
-        &mut self,
-        draft: &Draft,
-        reply: Reply<Option<Appended>>,
-    ) -> Result<(), StoreError> {
-        let known = self.books.resends.get(ResendMark::of(draft)).and_then(MessageId::new);
-        let outcome = match known {
-            Some(id) => self.joined(draft, id)?.map(Some),
-            None => Ok(None),
-        };
-        self.answers.push(Answer::Known(reply, outcome));
-        Ok(())
+    /// Finds an earlier try of the same packet: by heart within its window, and beyond it
+    /// by its name, where the client says that this is a later try.
+    fn first_try(&self, draft: &Draft, mark: ResendMark) -> Result<Option<MessageId>, StoreError> {
+        if let Some(id) = self.books.resends.get(mark) {
+            return Ok(MessageId::new(id));
+        }
+        match (&draft.resend, mark) {
+            (ResendKey::Client { again: true, .. }, ResendMark::Client(name)) => {
+                let pair = Pair { to: draft.to, from: draft.from };
+                reader::named(&self.books.tree, pair, name)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The outcome of a resend: that of the first try, if it is the same message.
@@ -153,6 +152,9 @@ impl<'a> Commit<'a> {
             if let Sender::User(from) = pair.from {
                 self.insert(keys::peer(from, pair.to.into()), Vec::new());
             }
+        }
+        if let ResendMark::Client(name) = mark {
+            self.insert(keys::name(pair, name, id.get()), Vec::new());
         }
         self.entries.push(CommitEntry { pair, ordinal, resend: mark });
         let previous = self.books.appended(pair, ordinal, id);
@@ -298,7 +300,6 @@ impl Outcome {
             // A session that has ended meanwhile needs no answer.
             match answer {
                 Answer::Appended(reply, outcome) => drop(reply.send(outcome)),
-                Answer::Known(reply, outcome) => drop(reply.send(outcome)),
                 Answer::Done(reply) => drop(reply.send(Ok(()))),
             }
         }

@@ -19,13 +19,13 @@ mod refusal;
 mod rehearsal;
 mod resend_index;
 mod seal;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
@@ -37,10 +37,11 @@ use self::books::Books;
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::shared::Shared;
 use self::writer::{Request, Writer};
 use super::{
     AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
-    HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
+    HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::config;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
@@ -86,11 +87,7 @@ pub fn open(
         took = ?began.elapsed(),
         "store opened and checked"
     );
-    let shared = Arc::new(Shared {
-        tree: Mutex::new(Some(tree)),
-        watermark: AtomicU64::new(census.last_id),
-        health: Mutex::new(Health::Ready),
-    });
+    let shared = Arc::new(Shared::new(tree, census.last_id));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
     let writer = Writer {
@@ -130,45 +127,6 @@ impl fmt::Debug for SledStore {
     }
 }
 
-/// What the writer and the readers have in common.
-#[derive(Debug)]
-struct Shared {
-    /// Gone once the store is closed.
-    tree: Mutex<Option<Tree>>,
-    /// The highest id that is durable: nothing above it may be shown.
-    watermark: AtomicU64,
-    health: Mutex<Health>,
-}
-
-impl Shared {
-    fn head(&self) -> Cursor {
-        Cursor(self.watermark.load(Ordering::Acquire))
-    }
-
-    /// Lets readers see up to `id`; says whether there was nothing before.
-    fn raise(&self, id: u64) -> bool {
-        self.watermark.swap(id, Ordering::AcqRel) == 0
-    }
-
-    fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fail(&self, why: String) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::ReadOnly { why };
-    }
-
-    fn close(&self) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::Closed;
-        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn tree(&self) -> Result<Tree, StoreError> {
-        let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        tree.clone().ok_or(StoreError::Unavailable)
-    }
-}
-
 impl SledStore {
     /// Runs a read on a blocking thread: it may wait for the disk.
     async fn read<T: Send + 'static>(
@@ -196,29 +154,6 @@ impl SledStore {
         let (reply, outcome) = oneshot::channel();
         self.line.send(request(reply)).await.map_err(|_| AppendError::Unavailable)?;
         Ok(Box::pin(async { outcome.await.unwrap_or(Err(AppendError::Unavailable)) }))
-    }
-
-    /// Finds what an earlier try of `draft` came to, if the client says that this is a
-    /// later one.
-    ///
-    /// First by asking the writer, who knows the names of the last minutes by heart, also
-    /// those of messages that are not durable yet. What it does not know is older, and so
-    /// durable: that is looked for here, for the writer must hold up nobody.
-    async fn first_try(&self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
-        let ResendKey::Client { id, again: true } = &draft.resend else {
-            return Ok(None);
-        };
-        let known = self.ask(|reply| Request::Known(draft.clone(), reply)).await?.await?;
-        if known.is_some() {
-            return Ok(known);
-        }
-        let (pair, id) = (Pair { to: draft.to, from: draft.from }, id.clone());
-        let found = self.read(move |tree, head| reader::find_client_id(tree, pair, &id, head));
-        match found.await.map_err(|_| AppendError::Unavailable)? {
-            Some(record) if record.message.content != draft.content => Err(AppendError::IdReused),
-            Some(record) => Ok(Some(Appended { id: record.message.id, duplicate: true })),
-            None => Ok(None),
-        }
     }
 
     /// Marks what is unread of a pair up to `id`, in pieces, each durable before the next
@@ -259,13 +194,7 @@ impl SledStore {
 
 impl Store for SledStore {
     fn append(&self, draft: Draft) -> BoxFuture<'_, Result<Receipt<Appended>, AppendError>> {
-        Box::pin(async move {
-            if let Some(first) = self.first_try(&draft).await? {
-                let receipt: Receipt<Appended> = Box::pin(std::future::ready(Ok(first)));
-                return Ok(receipt);
-            }
-            self.ask(|reply| Request::Append(draft, reply)).await
-        })
+        Box::pin(self.ask(|reply| Request::Append(draft, reply)))
     }
 
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {

@@ -7,10 +7,12 @@ use std::path::Path;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
+use super::super::ResendKey;
 use super::*;
 use crate::ids::Sender;
+use crate::message::ClientMsgId;
 
-fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
+pub(super) fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
     let config =
         config::Store { path: path.to_owned(), cache_bytes: 16 << 20, ..config::Store::default() };
     let metrics = StoreMetrics::register(&mut Registry::default());
@@ -21,24 +23,29 @@ fn refused(path: &Path) -> String {
     open_at(path).map(|_| ()).unwrap_err().to_string()
 }
 
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
     folder
 }
 
-fn draft(number: u64) -> Draft {
+pub(super) fn draft(number: u64) -> Draft {
+    // Some with a name, which is a row of its own.
+    let resend = match number % 4 {
+        1 => ResendKey::Client { id: ClientMsgId::new(&number.to_string()).unwrap(), again: false },
+        _ => ResendKey::None,
+    };
     Draft {
         from: Sender::new(number % 50).unwrap(),
         to: UserId::new(1 + number % 200).unwrap(),
         timestamp: number.to_string(),
         content: "x".repeat(200),
-        resend: ResendKey::None,
+        resend,
         origin: None,
     }
 }
 
-async fn append(store: &SledStore, number: u64) -> MessageId {
+pub(super) async fn append(store: &SledStore, number: u64) -> MessageId {
     let receipt = store.append(draft(number)).await.unwrap();
     receipt.await.unwrap().id
 }

@@ -16,7 +16,6 @@ use sled::{Batch, Db};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::Shared;
 use super::books::Books;
 use super::census::Census;
 use super::commit::{Commit, Reply};
@@ -25,6 +24,7 @@ use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
 use super::seal::Seal;
+use super::shared::Shared;
 use crate::ids::{ConnectionId, UserId};
 use crate::metrics::StoreMetrics;
 use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, Health};
@@ -40,8 +40,6 @@ const MANIFEST_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Request {
     Append(Draft, Reply<Appended>),
-    /// Asks what an earlier try of the packet came to, where that is known by heart.
-    Known(Draft, Reply<Option<Appended>>),
     MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
     /// Writes what is in line, then ends.
@@ -155,7 +153,6 @@ impl Writer {
         for request in group {
             let entered = match request {
                 Request::Append(draft, reply) => commit.append(draft, reply),
-                Request::Known(draft, reply) => commit.known(&draft, reply),
                 Request::MarkRead(reader, marks, origin, reply) => {
                     commit.mark_read(reader, &marks, origin, reply)
                 }
@@ -261,7 +258,6 @@ impl Request {
     fn refuse(self) {
         match self {
             Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
-            Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::MarkRead(_, _, _, reply) | Self::SetProfile(_, _, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));
             }

@@ -8,8 +8,7 @@ use super::super::keys::{self, Pair};
 use super::super::record::{CommitRecord, MessageRecord, MessageView, decode_profile};
 use super::{Result, not_whole, unreadable};
 use crate::ids::{MessageId, Sender, UserId};
-use crate::message::{ClientMsgId, Profile};
-use crate::store::Cursor;
+use crate::message::Profile;
 
 /// Everybody who has a conversation with `user`.
 pub(in super::super) fn peers(tree: &Tree, user: UserId) -> impl Iterator<Item = Result<Sender>> {
@@ -57,20 +56,17 @@ pub(in super::super) fn message(tree: &Tree, id: MessageId) -> Result<Option<Mes
     Ok(Some(view.to_record()))
 }
 
-/// Looks through a whole direction of a conversation, newest first, for a client's own
-/// name. Of the others it reads no more than the name.
-pub(in super::super) fn find_client_id(
+/// The newest message of a pair to which its client gave a name, of which the digest is
+/// asked for. One seek, whatever the conversation holds.
+pub(in super::super) fn named(
     tree: &Tree,
     pair: Pair,
-    id: &ClientMsgId,
-    head: Cursor,
-) -> Result<Option<MessageRecord>> {
-    for row in tree.range(keys::message(pair, 0)..=keys::message(pair, head.get())).rev() {
-        let (key, value) = row.map_err(unreadable)?;
-        let view = MessageView::decode(&key, &value).ok_or_else(|| not_whole("message", &key))?;
-        if view.client_id == id.as_str() {
-            return Ok(Some(view.to_record()));
-        }
-    }
-    Ok(None)
+    name: [u8; 16],
+) -> Result<Option<MessageId>> {
+    let Some(row) = tree.scan_prefix(keys::names_of(pair, name)).next_back() else {
+        return Ok(None);
+    };
+    let (key, _) = row.map_err(unreadable)?;
+    let (_, id) = keys::parse_name(&key).ok_or_else(|| not_whole("name", &key))?;
+    Ok(Some(id))
 }

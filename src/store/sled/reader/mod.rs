@@ -11,11 +11,13 @@ mod marks;
 mod reads;
 mod rows;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::history::history;
 pub(super) use self::inbox::{inbox_head, page};
 pub(super) use self::list::conversations;
-pub(super) use self::lookup::{find_client_id, message, peers, profile};
+pub(super) use self::lookup::{message, named, peers, profile};
 pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::reads::{floor, islands};
 pub(super) use self::rows::newest;
