@@ -17,9 +17,11 @@ test("when a pasted token ends, one signs in again and goes on", async (t) => {
   await tab.page.getByText("Your sign-in has ended.").waitFor();
   assert.equal(await tab.page.evaluate(() => sessionStorage.getItem("imserver.token")), null);
 
-  // The same token again is of no use, and the page says so by itself.
-  await tab.page.getByLabel("Token").fill(await server.token(1, "小明", "1s"));
-  await tab.until(() => new Promise((done) => setTimeout(() => done(true), 1100)));
+  // One that has ended is of no use, and the page says so by itself.
+  const ended = await server.token(1, "小明", "1s");
+  const { exp } = JSON.parse(Buffer.from(ended.split(".")[1], "base64url"));
+  await tab.until((end) => Date.now() > end, exp * 1000);
+  await tab.page.getByLabel("Token").fill(ended);
   await tab.page.getByRole("button", { name: "Sign in" }).click();
   await tab.page.getByText("That token has ended.").waitFor();
 

@@ -3,7 +3,7 @@
 import { execFile, spawn } from "node:child_process";
 import { X509Certificate, createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import https from "node:https";
 import net from "node:net";
 import { tmpdir } from "node:os";
@@ -112,10 +112,5 @@ export class Server {
     let text = "";
     for await (const part of response) text += part;
     return { status: response.statusCode, text };
-  }
-
-  /** Writes a file beside the configuration. */
-  write(name, text) {
-    return writeFile(join(this.folder, name), text);
   }
 }
