@@ -33,7 +33,7 @@ await writeFile(
   `${folder}/imserver.d.ts`,
   `${types}
 export declare class Failure extends Error {
-  readonly code: string;
+  code: string;
 }
 export type Client = ClientInterface;
 export declare const Client: new (options: ClientOptions) => Client;

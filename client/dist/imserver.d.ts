@@ -181,7 +181,7 @@ export interface ClientInterface {
 }
 
 export declare class Failure extends Error {
-  readonly code: string;
+  code: string;
 }
 export type Client = ClientInterface;
 export declare const Client: new (options: ClientOptions) => Client;

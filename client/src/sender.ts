@@ -170,7 +170,8 @@ export class Sender {
     if (!this.#open) return;
     const dues = [...this.#flying.values()].map((flight) => flight.at + ANSWER);
     if (this.#queue.length && this.#flying.size < WINDOW) {
-      dues.push(Math.max(this.#pausedUntil, now + ((1 - this.#tokens) * 1000) / RATE));
+      // Whole milliseconds: a sum of fractions that falls short would ring for ever.
+      dues.push(Math.max(this.#pausedUntil, now + Math.ceil(((1 - this.#tokens) * 1000) / RATE)));
     }
     if (!dues.length) return;
     const due = Math.min(...dues);

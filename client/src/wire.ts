@@ -33,6 +33,8 @@ export type Said =
   | { kind: "typing"; toId: number; timestamp: string }
   | { kind: "refresh"; token: string; timestamp: string };
 
+const DIGITS = /^\d+$/;
+
 /** Reads a frame; null where it is none that this client knows. */
 export function read(text: string): Heard | null {
   try {
@@ -44,6 +46,7 @@ export function read(text: string): Heard | null {
       case 1:
         return { ...about, kind: "failure", timestamp };
       case 2:
+        if (typeof content !== "string" || !DIGITS.test(about.messageId)) return null;
         return { ...about, kind: "message", fromId, toId, content, timestamp };
       case 3:
         // Ids may be beyond what a JavaScript number holds one day: they stay digits.
@@ -51,6 +54,7 @@ export function read(text: string): Heard | null {
       case 4:
         return { kind: "typing", fromId };
       case 6:
+        if (!DIGITS.test(content)) return null;
         return { ...about, kind: "upToDate", head: content };
     }
   } catch {
