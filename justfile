@@ -12,6 +12,14 @@ check:
 test:
     scripts/test
 
+# Build the client and the chat page into the files that are served
+web:
+    cd client && npm ci --silent && npm run build && npm run build:page
+
+# The client and the chat page: types, builds, Node, real Chromium
+test-web:
+    scripts/test-web
+
 # Serve for development: prints two chat links
 dev *ARGS:
     cargo run --release --locked -- dev {{ARGS}}

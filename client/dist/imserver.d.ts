@@ -134,7 +134,7 @@ export interface ClientEvents {
 
 /** Why a message was not sent, or a call failed. */
 export interface Failure extends Error {
-  /** A failure code of the server, `timeout`, `offline` or `signed_out`. */
+  /** A failure code of the server, `timeout`, `offline`, `signed_out` or `closed`. */
   code: string;
 }
 

@@ -3,8 +3,8 @@
 // One tab of the browser leads: it has the socket, empties the outbox and tells the others
 // what it hears. All tabs write into the same outbox. Where tabs cannot share, each leads.
 
-import { type Clock, realClock } from "./clock.js";
-import { Failure, isSignedOut, signedOut } from "./failure.js";
+import { type Clock, machineClock } from "./clock.js";
+import { Failure, SignedOut } from "./failure.js";
 import { Http } from "./http.js";
 import { Inbox } from "./inbox.js";
 import { Link } from "./link.js";
@@ -34,16 +34,20 @@ const GATHER = 50;
 const IDS = 1000;
 /** Until there is a token, it is asked for again after so long. */
 const NO_TOKEN = 2000;
+/** So often a tab that is looked at wakes a hidden leader's timers, while it waits for them. */
+const TICK = 2000;
 
 /** What the tabs of a browser tell each other. */
 type Note =
   | { is: "event"; name: keyof ClientEvents; detail: unknown }
   | { is: "send"; message: Kept }
-  | { is: "outbox" }
+  | { is: "gone"; clientMsgId: string }
   | { is: "stored"; stored: Stored }
   | { is: "failed"; clientMsgId: string; code: string; reason: string }
   | { is: "typing"; toId: number }
   | { is: "hello" }
+  /** A tab is looked at; `overdue`: and waits for the leader's timers. */
+  | { is: "awake"; overdue: boolean }
   | { is: "logout" };
 
 type Listeners = { [K in keyof ClientEvents]: Set<(detail: ClientEvents[K]) => void> };
@@ -70,21 +74,23 @@ export class Client implements ClientInterface {
   #channel: Channel<Note> = noChannel;
   #stepDown = () => {};
   #leads = false;
+  #loggedOut = false;
   #outbox: Kept[] = [];
+  /** What is stored or discarded stays so, whatever is still being read. */
+  #gone = new Set<string>();
   #waiting = new Map<string, Waiting>();
   #lastCreated = 0;
   #typed = new Map<number, number>();
   #marks: { ids: Set<string>; done: Promise<void> } | undefined;
   #deaf: (() => void)[] = [];
 
-  constructor(options: ClientOptions, clock: Clock = realClock) {
+  constructor(options: ClientOptions, clock: Clock = machineClock()) {
     const base = (options.url ?? location.origin).replace(/\/+$/, "");
     this.#clock = clock;
     this.#share = (options.shareSocket ?? true) && canShare();
     this.#tokens = new Tokens(options.getToken);
-    const pause = (ms: number) => new Promise<void>((done) => void clock.after(ms, done));
     const fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
-    this.#http = new Http(base, this.#tokens, fetch, pause);
+    this.#http = new Http(base, this.#tokens, fetch, clock);
     this.#sender = new Sender(clock, {
       send: (said) => this.#link.send(said),
       stored: (message, messageId) => void this.#stored(message, messageId),
@@ -104,7 +110,8 @@ export class Client implements ClientInterface {
         opened: () => this.#sender.opened(),
         heard: (frame) => this.#heard(frame),
         lost: () => this.#sender.lost(),
-        state: (state, reason) => this.#setState(state, reason),
+        tooBig: () => this.#sender.tooBig(),
+        state: (state, reason) => this.#linkState(state, reason),
         after: async () => (await this.#storage)?.cursor(),
       },
     );
@@ -141,22 +148,20 @@ export class Client implements ClientInterface {
   }
 
   connect(): void {
-    if (this.#storage) {
-      if (this.#leads) this.#link.start();
-      return;
-    }
+    if (this.#storage) return;
+    this.#loggedOut = false;
+    this.#setState("connecting", "");
     const storage = this.#identify();
     this.#storage = storage;
-    storage
-      .then((kept) => {
-        if (this.#storage === storage) return this.#join(kept);
-      })
-      .catch((why) => {
-        if (this.#storage !== storage) return;
-        this.#leave();
-        this.#rejectAll(why);
-        this.#setState("signed-out", why.message);
-      });
+    const isOn = () => this.#storage === storage;
+    storage.then(
+      (kept) => {
+        if (isOn()) void this.#join(kept);
+      },
+      (why) => {
+        if (isOn()) this.#end("signed-out", why instanceof SignedOut ? why.reason : String(why));
+      },
+    );
     this.#listen();
   }
 
@@ -167,25 +172,33 @@ export class Client implements ClientInterface {
   }
 
   async logout(): Promise<void> {
+    if (this.#channel === noChannel) {
+      // Stopped or not there yet, but other tabs and what is kept may well be.
+      if (this.userId !== null) this.#openChannel();
+    }
     this.#channel.post({ is: "logout" });
     await this.#wipe();
   }
 
   send(toId: number, content: string): Promise<Stored> {
+    if (this.#loggedOut) return Promise.reject(new SignedOut("logout"));
+    if (!(Number.isSafeInteger(toId) && toId > 0)) {
+      return Promise.reject(new Failure("bad_recipient", "there is no such user"));
+    }
     const clientMsgId = crypto.randomUUID();
     // Rising, so that the order of the outbox is the order of writing.
     const createdAt = (this.#lastCreated = Math.max(Date.now(), this.#lastCreated + 1));
     const message: Kept = {
       clientMsgId,
       toId,
-      content,
+      // Half a character is none, and no server takes it.
+      content: content.replace(/\p{Surrogate}/gu, "\uFFFD"),
       timestamp: String(Math.floor(createdAt / 1000)),
       createdAt,
       state: "pending",
       sent: false,
     };
-    this.#outbox = [...this.#outbox, message];
-    this.#emit("outbox", this.#outbox);
+    this.#show(message);
     const settled = new Promise<Stored>((resolve, reject) => {
       this.#waiting.set(clientMsgId, { resolve, reject });
     });
@@ -200,13 +213,14 @@ export class Client implements ClientInterface {
     if (failed?.state !== "failed") return;
     const { code, reason, ...rest } = failed;
     const message: Kept = { ...rest, state: "pending", sent: true };
-    this.#outbox = this.#outbox.map((one) => (one === failed ? message : one));
-    this.#emit("outbox", this.#outbox);
+    this.#show(message);
     void this.#dispatch(message);
   }
 
   discard(clientMsgId: string): void {
-    void this.#forget(clientMsgId).then(() => this.#channel.post({ is: "outbox" }));
+    if (this.#outbox.find((one) => one.clientMsgId === clientMsgId)?.state !== "failed") return;
+    void this.#forget(clientMsgId);
+    this.#channel.post({ is: "gone", clientMsgId });
   }
 
   me(): Promise<{ userId: number; userName: string; headURL: string; expiresAt: number }> {
@@ -249,6 +263,7 @@ export class Client implements ClientInterface {
           }
         },
       );
+      done.catch(() => {});
       this.#marks = { ids, done };
     }
     for (const id of messageIds) this.#marks.ids.add(id);
@@ -263,21 +278,28 @@ export class Client implements ClientInterface {
     const now = this.#clock.now();
     if (now - (this.#typed.get(toId) ?? -TYPING) < TYPING) return;
     this.#typed.set(toId, now);
-    if (this.#leads) this.#link.send({ kind: "typing", toId, timestamp: String(Date.now()) });
-    else this.#channel.post({ is: "typing", toId });
+    if (this.#leads) this.#sendTyping(toId);
+    else this.#post({ is: "typing", toId });
+  }
+
+  #sendTyping(toId: number): void {
+    this.#link.send({ kind: "typing", toId, timestamp: String(Date.now()) });
   }
 
   /** Finds out who it is, and opens what is kept of them. */
   async #identify(): Promise<Storage> {
-    this.#setState("connecting", "");
+    // Not before `connect` has noted what it waits for.
+    await undefined;
+    const mine = this.#storage;
     for (;;) {
       try {
         await this.#tokens.get();
         break;
       } catch (why) {
-        if (isSignedOut(why)) throw why;
+        if (why instanceof SignedOut) throw why;
         // The page's own backend cannot be reached now.
         await new Promise<void>((done) => void this.#clock.after(NO_TOKEN, done));
+        if (this.#storage !== mine) throw new SignedOut("closed");
       }
     }
     return open(this.#owner);
@@ -288,20 +310,21 @@ export class Client implements ClientInterface {
   }
 
   async #join(storage: Storage): Promise<void> {
-    const name = `imserver ${this.#owner}`;
-    if (this.#share) {
-      this.#channel = openChannel<Note>(name, (note) => void this.#note(note));
-      this.#stepDown = waitToLead(name, () => void this.#lead(storage));
-      this.#channel.post({ is: "hello" });
-      await this.#readOutbox(storage);
-    } else {
-      await this.#lead(storage);
-    }
+    this.#openChannel();
+    if (!this.#share) return this.#lead(storage);
+    this.#stepDown = waitToLead(`imserver ${this.#owner}`, () => void this.#lead(storage));
+    this.#channel.post({ is: "hello" });
+    await this.#readOutbox(storage);
+  }
+
+  #openChannel(): void {
+    this.#channel = openChannel<Note>(`imserver ${this.#owner}`, (note) => void this.#note(note));
   }
 
   async #lead(storage: Storage): Promise<void> {
     this.#leads = true;
     await this.#readOutbox(storage);
+    if (!this.#leads) return;
     // What an earlier page left may have gone out from there.
     for (const message of this.#outbox) {
       if (message.state === "pending") this.#sender.add(message);
@@ -314,22 +337,37 @@ export class Client implements ClientInterface {
     this.#link.stop();
     this.#sender.clear();
     this.#stepDown();
+    this.#stepDown = () => {};
     this.#channel.close();
     this.#channel = noChannel;
     this.#storage = undefined;
     for (const stop of this.#deaf.splice(0)) stop();
   }
 
-  async #wipe(): Promise<void> {
-    const storage = await this.#storage?.catch(() => undefined);
+  /** This tab has reached its end; the next one may have a better token. */
+  #end(state: "signed-out" | "failed", reason: string): void {
     this.#leave();
-    await storage?.wipe();
+    if (state === "signed-out") this.#rejectAll(new SignedOut(reason));
+    this.#setState(state, reason);
+  }
+
+  #linkState(state: State, reason: string): void {
+    if (state === "signed-out" || state === "failed") this.#end(state, reason);
+    else this.#setState(state, reason);
+  }
+
+  async #wipe(): Promise<void> {
+    const owner = this.userId === null ? undefined : this.#owner;
+    this.#leave();
+    this.#loggedOut = true;
     this.#tokens.forget();
     this.#inbox.reset();
+    this.#unread.reset();
     this.#outbox = [];
     this.#emit("outbox", this.#outbox);
-    this.#rejectAll(signedOut("logout"));
+    this.#rejectAll(new SignedOut("logout"));
     this.#setState("signed-out", "logout");
+    if (owner) await (await open(owner)).wipe().catch(() => {});
   }
 
   #rejectAll(why: Failure): void {
@@ -339,17 +377,20 @@ export class Client implements ClientInterface {
 
   /** Puts a message where it survives, then on its way. */
   async #dispatch(message: Kept): Promise<void> {
-    const storage = await this.#storage?.catch(() => undefined);
-    await storage?.put(message).catch(() => {});
-    if (this.#leads) {
-      this.#sender.add(message);
-      this.#channel.post({ is: "outbox" });
-    } else {
-      this.#channel.post({ is: "send", message });
-    }
+    const mine = this.#storage;
+    // Without one it stays here until `connect`, which reads and keeps it.
+    if (!mine) return;
+    const storage = await mine.catch(() => undefined);
+    const isOn = () => this.#storage === mine;
+    // Nothing is written behind a logout.
+    if (isOn()) await storage?.put(message).catch(() => {});
+    if (!isOn()) return;
+    if (this.#leads) this.#sender.add(message);
+    // The others show it too, and one of them may lead.
+    this.#post({ is: "send", message });
   }
 
-  async #stored(message: Kept, messageId: string): Promise<void> {
+  async #stored(message: Outgoing, messageId: string): Promise<void> {
     const { clientMsgId, toId, content, timestamp } = message;
     const stored: Stored = { messageId, clientMsgId, toId };
     const shown: Message = {
@@ -361,21 +402,22 @@ export class Client implements ClientInterface {
       read: false,
       clientMsgId,
     };
-    await this.#forget(clientMsgId);
+    this.#inbox.wrote(shown);
+    // Told before it is forgotten: a leader that dies in between leaves one message to be
+    // sent again under its name, and nobody who waits for ever.
+    this.#post({ is: "stored", stored });
     this.#settle({ is: "stored", stored });
-    this.#channel.post({ is: "stored", stored });
+    const forgotten = this.#forget(clientMsgId);
     this.#tell("stored", { ...stored, message: shown });
+    await forgotten;
   }
 
   async #failed(message: Kept, code: string, reason: string): Promise<void> {
     const failed: Kept = { ...message, state: "failed", code, reason };
-    const { clientMsgId } = message;
-    this.#outbox = this.#outbox.map((one) => (one.clientMsgId === clientMsgId ? failed : one));
-    this.#emit("outbox", this.#outbox);
+    this.#post({ is: "failed", clientMsgId: message.clientMsgId, code, reason });
+    this.#show(failed);
+    this.#settle({ is: "failed", clientMsgId: message.clientMsgId, code, reason });
     await (await this.#storage)?.put(failed).catch(() => {});
-    const note = { is: "failed", clientMsgId, code, reason } as const;
-    this.#settle(note);
-    this.#channel.post(note);
   }
 
   #settle(note: Extract<Note, { is: "stored" | "failed" }>): void {
@@ -386,65 +428,95 @@ export class Client implements ClientInterface {
     else waiting?.reject(new Failure(note.code, note.reason));
   }
 
+  /** Puts a message into the list, in its place, or changes it there. */
+  #show(message: Kept): void {
+    const { clientMsgId } = message;
+    if (this.#gone.has(clientMsgId)) return;
+    const others = this.#outbox.filter((one) => one.clientMsgId !== clientMsgId);
+    this.#outbox = [...others, message].sort((a, b) => a.createdAt - b.createdAt);
+    this.#emit("outbox", this.#outbox);
+  }
+
   async #forget(clientMsgId: string): Promise<void> {
+    this.#gone.add(clientMsgId);
     this.#outbox = this.#outbox.filter((one) => one.clientMsgId !== clientMsgId);
     this.#emit("outbox", this.#outbox);
     await (await this.#storage)?.remove(clientMsgId).catch(() => {});
   }
 
-  /** Shows what is kept, with what this tab has just written and not kept yet. */
+  /** Shows what is kept, and keeps what was written before it was known for whom. */
   async #readOutbox(storage: Storage): Promise<void> {
-    const kept = await storage.outbox();
+    const kept = await storage.outbox().catch((): Kept[] => []);
     const names = new Set(kept.map((one) => one.clientMsgId));
-    const fresh = this.#outbox.filter(
-      (one) => !names.has(one.clientMsgId) && this.#waiting.has(one.clientMsgId),
-    );
-    this.#outbox = [...kept.map((one) => ({ ...one, sent: true })), ...fresh];
+    const here = this.#outbox.filter((one) => !names.has(one.clientMsgId));
+    for (const message of here) {
+      if (!this.#storage) return;
+      await storage.put(message).catch(() => {});
+      this.#post({ is: "send", message });
+    }
+    const all = [...kept.map((one) => ({ ...one, sent: true })), ...here];
+    this.#outbox = all
+      .filter((one) => !this.#gone.has(one.clientMsgId))
+      .sort((a, b) => a.createdAt - b.createdAt);
+    this.#lastCreated = Math.max(this.#lastCreated, this.#outbox.at(-1)?.createdAt ?? 0);
     this.#emit("outbox", this.#outbox);
+  }
+
+  /** Says it to the other tabs, where they share. */
+  #post(note: Note): void {
+    if (this.#share) this.#channel.post(note);
   }
 
   /** What another tab says. */
   async #note(note: Note): Promise<void> {
-    const storage = await this.#storage;
+    if (note.is === "logout") return this.#wipe();
+    if (!this.#share) return;
     switch (note.is) {
       case "event":
         return this.#mirror(note.name, note.detail);
       case "send":
+        this.#show(note.message);
         if (this.#leads) this.#sender.add(note.message);
-        break;
+        return;
       case "stored":
-      case "failed":
         this.#settle(note);
-        break;
+        return this.#forget(note.stored.clientMsgId);
+      case "failed": {
+        const { clientMsgId, code, reason } = note;
+        const message = this.#outbox.find((one) => one.clientMsgId === clientMsgId);
+        if (message) this.#show({ ...message, state: "failed", code, reason });
+        return this.#settle(note);
+      }
+      case "gone":
+        return this.#forget(note.clientMsgId);
       case "typing":
-        if (this.#leads) {
-          this.#link.send({ kind: "typing", toId: note.toId, timestamp: String(Date.now()) });
-        }
+        if (this.#leads) this.#sendTyping(note.toId);
         return;
       case "hello":
         if (!this.#leads) return;
-        this.#tell("state", { state: this.#state, reason: this.#reason });
-        this.#tell("unread", { total: this.unread, byPeer: this.#unread.byPeer });
+        this.#tellOthers("state", { state: this.#state, reason: this.#reason });
+        this.#tellOthers("unread", { total: this.unread, byPeer: this.#unread.byPeer });
         return;
-      case "logout":
-        return this.#wipe();
+      case "awake":
+        if (!this.#leads) return;
+        this.#clock.catchUp?.();
+        if (!note.overdue) this.#link.wake();
     }
-    if (storage) await this.#readOutbox(storage);
   }
 
   /** The leader's news are this tab's too. */
   #mirror(name: keyof ClientEvents, detail: unknown): void {
     if (name === "state") {
       const { state, reason } = detail as ClientEvents["state"];
-      // Whether it is over is for each tab to find out by its own token.
-      if (state !== "signed-out" && state !== "failed") this.#setState(state, reason);
-      return;
+      return this.#setState(state, reason);
     }
     if (name === "unread") {
       const { total, byPeer } = detail as ClientEvents["unread"];
-      this.#unread.total = total;
-      this.#unread.byPeer = new Map(byPeer);
+      this.#unread.mirror(total, byPeer);
     }
+    // The inbox may have begun anew, with lower ids.
+    if (name === "reload") this.#inbox.reset();
+    if (name === "stored") this.#inbox.wrote((detail as ClientEvents["stored"]).message);
     if (name === "message" && !this.#inbox.isNews(detail as Message, this.userId)) return;
     this.#emit(name, detail as never);
   }
@@ -452,16 +524,22 @@ export class Client implements ClientInterface {
   /** What the socket says. */
   #heard(frame: Heard): void {
     switch (frame.kind) {
-      case "success":
+      case "success": {
+        // Better late than never: it was given up already.
+        const late = this.#outbox.find((one) => one.clientMsgId === frame.clientMsgId);
+        if (late?.state === "failed") return void this.#stored(late, frame.messageId ?? "");
+        return this.#sender.heard(frame);
+      }
       case "failure":
         return this.#sender.heard(frame);
       case "message": {
         const { kind: _, ...rest } = frame;
         const message: Message = { ...rest, read: false };
-        if (!this.#inbox.isNews(message, this.userId)) return;
         // Our own, sent on a socket that broke: the answer to its resend tells.
-        if (frame.clientMsgId && this.#sender.has(frame.clientMsgId)) return;
-        if (message.toId === this.userId) this.#unread.add(message);
+        const ours = !!frame.clientMsgId && this.#sender.has(frame.clientMsgId);
+        if (ours || !this.#inbox.isNews(message, this.userId)) return;
+        // What is replayed may have been read elsewhere: it is counted when all is there.
+        if (message.toId === this.userId && this.#state === "online") this.#unread.add(message);
         this.#tell("message", message);
         return this.#inbox.taken(message, this.userId);
       }
@@ -473,7 +551,7 @@ export class Client implements ClientInterface {
       case "typing":
         return this.#tell("typing", { fromId: frame.fromId });
       case "upToDate":
-        this.#inbox.upToDate(frame.head);
+        this.#inbox.upToDate(frame.head, !frame.complete);
         this.#setState("online", "");
         this.#recount();
         if (!frame.complete) this.#tell("reload", {});
@@ -489,13 +567,16 @@ export class Client implements ClientInterface {
     this.#state = state;
     this.#reason = reason;
     this.#tell("state", { state, reason });
-    if (state === "signed-out") this.#rejectAll(signedOut(reason));
   }
 
   /** Tells this tab, and the others where this one leads. */
   #tell<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
-    if (this.#leads) this.#channel.post({ is: "event", name, detail });
+    if (this.#leads) this.#tellOthers(name, detail);
     this.#emit(name, detail);
+  }
+
+  #tellOthers<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
+    this.#post({ is: "event", name, detail });
   }
 
   #emit<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
@@ -514,18 +595,42 @@ export class Client implements ClientInterface {
   /** Listens to the browser: is there a network, is the page looked at? */
   #listen(): void {
     if (typeof addEventListener !== "function") return;
-    const listen = (target: EventTarget, name: string, hear: () => void) => {
+    const listen = (target: EventTarget, name: string, hear: (event: Event) => void) => {
       target.addEventListener(name, hear);
       this.#deaf.push(() => target.removeEventListener(name, hear));
     };
-    listen(globalThis, "online", () => this.#link.wake());
-    listen(globalThis, "offline", () => this.#link.sleep());
-    listen(globalThis, "pageshow", () => this.#link.wake());
-    if (typeof document === "object") {
-      listen(document, "visibilitychange", () => {
-        if (document.visibilityState === "visible") this.#link.wake();
-      });
-    }
+    listen(globalThis, "online", () => this.#link.network(true));
+    listen(globalThis, "offline", () => this.#link.network(false));
+    listen(globalThis, "pagehide", (event) => {
+      if ((event as PageTransitionEvent).persisted) this.#freeze();
+    });
+    if (typeof document !== "object") return;
+    const isSeen = () => document.visibilityState === "visible";
+    listen(document, "visibilitychange", () => {
+      if (!isSeen()) return;
+      // The word that the network is back may have been missed while nobody looked.
+      if (navigator.onLine) this.#link.network(true);
+      else this.#link.wake();
+      if (!this.#leads) this.#post({ is: "awake", overdue: false });
+    });
+    if (!this.#share) return;
+    let stop = () => {};
+    const tick = () => {
+      const waits = this.#state !== "online" || this.#outbox.some((one) => one.state === "pending");
+      if (!this.#leads && waits && isSeen()) this.#post({ is: "awake", overdue: true });
+      stop = this.#clock.after(TICK, tick);
+    };
+    tick();
+    this.#deaf.push(() => stop());
+  }
+
+  /** A page that the browser puts aside must not lead; when it comes back, much is old. */
+  #freeze(): void {
+    this.#leave();
+    addEventListener("pageshow", () => {
+      this.connect();
+      this.#emit("reload", {});
+    }, { once: true });
   }
 }
 

@@ -8,13 +8,17 @@ export class Failure extends Error implements Shape {
     message: string,
     /** Milliseconds after which the server wants to be asked again. */
     readonly retryAfter = 0,
+    /** The HTTP status, where it came with one. */
+    readonly status = 0,
   ) {
     super(message);
     this.name = "Failure";
   }
 }
 
-export const signedOut = (reason: string) => new Failure("signed_out", `signed out: ${reason}`);
-
-export const isSignedOut = (why: unknown): why is Failure =>
-  why instanceof Failure && why.code === "signed_out";
+/** There is no valid token any more, and why, in a word. */
+export class SignedOut extends Failure {
+  constructor(readonly reason: string) {
+    super("signed_out", `signed out: ${reason}`);
+  }
+}

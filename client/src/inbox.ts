@@ -2,8 +2,10 @@
 
 import type { Message } from "./types.js";
 
-/** Messages sent on other devices that are remembered, to be shown once. */
+/** Messages of one's own that are remembered, to be shown once. */
 const OWN = 1000;
+
+type Place = Pick<Message, "messageId" | "fromId" | "toId">;
 
 export class Inbox {
   /** The highest message id of the inbox that was seen here. */
@@ -15,33 +17,40 @@ export class Inbox {
   constructor(private readonly keep: (cursor: string) => Promise<void> | undefined) {}
 
   /** Whether the message has not been seen here; from now on it has. */
-  isNews({ messageId, fromId, toId }: Message, me: number | null): boolean {
-    if (toId === me) {
-      const id = Number(messageId);
-      if (id <= this.#highest) return false;
-      this.#highest = id;
-      return true;
-    }
-    if (fromId !== me) return false;
-    // Of another inbox: its numbers say nothing about ours.
+  isNews(message: Place, me: number | null): boolean {
+    const { messageId, fromId, toId } = message;
+    if (toId !== me && fromId !== me) return false;
+    // Ids of other inboxes say nothing about ours.
+    const older = toId === me && Number(messageId) <= this.#highest;
+    if (toId === me && !older) this.#highest = Number(messageId);
+    return fromId === me ? !older && this.wrote(message) : !older;
+  }
+
+  /**
+   * Notes a message of this user's own; false where it was known. It does not move what was
+   * seen of the inbox, also where it is a note to oneself: others may come in before it.
+   */
+  wrote({ messageId, toId }: Place): boolean {
     const name = `${toId} ${messageId}`;
     if (this.#own.has(name)) return false;
-    if (this.#own.size >= OWN) this.#own.clear();
     this.#own.add(name);
+    const [oldest] = this.#own;
+    if (this.#own.size > OWN && oldest) this.#own.delete(oldest);
     return true;
   }
 
   /** The page has it: the next connection may begin behind it. */
-  taken({ messageId, toId }: Message, me: number | null): void {
+  taken({ messageId, toId }: Place, me: number | null): void {
     if (toId === me) this.#advance(messageId);
   }
 
-  /** The server says how far the inbox reaches; lower than what was seen, it is another one. */
-  upToDate(head: string): void {
-    this.#highest = Number(head);
+  /** The server says how far the inbox reaches; where it begins anew, lower than before. */
+  upToDate(head: string, anew: boolean): void {
+    this.#highest = anew ? Number(head) : Math.max(this.#highest, Number(head));
     this.#advance(head);
   }
 
+  /** Everything may come again. */
   reset(): void {
     this.#highest = 0;
     this.#cursor = "";

@@ -6,7 +6,7 @@ import type { Heard, Said } from "./wire.js";
 
 /** No answer for so long means: send again (the 2020 document). */
 const ANSWER = 6000;
-/** The first try and three more. */
+/** The first try and three more. Those that a broken connection cut short do not count. */
 const TRIES = 4;
 /** Messages without an answer; more wait. */
 const WINDOW = 32;
@@ -18,8 +18,6 @@ const HELD_BACK = 1000;
 /** Waits after `rate_limited` and `store_unavailable`: doubling from the first to the last. */
 const PAUSE = 1000;
 const LONGEST_PAUSE = 16_000;
-
-const TEMPORARY = new Set(["rate_limited", "store_unavailable"]);
 
 export interface SenderEvents {
   /** Puts a frame on the socket; false where there is none. */
@@ -41,7 +39,8 @@ interface Flight {
 export class Sender {
   #queue: Kept[] = [];
   #flying = new Map<string, Flight>();
-  #tries = new Map<string, number>();
+  /** Tries that came to nothing while the connection was there. */
+  #missed = new Map<string, number>();
   #open = false;
   #pauses = 0;
   #pausedUntil = 0;
@@ -60,7 +59,7 @@ export class Sender {
 
   add(message: Kept): void {
     if (this.has(message.clientMsgId)) return;
-    this.#queue.push(message);
+    this.#enqueue([message]);
     this.#pump();
   }
 
@@ -75,14 +74,26 @@ export class Sender {
     this.#open = false;
     const flying = [...this.#flying.values()].map((flight) => flight.message);
     this.#flying.clear();
-    this.#queue = [...flying, ...this.#queue].sort((a, b) => a.createdAt - b.createdAt);
+    this.#enqueue(flying);
     this.#timer?.();
+  }
+
+  /** The server takes no frame of such a size: that was the longest. */
+  tooBig(): boolean {
+    const bySize = [...this.#flying.values()].sort(
+      (a, b) => b.message.content.length - a.message.content.length,
+    );
+    const message = bySize[0]?.message;
+    if (!message) return false;
+    this.#flying.delete(message.clientMsgId);
+    this.#fail(message, "content_too_large", "the message is longer than the server takes");
+    return true;
   }
 
   clear(): void {
     this.lost();
     this.#queue = [];
-    this.#tries.clear();
+    this.#missed.clear();
   }
 
   heard(frame: Heard): void {
@@ -94,29 +105,43 @@ export class Sender {
     const { message } = flight;
     if (frame.kind === "success") {
       this.#pauses = 0;
-      this.#tries.delete(name);
+      this.#missed.delete(name);
       this.events.stored(message, frame.messageId ?? "");
-    } else if (TEMPORARY.has(frame.code) && this.#mayTryAgain(name, frame.code)) {
-      this.#queue.unshift(message);
-      const pause = Math.min(LONGEST_PAUSE, PAUSE * 2 ** this.#pauses++);
-      this.#pausedUntil = this.clock.now() + pause;
+    } else if (this.#mayTryAgain(name, frame.code)) {
+      this.#enqueue([message]);
+      this.#pause();
     } else {
       this.#fail(message, frame.code, frame.message);
     }
     this.#pump();
   }
 
-  /** A rate that was too fast is our own fault, not the message's. */
   #mayTryAgain(name: string, code: string): boolean {
-    if (code === "rate_limited") {
-      this.#tries.set(name, (this.#tries.get(name) ?? 1) - 1);
-      return true;
-    }
-    return (this.#tries.get(name) ?? 0) < TRIES;
+    // A rate that was too fast is our own fault, not the message's.
+    if (code === "rate_limited") return true;
+    return code === "store_unavailable" && this.#miss(name) < TRIES;
+  }
+
+  #miss(name: string): number {
+    const missed = (this.#missed.get(name) ?? 0) + 1;
+    this.#missed.set(name, missed);
+    return missed;
+  }
+
+  /** Whole windows are turned down at once: that is one reason to pause, not thirty-two. */
+  #pause(): void {
+    const now = this.clock.now();
+    if (now < this.#pausedUntil) return;
+    this.#pausedUntil = now + Math.min(LONGEST_PAUSE, PAUSE * 2 ** this.#pauses++);
+  }
+
+  /** In the order of writing, whatever comes back. */
+  #enqueue(messages: Kept[]): void {
+    this.#queue = [...this.#queue, ...messages].sort((a, b) => a.createdAt - b.createdAt);
   }
 
   #fail(message: Kept, code: string, reason: string): void {
-    this.#tries.delete(message.clientMsgId);
+    this.#missed.delete(message.clientMsgId);
     this.events.failed(message, code, reason);
   }
 
@@ -136,7 +161,6 @@ export class Sender {
   #transmit(message: Kept, now: number): void {
     const { clientMsgId, toId, content, timestamp, sent } = message;
     message.sent = true;
-    this.#tries.set(clientMsgId, (this.#tries.get(clientMsgId) ?? 0) + 1);
     this.#flying.set(clientMsgId, { message, at: now, spared: false });
     this.events.send({ kind: "send", toId, content, timestamp, clientMsgId, resend: sent });
   }
@@ -164,11 +188,11 @@ export class Sender {
         flight.at = now - ANSWER + HELD_BACK;
         continue;
       }
-      const tries = this.#tries.get(name) ?? 0;
-      if (tries >= TRIES) {
+      const missed = this.#miss(name);
+      if (missed >= TRIES) {
         this.#flying.delete(name);
         this.#fail(flight.message, "timeout", "the server does not answer");
-      } else if (tries > 1 && this.events.heardAt() < flight.at) {
+      } else if (missed > 1 && this.events.heardAt() < flight.at) {
         // Two tries and not a word: the socket is dead, whatever it says.
         return this.events.silent();
       } else {

@@ -92,30 +92,36 @@ class Database implements Storage {
   }
 
   put(message: Kept): Promise<void> {
-    return this.#write("outbox", (store) => store.put(message, [this.owner, message.clientMsgId]));
+    const key = [this.owner, message.clientMsgId];
+    return this.#write("outbox", (store) => store.put(message, key), "strict");
   }
 
+  // What these two lose in a crash is done again, and known to the server.
   remove(clientMsgId: string): Promise<void> {
     return this.#write("outbox", (store) => store.delete([this.owner, clientMsgId]));
-  }
-
-  cursor(): Promise<string | undefined> {
-    return done(this.db.transaction("cursor").objectStore("cursor").get([this.owner]));
   }
 
   setCursor(cursor: string): Promise<void> {
     return this.#write("cursor", (store) => store.put(cursor, [this.owner]));
   }
 
-  async wipe(): Promise<void> {
-    await this.#write("outbox", (store) => store.delete(this.#mine));
-    await this.#write("cursor", (store) => store.delete(this.#mine));
+  async cursor(): Promise<string | undefined> {
+    return done(this.db.transaction("cursor").objectStore("cursor").get([this.owner]));
   }
 
-  #write(name: string, work: (store: IDBObjectStore) => IDBRequest): Promise<void> {
-    const transaction = this.db.transaction(name, "readwrite", { durability: "strict" });
+  async wipe(): Promise<void> {
+    await this.#write("outbox", (store) => store.delete(this.#mine), "strict");
+    await this.#write("cursor", (store) => store.delete(this.#mine), "strict");
+  }
+
+  async #write(
+    name: string,
+    work: (store: IDBObjectStore) => IDBRequest,
+    durability: IDBTransactionDurability = "relaxed",
+  ): Promise<void> {
+    const transaction = this.db.transaction(name, "readwrite", { durability });
     work(transaction.objectStore(name));
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });

@@ -8,10 +8,7 @@ export interface Channel<T> {
 
 /** Whether this browser can share one socket between its tabs. */
 export const canShare = (): boolean =>
-  typeof navigator === "object" &&
-  !!navigator.locks &&
-  typeof BroadcastChannel === "function" &&
-  typeof indexedDB === "object";
+  typeof navigator === "object" && !!navigator.locks && typeof BroadcastChannel === "function";
 
 /**
  * Waits to lead: `lead` is called once this tab holds the lock, which the browser hands on
@@ -26,7 +23,10 @@ export function waitToLead(name: string, lead: () => void): () => void {
       lead();
       return led;
     })
-    .catch(() => {});
+    .catch(() => {
+      // Pages without an origin of their own may hold no lock: they lead themselves.
+      if (!waiting.signal.aborted) lead();
+    });
   return () => {
     waiting.abort();
     stepDown();
@@ -35,6 +35,7 @@ export function waitToLead(name: string, lead: () => void): () => void {
 
 /** Opens the channel of that name; it does not hear itself. */
 export function openChannel<T>(name: string, hear: (message: T) => void): Channel<T> {
+  if (typeof BroadcastChannel !== "function") return noChannel;
   const channel = new BroadcastChannel(name);
   channel.onmessage = ({ data }) => hear(data);
   return { post: (message) => channel.postMessage(message), close: () => channel.close() };

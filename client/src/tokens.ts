@@ -1,6 +1,6 @@
 // The token: asked for when it is needed, and in time before it ends.
 
-import { signedOut } from "./failure.js";
+import { SignedOut } from "./failure.js";
 import type { ClientOptions } from "./types.js";
 
 interface Claims {
@@ -23,6 +23,8 @@ export class Tokens {
   #token = "";
   #user: string | undefined;
   #asking: Promise<string> | undefined;
+  /** What the server did not take: none of it is tried again. */
+  #refused = new Set<string>();
 
   constructor(private readonly source: ClientOptions["getToken"]) {}
 
@@ -39,23 +41,30 @@ export class Tokens {
 
   /** The token, asked for where there is none. */
   async get(): Promise<string> {
-    return this.#token || this.#ask("");
+    return this.#token && !this.#refused.has(this.#token) ? this.#token : this.#ask("");
   }
 
   /**
-   * Another token than `refused`, which the server did not take. The same one again, or
-   * none, is final: whoever has no better source would ask for ever.
+   * Another token than `refused`, which the server did not take. One that it has refused
+   * already, or none, is final: whoever has no better source would ask for ever.
    */
   async another(refused: string, reason: string): Promise<string> {
-    if (this.#token && this.#token !== refused) return this.#token;
+    this.#refused.add(refused);
+    if (this.#token && !this.#refused.has(this.#token)) return this.#token;
     const token = await this.#ask(reason);
-    if (token === refused) throw signedOut(reason);
+    if (this.#refused.has(token)) throw new SignedOut(reason);
     return token;
+  }
+
+  /** Asks for a fresh token while the old one is still good; the same one is no fault. */
+  renew(): Promise<string> {
+    return this.#ask("");
   }
 
   forget(): void {
     this.#token = "";
     this.#user = undefined;
+    this.#refused.clear();
   }
 
   /** One question at a time, whoever asks. */
@@ -63,10 +72,10 @@ export class Tokens {
     this.#asking ??= (async () => {
       try {
         const token = await this.source();
-        if (!token) throw signedOut(reason || "no token");
+        if (!token) throw new SignedOut(reason || "no_token");
         const { sub } = claims(token);
         // What is kept here belongs to one user; a page that changed hands starts anew.
-        if ((this.#user ??= sub) !== sub) throw signedOut("another_user");
+        if ((this.#user ??= sub) !== sub) throw new SignedOut("another_user");
         return (this.#token = token);
       } finally {
         this.#asking = undefined;

@@ -1,8 +1,8 @@
 // How many messages are unread, by peer: counted by the server, kept in step here.
 
-import type { Conversation, ConversationPage, Message } from "./types.js";
+import type { ConversationPage, Message } from "./types.js";
 
-/** More conversations than this are not counted one by one. */
+/** More conversations than these pages hold are not counted one by one. */
 const PAGES = 10;
 
 export class Unread {
@@ -10,6 +10,9 @@ export class Unread {
   byPeer = new Map<number, number>();
   /** Unread messages that were seen here, and whose they are. */
   #known = new Map<string, number>();
+  #loading: Promise<void> | undefined;
+  /** What is being loaded is no longer the newest. */
+  #outdated = false;
 
   constructor(
     private readonly load: (cursor?: string) => Promise<ConversationPage>,
@@ -20,19 +23,11 @@ export class Unread {
     return this.byPeer.get(peerId) ?? 0;
   }
 
-  /** Asks the server. */
-  async reload(): Promise<void> {
-    const byPeer = new Map<number, number>();
-    let page: ConversationPage | undefined;
-    for (let pages = 0; pages < PAGES && page?.next !== null; pages++) {
-      page = await this.load(page?.next);
-      for (const { peerId, unread } of page.conversations as Conversation[]) {
-        if (unread) byPeer.set(peerId, unread);
-      }
-    }
-    this.total = page?.unreadTotal ?? 0;
-    this.byPeer = byPeer;
-    this.changed();
+  /** Asks the server, once for all who want it meanwhile. */
+  reload(): Promise<void> {
+    this.#outdated = true;
+    this.#loading ??= this.#reload().finally(() => (this.#loading = undefined));
+    return this.#loading;
   }
 
   /** A message came in. */
@@ -40,6 +35,7 @@ export class Unread {
     this.#known.set(messageId, fromId);
     this.total += 1;
     this.byPeer.set(fromId, this.of(fromId) + 1);
+    this.#outdated = true;
     this.changed();
   }
 
@@ -50,6 +46,7 @@ export class Unread {
 
   /** Messages were read; false where the server must be asked what that leaves. */
   read(messageIds: readonly string[]): boolean {
+    this.#outdated = true;
     let all = true;
     for (const id of messageIds) {
       const peer = this.#known.get(id);
@@ -63,5 +60,38 @@ export class Unread {
     }
     this.changed();
     return all;
+  }
+
+  /** Another leader counts: this is what it found. */
+  mirror(total: number, byPeer: ReadonlyMap<number, number>): void {
+    this.total = total;
+    this.byPeer = new Map(byPeer);
+  }
+
+  reset(): void {
+    this.mirror(0, new Map());
+    this.#known.clear();
+  }
+
+  async #reload(): Promise<void> {
+    // What came in or was read while the answer was on its way may be in it or not. After
+    // a few rounds of a busy inbox the next reload has to do.
+    for (let rounds = 0; this.#outdated && rounds < 3; rounds++) {
+      this.#outdated = false;
+      const byPeer = new Map<number, number>();
+      let counted = 0;
+      let page: ConversationPage | undefined;
+      for (let pages = 0; pages < PAGES && page?.next !== null; pages++) {
+        page = await this.load(page?.next);
+        for (const { peerId, unread } of page.conversations) {
+          if (unread) byPeer.set(peerId, unread);
+          counted += unread;
+        }
+        // The rest has nothing unread.
+        if (counted >= page.unreadTotal) break;
+      }
+      this.mirror(page?.unreadTotal ?? 0, byPeer);
+      this.changed();
+    }
   }
 }

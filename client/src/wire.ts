@@ -40,18 +40,18 @@ export function read(text: string): Heard | null {
     const about = Describe ? JSON.parse(Describe) : {};
     switch (type) {
       case 0:
-        return { kind: "success", timestamp, ...about };
+        return { ...about, kind: "success", timestamp };
       case 1:
-        return { kind: "failure", timestamp, ...about };
+        return { ...about, kind: "failure", timestamp };
       case 2:
-        return { kind: "message", fromId, toId, content, timestamp, ...about };
+        return { ...about, kind: "message", fromId, toId, content, timestamp };
       case 3:
         // Ids may be beyond what a JavaScript number holds one day: they stay digits.
         return { kind: "read", fromId, messageIds: content.match(/\d+/g) ?? [] };
       case 4:
         return { kind: "typing", fromId };
       case 6:
-        return { kind: "upToDate", head: content, ...about };
+        return { ...about, kind: "upToDate", head: content };
     }
   } catch {
     // What cannot be read is not for us.

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// How long the printed links work.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whom links are printed for.
-const USERS: [(u64, &str); 2] = [(1, "小明"), (2, "小红")];
+/// Whom links are printed for, and with whom each begins to talk.
+const USERS: [(u64, &str, u64); 2] = [(1, "小明", 2), (2, "小红", 1)];
 
 const CONFIG: &str = "\
 # Made by `imserver dev`, for development only. `imserver init` writes a file that
@@ -132,24 +132,33 @@ struct Banner {
     folder: PathBuf,
     option: String,
     chat_page: bool,
-    tokens: Vec<(u64, &'static str, String)>,
+    users: Vec<DevUser>,
+}
+
+/// One of the users that links are printed for.
+struct DevUser {
+    id: u64,
+    name: &'static str,
+    peer: u64,
+    token: String,
 }
 
 impl Banner {
     fn new(config: &Config, file: &ConfigFile) -> Result<Self, Failure> {
         let lifetime = A_DAY.min(config.auth.max_lifetime);
-        let mut tokens = Vec::new();
-        for (id, name) in USERS {
+        let mut users = Vec::new();
+        for (id, name, peer) in USERS {
             let Some(user) = UserId::new(id) else {
                 continue;
             };
-            tokens.push((id, name, wiring::issue(&config.auth, user, name, lifetime)?));
+            let token = wiring::issue(&config.auth, user, name, lifetime)?;
+            users.push(DevUser { id, name, peer, token });
         }
         Ok(Self {
             folder: file.path().parent().unwrap_or(Path::new(".")).to_owned(),
             option: file.option(),
             chat_page: config.server.chat_page,
-            tokens,
+            users,
         })
     }
 
@@ -161,12 +170,12 @@ impl Banner {
              whoever sees these links can write as these users. All it keeps is in {}/.\n",
             self.folder.display()
         );
-        for (id, name, token) in &self.tokens {
+        for DevUser { id, name, peer, token } in &self.users {
             let wss = format!("wss://{at}/teaching/imserver/{token}");
             // Writing to a `String` cannot fail.
             let _ = write!(text, "\n{name} (user {id})\n");
             if self.chat_page {
-                let _ = writeln!(text, "  page:   https://{at}/#token={token}");
+                let _ = writeln!(text, "  page:   https://{at}/#token={token}&to={peer}");
             }
             let _ = write!(text, "  wss:    {wss}\n  wscat:  wscat -n -c '{wss}'\n");
         }

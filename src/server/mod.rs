@@ -198,7 +198,7 @@ impl Server {
             rate: api::Rate::new(&front.limits),
             context: context.clone(),
             metrics: metrics.clone(),
-            writes: sessions.tracker.clone(),
+            calls: sessions.tracker.clone(),
         });
         let upgrades = Arc::new(Upgrades {
             doorkeeper,

@@ -18,7 +18,8 @@ use super::upgrade::{Request, Upgrades};
 /// An answer, whoever made it.
 pub(super) type Answer = warp::reply::Response;
 
-/// The routes: WebSockets, the API, the page where it is switched on, and nothing else.
+/// The routes: WebSockets, the API, the client, the page where it is switched on, and
+/// nothing else.
 pub(super) fn public(
     upgrades: Arc<Upgrades>,
     api: Arc<Api>,
@@ -29,8 +30,17 @@ pub(super) fn public(
     let pages = warp::any()
         .and_then(move || async move { if chat_page { Ok(()) } else { Err(warp::reject()) } })
         .untuple_one()
-        .and(page::routes());
-    sockets.or(calls).unify().or(pages).unify().or(nothing()).unify().boxed()
+        .and(page::chat());
+    sockets
+        .or(calls)
+        .unify()
+        .or(page::client())
+        .unify()
+        .or(pages)
+        .unify()
+        .or(nothing())
+        .unify()
+        .boxed()
 }
 
 /// The WebSocket's own route. It looks at the raw path: `warp::path` would take

@@ -127,6 +127,7 @@ impl Load {
                     self.trouble(format!("failure {code}"));
                     pair.ledger.borrow_mut().fail(sequence.unwrap_or(u64::MAX));
                 }
+                Incoming::Message { .. } if pair.mutual => {}
                 Incoming::Message { .. } | Incoming::Unknown => {
                     self.trouble("unexpected frame at a sender".to_owned());
                 }

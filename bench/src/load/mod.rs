@@ -37,6 +37,9 @@ pub struct Pair {
     pub content: Content,
     /// What became of them.
     pub ledger: RefCell<Ledger>,
+    /// The recipient writes back: what reaches the sender's connection is counted where
+    /// they listen.
+    pub mutual: bool,
 }
 
 impl Pair {
@@ -49,6 +52,7 @@ impl Pair {
             recipient: sender + 1,
             content: Content::new(run, index, usize::from(bytes)),
             ledger: RefCell::default(),
+            mutual: false,
         })
     }
 

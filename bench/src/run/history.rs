@@ -1,5 +1,6 @@
 //! `history`: pages of a long conversation over HTTPS, beside those of a short one.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::{fill, run_number};
 use crate::api::Api;
 use crate::cli::HistoryArgs;
 use crate::frame::Content;
-use crate::ledger::{Ledger, Tally};
+use crate::ledger::Tally;
 use crate::load::Pair;
 use crate::report::{Conversation, History, Latency, Report, micros_each};
 use crate::target::Target;
@@ -34,14 +35,7 @@ pub(super) async fn run(target: &Target, args: &HistoryArgs) -> Result<Report> {
     let mut troubles = std::collections::BTreeMap::new();
     let mut conversations = Vec::new();
     for (index, messages) in [args.messages, args.beside].into_iter().enumerate() {
-        let there = Pair::new(run, index, FIRST_USER + (u64::from(run) << 4), args.bytes);
-        let back = Rc::new(Pair {
-            sender: there.recipient,
-            recipient: there.sender,
-            content: Content::new(run, index + 2, usize::from(args.bytes)),
-            ledger: std::cell::RefCell::<Ledger>::default(),
-        });
-        let pairs = [there, back];
+        let pairs = conversation(run, index, args.bytes);
         let stored = fill::store(target, &pairs, messages).await?;
         tally.add(&stored.tally);
         for (what, count) in stored.troubles {
@@ -55,6 +49,16 @@ pub(super) async fn run(target: &Target, args: &HistoryArgs) -> Result<Report> {
     }
     let limit = args.limit;
     Ok(Report::History(History { limit, conversations: found, tally, troubles }))
+}
+
+/// Two users who write to each other.
+fn conversation(run: u32, index: usize, bytes: u16) -> [Rc<Pair>; 2] {
+    let one = FIRST_USER + (u64::from(run) << 4) + 2 * index as u64;
+    let pair = |sender, recipient, number| {
+        let content = Content::new(run, number, usize::from(bytes));
+        Rc::new(Pair { sender, recipient, content, ledger: RefCell::default(), mutual: true })
+    };
+    [pair(one, one + 1, 2 * index), pair(one + 1, one, 2 * index + 1)]
 }
 
 /// Asks for the newest page again and again, then for older ones, back to the beginning

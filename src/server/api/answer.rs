@@ -40,6 +40,11 @@ impl<'a> From<&'a HistoryEntry> for Message<'a> {
     }
 }
 
+/// How large a message is, written out.
+pub(super) fn size(entry: &HistoryEntry) -> usize {
+    text(&Message::from(entry)).len()
+}
+
 /// Who the caller is.
 pub(super) fn me(user: UserId, profile: &Profile, expires_at: u64) -> Answer {
     #[derive(Serialize)]
@@ -140,11 +145,16 @@ pub(super) fn empty() -> Answer {
     answer
 }
 
-/// 200. Texts, numbers and lists always have a JSON form, so there is nothing to fail.
+/// 200.
 fn json(value: &impl Serialize) -> Answer {
-    let mut answer = with_common(serde_json::to_string(value).unwrap_or_default());
+    let mut answer = with_common(text(value));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+/// Texts, numbers and lists always have a JSON form, so there is nothing to fail.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn with_common(body: String) -> Answer {

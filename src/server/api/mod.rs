@@ -43,8 +43,8 @@ pub(super) struct Api {
     pub(super) rate: Rate,
     pub(super) context: Context,
     pub(super) metrics: ServerMetrics,
-    /// What is being written is seen through, whoever waits for it.
-    pub(super) writes: TaskTracker,
+    /// Where calls are worked on: a stopping server waits for them.
+    pub(super) calls: TaskTracker,
 }
 
 /// A call as it came in.
@@ -63,8 +63,15 @@ impl Api {
         (self.context.limits.frame_bytes, self.context.limits.handshake_timeout)
     }
 
-    /// Answers a call.
-    pub(super) async fn answer(&self, request: Request, mut body: Body) -> Answer {
+    /// Answers a call, and sees it through once it has begun: a client that goes before the
+    /// answer does not leave a write half waited for.
+    pub(super) async fn answer(self: Arc<Self>, request: Request, body: Body) -> Answer {
+        let calls = self.calls.clone();
+        let work = calls.spawn(async move { self.work(request, body).await });
+        work.await.unwrap_or_else(|_| Refusal::Unavailable("the call failed here").response())
+    }
+
+    async fn work(&self, request: Request, mut body: Body) -> Answer {
         let route = Route::find(&request.path);
         let name = route.as_ref().map_or("none", |route| route.call.name());
         let page = Page::check(&request.headers, &self.doorkeeper.origins);

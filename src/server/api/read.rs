@@ -15,11 +15,15 @@ use crate::protocol::failure::FailureCode;
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
 use crate::session::{PATIENCE, claims};
-use crate::store::{StoreError, Stretch};
+use crate::store::{HistoryEntry, StoreError, Stretch};
 
 /// How many conversations, and messages, come where nobody says.
 const CONVERSATIONS: usize = 20;
 const MESSAGES: usize = 50;
+
+/// What the messages of an answer may come to, written out: it waits in memory for a peer
+/// who reads slowly. Fifty long letters; a hundred of the largest would be 10 MB.
+const PAGE_BYTES: usize = 128 * 1024;
 
 impl Api {
     /// `GET me`: what the token says, and what is known where it is silent.
@@ -42,7 +46,12 @@ impl Api {
         let query = Query::parse(query)?;
         let limit = query.limit(CONVERSATIONS)?;
         let after = query.get("cursor")?.map(|text| list.decode(text)).transpose()?;
-        let page = within(self.context.store.conversations(user, after, limit)).await?;
+        let store = &self.context.store;
+        let mut page = within(store.conversations(user, after, limit)).await?;
+        let fitting = fitting(page.conversations.iter().map(|item| &item.last));
+        if fitting < page.conversations.len() {
+            page = within(store.conversations(user, after, fitting)).await?;
+        }
         Ok(answer::conversations(list, &page))
     }
 
@@ -70,10 +79,29 @@ impl Api {
                 return Err(Refusal::Malformed("give either `before` or `after`"));
             }
         };
-        let page = within(self.context.store.history(user, peer, stretch, limit)).await?;
+        let store = &self.context.store;
+        let mut page = within(store.history(user, peer, stretch, limit)).await?;
+        let fitting = page.as_ref().map_or(limit, |page| match stretch {
+            Stretch::After(_) => fitting(page.entries.iter()),
+            Stretch::Newest | Stretch::Before(_) => fitting(page.entries.iter().rev()),
+        });
+        if page.as_ref().is_some_and(|page| fitting < page.entries.len()) {
+            page = within(store.history(user, peer, stretch, fitting)).await?;
+        }
         let page = page.ok_or(Refusal::UnknownPeer)?;
         Ok(answer::messages(list, &page))
     }
+}
+
+/// How many messages an answer has room for, one at the least. Those beyond are not
+/// dropped here but read again without them: only the store knows the cursor behind them.
+fn fitting<'a>(entries: impl Iterator<Item = &'a HistoryEntry>) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.take_while(|entry| {
+        bytes += answer::size(entry);
+        bytes <= PAGE_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// Waits for the store as long as a frame's answer would be waited for.

@@ -1,7 +1,6 @@
 //! The calls that write: a message, what was read, a ticket. Answered once it is durable.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::timeout;
@@ -34,13 +33,12 @@ impl Api {
             origin: None,
         };
         let (user, claimed) = (identity.user(), claims::profile(identity));
-        let store = Arc::clone(&self.context.store);
-        let appended = self
-            .durable(async move {
-                store.set_profile(user, claimed).await?;
-                store.append(draft).await?.await
-            })
-            .await?;
+        let store = &self.context.store;
+        let stored = async {
+            store.set_profile(user, claimed).await?;
+            store.append(draft).await?.await
+        };
+        let appended = self.durable(stored).await?;
         self.context.metrics.acknowledged.inc();
         Ok(answer::stored(appended))
     }
@@ -70,19 +68,18 @@ impl Api {
         Ok(answer::ticket(&ticket))
     }
 
-    /// Waits until `work` is durable. It goes on where the client does not wait.
-    async fn durable<T: Send + 'static>(
+    /// Waits until `work` is durable.
+    async fn durable<T>(
         &self,
-        work: impl Future<Output = Result<T, AppendError>> + Send + 'static,
+        work: impl Future<Output = Result<T, AppendError>>,
     ) -> Result<T, Refusal> {
         if self.context.store.health() != Health::Ready {
             return Err(failure(FailureCode::StoreUnavailable));
         }
-        let working = self.writes.spawn(timeout(PATIENCE, work));
-        match working.await {
-            Ok(Ok(Ok(done))) => Ok(done),
-            Ok(Ok(Err(error))) => Err(failure(error.into())),
-            Ok(Err(_)) | Err(_) => Err(failure(FailureCode::StoreUnavailable)),
+        match timeout(PATIENCE, work).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(failure(error.into())),
+            Err(_) => Err(failure(FailureCode::StoreUnavailable)),
         }
     }
 }

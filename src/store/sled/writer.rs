@@ -226,8 +226,9 @@ impl Writer {
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
         self.shared.close();
-        let Self { db, file, lock, books, dir, census, .. } = self;
-        drop((books, db, file));
+        let Self { db, file, lock, books, dir, census, manifest, .. } = self;
+        // All that is open: whoever hears that the store is closed may unmount its disk.
+        drop((books, db, file, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
         open::released(&dir);
         let sealed = Seal::of(&open::database(&dir)).and_then(|seal| {

@@ -62,6 +62,49 @@ async fn a_long_conversation_is_read_page_by_page_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_messages_is_shorter_and_misses_none() {
+    let server = fast().await;
+    // Written out each is six times as long.
+    let large = |number: u64| format!("{number}{}", "\u{1}".repeat(10_000));
+    for number in 0..12 {
+        post_message(&server, 2, 1, &large(number)).await;
+        post_message(&server, 3 + number, 1, &large(number)).await;
+    }
+    let all: Vec<String> = (0..12).map(large).collect();
+    let newest = page(&server, "?limit=100").await;
+    let mut backwards = contents(&newest);
+    assert_eq!(backwards, all[10..], "two have room");
+    let mut older = newest["older"].clone();
+    while let Some(cursor) = older.as_str() {
+        let before = Call::get(1, &format!("conversations/2/messages?before={cursor}"));
+        let before = before.send(&server).await;
+        assert!(before.body.len() < 130 * 1024, "{}", before.body.len());
+        let before: Value = serde_json::from_str(&before.body).unwrap();
+        backwards = [contents(&before), backwards].concat();
+        older = before["older"].clone();
+    }
+    assert_eq!(backwards, all);
+    let mut after = newest["newer"].as_str().unwrap().to_owned();
+    for number in 12..15 {
+        post_message(&server, 1, 2, &large(number)).await;
+    }
+    for expected in [vec![large(12), large(13)], vec![large(14)], vec![]] {
+        let next = page(&server, &format!("?after={after}")).await;
+        assert_eq!(contents(&next), expected);
+        after = next["newer"].as_str().unwrap().to_owned();
+    }
+    let mut peers = 0;
+    let mut query = String::new();
+    loop {
+        let page = Call::get(1, &format!("conversations{query}")).done(&server).await;
+        peers += page["conversations"].as_array().unwrap().len();
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?cursor={next}");
+    }
+    assert_eq!(peers, 13);
+}
+
+#[tokio::test]
 async fn many_conversations_are_listed_page_by_page() {
     let server = fast().await;
     for peer in 2..=46 {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Call, Claims, Door, Forge, Setup, TestServer, Way, from_address, is_refusal, refused,
+    Answer, Call, Claims, Door, Forge, Setup, TestServer, Way, exchange, from_address, is_refusal,
+    post_message, refused, tls_over,
 };
 
 /// Fails unless `answer` is the refusal of `code`.
@@ -72,7 +73,7 @@ async fn only_a_users_token_as_bearer_opens_the_api() {
             "a subprotocol",
         ),
         (Call::get(1, &format!("me?token={good}")).without("Authorization"), "no_token", "a query"),
-        (bare.clone().and("Authorization", "Bearer "), "malformed", "an empty one"),
+        (bare.clone().and("Authorization", "Bearer "), "no_token", "an empty one"),
         (bare.clone().token(&admin), "wrong_audience", "an administrator's"),
         (bare.clone().token(&expired), "expired", "an expired one"),
         (bare.clone().token("a.b.c"), "malformed", "no token"),
@@ -99,26 +100,31 @@ async fn two_tokens_are_one_too_many() {
 async fn whoever_guesses_at_the_api_is_sent_away() {
     let server = Setup::new().set("limits.connections_per_address", "100").start().await;
     let call = Call::get(1, "me").token("a.b.c").bytes();
-    let mut statuses = Vec::new();
-    for _ in 0..205 {
+    let mut guesses = 0;
+    let sent_away = loop {
         let tcp = from_address(&server, "127.0.0.2").await;
-        let mut stream = crate::support::tls_over(tcp, server.roots()).await;
-        statuses.push(crate::support::exchange(&mut stream, &call).await.status);
-    }
-    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 200);
-    assert_eq!(statuses[200..], [429; 5]);
+        let mut stream = tls_over(tcp, server.roots()).await;
+        let answer = exchange(&mut stream, &call).await;
+        if answer.status != 401 {
+            break answer;
+        }
+        guesses += 1;
+    };
+    is(&sent_away, 429, "too_many", "one guess too many");
+    // Some more where that took a while: three a second are forgiven.
+    assert!((200..300).contains(&guesses), "{guesses}");
     // Nobody else is, and neither is a good token from there.
     assert_eq!(Call::get(1, "me").token("a.b.c").send(&server).await.status, 401);
     let tcp = from_address(&server, "127.0.0.2").await;
-    let mut stream = crate::support::tls_over(tcp, server.roots()).await;
-    let good = crate::support::exchange(&mut stream, &Call::get(1, "me").bytes()).await;
+    let mut stream = tls_over(tcp, server.roots()).await;
+    let good = exchange(&mut stream, &Call::get(1, "me").bytes()).await;
     assert_eq!(good.status, 200, "{good:?}");
 }
 
 #[tokio::test]
 async fn a_query_is_read_strictly() {
     let server = TestServer::new().await;
-    crate::support::post_message(&server, 1, 2, "hello").await;
+    post_message(&server, 1, 2, "hello").await;
     for (path, status, code) in [
         ("conversations?limit=0", 400, "bad_request"),
         ("conversations?limit=101", 400, "bad_request"),

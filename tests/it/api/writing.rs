@@ -1,8 +1,12 @@
 //! Messages and read marks by the API, and who learns of them.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use crate::support::{Call, Claims, Setup, TestServer, V2, described, post_message, within};
+use crate::support::{
+    Call, Claims, Setup, TestServer, V2, admin, described, exchange, is_refusal, named,
+    post_message, strace, tls, within,
+};
 
 #[tokio::test]
 async fn a_message_by_the_api_reaches_all_who_are_connected() {
@@ -64,7 +68,7 @@ async fn a_named_message_is_stored_once_across_a_crash_and_both_ways_in() {
     let again = Call::post(1, "messages", &message("once", true)).done(&server).await;
     assert_eq!(again, json!({ "messageId": stored["messageId"], "duplicate": true }));
     let mut ming = V2::of(&server, 1).quiet().await;
-    ming.send(&crate::support::named(1, 2, "once", "n-1", true)).await;
+    ming.send(&named(1, 2, "once", "n-1", true)).await;
     assert_eq!(described(&ming.next().await)["messageId"], stored["messageId"]);
     let other = Call::post(1, "messages", &message("twice", false)).send(&server).await;
     assert_eq!((other.status, other.code().as_str()), (409, "id_reused"));
@@ -126,7 +130,7 @@ async fn what_is_counted_of_frames_is_counted_of_calls() {
     let system = Call::post(1, "messages", &json!({ "toId": 0, "content": "x" }));
     assert_eq!(system.send(&server).await.code(), "bad_recipient");
     Call::get(1, "nothing").send(&server).await;
-    let page = crate::support::admin(&server, "/metrics").await.body;
+    let page = admin(&server, "/metrics").await.body;
     for line in [
         "imserver_acknowledged_total 1",
         "imserver_failures_total{reason=\"bad_recipient\"} 1",
@@ -145,19 +149,49 @@ async fn a_server_that_stops_takes_no_call_and_answers_what_is_under_way() {
     // A call that is half asked when the server is told to stop.
     let call = Call::post(1, "messages", &json!({ "toId": 2, "content": "in time" })).bytes();
     let (head, rest) = call.split_at(call.len() - 5);
-    let mut stream = crate::support::tls(server.address, server.roots()).await;
-    tokio::io::AsyncWriteExt::write_all(&mut stream, head).await.unwrap();
-    let mut late = crate::support::tls(server.address, server.roots()).await;
+    let mut stream = tls(server.address, server.roots()).await;
+    stream.write_all(head).await.unwrap();
+    let mut late = tls(server.address, server.roots()).await;
     let late_call = Call::get(1, "me").bytes();
     let (late_head, late_rest) = late_call.split_at(10);
-    tokio::io::AsyncWriteExt::write_all(&mut late, late_head).await.unwrap();
+    late.write_all(late_head).await.unwrap();
     // Both are known to be there once a third is answered.
     post_message(&server, 1, 3, "before").await;
     server.signal("TERM");
     server.logged("stopping: answering what is under way").await;
-    let late = crate::support::exchange(&mut late, late_rest).await;
+    let late = exchange(&mut late, late_rest).await;
     assert!([0, 503].contains(&late.status), "{late:?}");
-    let answer = within("the answer", crate::support::exchange(&mut stream, rest)).await;
+    let answer = within("the answer", exchange(&mut stream, rest)).await;
     assert!([200, 503].contains(&answer.status), "{answer:?}");
     assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_stored_what_was_written_is_still_read() {
+    let setup = Setup::new();
+    let command = strace(&setup, &["trace=fdatasync", "inject=fdatasync:error=EIO:when=4+"], &[]);
+    let server = setup.start_by(command).await;
+    let message = json!({ "toId": 2, "content": "x" });
+    let mut stored = 0;
+    let failed = loop {
+        let answer = Call::post(1, "messages", &message).send(&server).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 4, "acknowledged without a sync");
+    };
+    is_refusal(&failed, 503, "store_unavailable", "the sync failed");
+    assert!(stored > 0, "{}", server.log());
+    for call in [
+        Call::post(1, "messages", &message),
+        Call::post(2, "read", &json!({ "peerId": 1, "upTo": 1 })),
+        Call::new("POST", 1, "tickets"),
+    ] {
+        is_refusal(&call.send(&server).await, 503, "store_unavailable", "from then on");
+    }
+    let page = Call::get(2, "conversations/1/messages").done(&server).await;
+    assert_eq!(page["messages"].as_array().unwrap().len(), stored);
+    assert_eq!(Call::get(2, "conversations").done(&server).await["unreadTotal"], stored);
+    Call::get(1, "me").done(&server).await;
 }

@@ -91,7 +91,10 @@ where
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
             bytes.extend_from_slice(&buffer[..count]);
-            if bytes.starts_with(b"HTTP/1.1 101") && bytes.ends_with(b"\r\n\r\n") {
+            let head = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+            if let Some(end) = head.filter(|_| bytes.starts_with(b"HTTP/1.1 101")) {
+                // Frames may follow at once; they are no part of the answer.
+                bytes.truncate(end + 4);
                 break;
             }
         }

@@ -1,0 +1,145 @@
+// Two people write to each other.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Tab, newContext, startBrowser } from "./support/browser.mjs";
+import { Server } from "./support/server.mjs";
+
+test("two people chat, and see what became of their messages", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t, server);
+  const one = await Tab.open(await newContext(browser), server, await server.token(1, "小明"), 2);
+  const two = await Tab.open(await newContext(browser), server, await server.token(2, "小红"));
+
+  await t.test("a message is stored, comes into the other's list, and is read when it is seen", async () => {
+    await one.write("你好");
+    await one.state("你好", "stored");
+    const line = two.page.locator('[data-peer="1"]');
+    await line.getByText("1 unread message").waitFor({ state: "attached" });
+    await two.until(() => document.title === "(1) imserver");
+    assert.match(await line.innerText(), /小明/);
+    assert.equal(await one.page.locator(".message.read").count(), 0, "read before it was opened");
+    await two.openLine(1);
+    await one.state("你好", "read");
+    await two.until(() => document.title === "imserver");
+  });
+
+  await t.test("a message that is shown does not vanish for a frame, whatever becomes of it", async () => {
+    const watched = one.page.evaluate(async () => {
+      const shown = () => [...document.querySelectorAll(".message")].find((one) => one.textContent.includes("keep me"));
+      const counts = [];
+      let first = null;
+      while (!shown()?.matches(".read")) {
+        await new Promise((done) => requestAnimationFrame(done));
+        first ??= shown() ?? null;
+        if (first) counts.push(document.querySelectorAll(".message").length, first === shown());
+      }
+      return [...new Set(counts)];
+    });
+    await one.write("keep me");
+    assert.deepEqual(await watched, [2, true]);
+  });
+
+  await t.test("the answer comes the same way", async () => {
+    await two.write("Hello 小明");
+    await one.sees("Hello 小明");
+    await two.state("Hello 小明", "read");
+  });
+
+  await t.test("one sees the other typing, until the message is there", async () => {
+    // It is told once in 3 s: go on for longer.
+    const writing = two.field.pressSequentially("I am writing a long sentence, slowly", { delay: 120 });
+    await one.page.locator(".talk .typing").waitFor();
+    await writing;
+    await two.field.press("Enter");
+    await one.sees("I am writing a long sentence, slowly");
+    await one.page.locator(".talk .typing").waitFor({ state: "detached" });
+  });
+
+  await t.test("what comes while nobody looks stays unread until somebody does", async () => {
+    await two.page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: true, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    await one.write("are you there?");
+    await two.sees("are you there?");
+    await two.until(() => document.title === "(1) imserver");
+    await one.state("are you there?", "stored");
+    await two.page.evaluate(() => {
+      delete document.hidden;
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    await one.state("are you there?", "read");
+    assert.equal(await two.page.getByText("New messages", { exact: true }).count(), 1, "the divider");
+  });
+
+  await t.test("a reload shows the same conversation, and the draft", async () => {
+    await one.field.fill("half a thou");
+    const before = await one.texts();
+    await one.page.reload();
+    await one.loaded();
+    await one.sees("are you there?");
+    assert.deepEqual(await one.texts(), before);
+    assert.equal(await one.field.inputValue(), "half a thou");
+    assert.ok(!one.page.url().includes("token"), "the token stands in the address");
+  });
+
+  await t.test("notes to oneself are read once they are seen", async () => {
+    await one.talkTo(1);
+    await one.write("buy milk");
+    await one.state("buy milk", "read");
+    await one.page.getByRole("heading", { name: "Notes to yourself" }).waitFor();
+  });
+
+  await t.test("a message that is refused says why, and can be tried again or discarded", async () => {
+    await one.talkTo(2);
+    const long = "字".repeat(6000);
+    await one.write(long);
+    const failed = one.page.locator(".message.failed");
+    await failed.getByText("Not sent: it is too long").waitFor();
+    await failed.getByRole("button", { name: "Try again" }).click();
+    await failed.getByText("Not sent: it is too long").waitFor();
+    await one.page.reload();
+    await failed.getByRole("button", { name: "Discard" }).click();
+    await failed.waitFor({ state: "detached" });
+    assert.ok(!(await one.texts()).some((text) => text.startsWith("字")));
+  });
+
+  await t.test("Enter that ends the choice of a Chinese character sends nothing", async () => {
+    await one.field.fill("你");
+    await one.field.dispatchEvent("keydown", { key: "Enter", isComposing: true });
+    assert.equal(await one.field.inputValue(), "你");
+    await one.field.press("Enter");
+    await one.sees("你");
+    assert.equal((await one.texts()).filter((text) => text === "你").length, 1);
+  });
+
+  await t.test("a notification is shown when allowed and nobody looks, and leads to the conversation", async () => {
+    await two.page.context().grantPermissions(["notifications"], { origin: server.origin });
+    await two.page.evaluate(() => {
+      window.shown = [];
+      window.Notification = class extends Notification {
+        constructor(title, options) {
+          super(title, options);
+          window.shown.push(this);
+        }
+      };
+    });
+    await one.write("while you look");
+    await two.sees("while you look");
+    assert.equal(await two.page.evaluate(() => window.shown.length), 0);
+    await two.page.keyboard.press("Escape");
+    await two.page.evaluate(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
+    await one.write("<b>wake up</b>");
+    await two.until(() => window.shown.length === 1);
+    assert.deepEqual(await two.page.evaluate(() => [window.shown[0].title, window.shown[0].body]), ["小明", "<b>wake up</b>"]);
+    await two.page.evaluate(() => {
+      delete document.hidden;
+      window.shown[0].dispatchEvent(new Event("click"));
+    });
+    await two.sees("<b>wake up</b>");
+  });
+
+  one.assertClean();
+  two.assertClean();
+});

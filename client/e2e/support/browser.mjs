@@ -1,0 +1,118 @@
+// Chromium, and what a person does with the page.
+
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+/** Starts Chromium; it trusts the certificate of `server` alone, and nothing else is relaxed. */
+export async function startBrowser(test, server) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      `--ignore-certificate-errors-spki-list=${server.fingerprint}`,
+    ],
+  });
+  test.after(() => browser.close());
+  return browser;
+}
+
+/** Where pictures of the page go; not kept in the repository. */
+export const shots = fileURLToPath(new URL("../.shots/", import.meta.url));
+
+/** A browser profile of its own, in English and by daylight unless told. */
+export function newContext(browser, options = {}) {
+  return browser.newContext({
+    locale: "en-GB", colorScheme: "light", viewport: { width: 1280, height: 800 },
+    reducedMotion: "reduce", ...options,
+  });
+}
+
+/** One tab with the chat page in it, signed in with `token`. */
+export class Tab {
+  /** Everything that should never happen in any test. */
+  faults = [];
+
+  static async open(context, server, token, peer = null) {
+    const tab = new Tab();
+    tab.server = server;
+    tab.page = await context.newPage();
+    tab.page.setDefaultTimeout(15_000);
+    tab.page.on("dialog", (dialog) => {
+      tab.faults.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    tab.page.on("pageerror", (error) => tab.faults.push(`error: ${error.stack}`));
+    tab.page.on("console", (message) => {
+      const text = message.text();
+      // A server that is down, and one that refuses, are part of some tests.
+      if (message.type() === "error" && !/Failed to load resource|WebSocket connection/.test(text)) {
+        tab.faults.push(`console: ${text}`);
+      }
+    });
+    await tab.page.goto(`${server.origin}/#token=${token}`);
+    if (peer !== null) await tab.talkTo(peer);
+    return tab;
+  }
+
+  get log() {
+    return this.page.getByRole("log");
+  }
+
+  get field() {
+    return this.page.locator(".composer textarea");
+  }
+
+  /** Opens the conversation with a user by number. */
+  async talkTo(peer) {
+    await this.page.getByRole("button", { name: "New conversation" }).click();
+    await this.page.getByLabel("User number").fill(String(peer));
+    await this.page.getByRole("button", { name: "Open", exact: true }).click();
+    await this.log.waitFor();
+    await this.loaded();
+  }
+
+  /** Opens a conversation of the list. */
+  async openLine(peer) {
+    await this.page.locator(`[data-peer="${peer}"]`).click();
+    await this.log.waitFor();
+    await this.loaded();
+  }
+
+  loaded() {
+    return this.page.locator('[role="log"][aria-busy="false"]').waitFor();
+  }
+
+  async write(text) {
+    await this.field.fill(text);
+    await this.field.press("Enter");
+  }
+
+  bubble(text) {
+    return this.page.locator(".message").filter({ has: this.page.locator(".text", { hasText: text }) });
+  }
+
+  /** Waits for a message of ours to have come so far: pending, stored, read, failed. */
+  state(text, state) {
+    return this.page.locator(`.message.mine.${state}`, { has: this.page.getByText(text, { exact: true }) }).waitFor();
+  }
+
+  sees(text) {
+    return this.page.locator(".message .text").getByText(text, { exact: true }).waitFor();
+  }
+
+  /** The texts in the document, in order. */
+  texts() {
+    return this.page.locator(".message .text").allTextContents();
+  }
+
+  /** Waits until the page finds `what` true of itself. */
+  until(what, argument) {
+    return this.page.waitForFunction(what, argument);
+  }
+
+  assertClean() {
+    assert.deepEqual(this.faults, []);
+  }
+}

@@ -1,0 +1,116 @@
+// The built server in a folder of its own, with real TLS, as a test starts, kills and asks it.
+
+import { execFile, spawn } from "node:child_process";
+import { X509Certificate, createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import https from "node:https";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const BIN = process.env.IMSERVER_BIN ??
+  join(process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../target", import.meta.url)), "debug/imserver");
+
+async function freePort() {
+  const listener = net.createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address();
+  listener.close();
+  await once(listener, "close");
+  return port;
+}
+
+export class Server {
+  #process = null;
+  #err = "";
+
+  /** Makes a folder, keys and a certificate, and starts serving; ended with the test. */
+  static async start(test, settings = {}) {
+    const server = new Server();
+    server.folder = await mkdtemp(join(tmpdir(), "imserver-e2e-"));
+    test.after(async () => {
+      await server.kill();
+      await rm(server.folder, { recursive: true, force: true });
+    });
+    server.port = await freePort();
+    server.adminPort = await freePort();
+    server.origin = `https://127.0.0.1:${server.port}`;
+    server.env = {
+      ...process.env,
+      IMSERVER_SERVER__LISTEN: `127.0.0.1:${server.port}`,
+      IMSERVER_SERVER__ADMIN_LISTEN: `127.0.0.1:${server.adminPort}`,
+      IMSERVER_SERVER__ORIGINS: server.origin,
+      IMSERVER_LIMITS__CONNECTIONS: "500",
+      ...settings,
+    };
+    await server.#command("init");
+    await server.#command("cert", "dev");
+    server.cert = await readFile(join(server.folder, "certs/server.pem"));
+    const key = new X509Certificate(server.cert).publicKey.export({ type: "spki", format: "der" });
+    server.fingerprint = createHash("sha256").update(key).digest("base64");
+    await server.up();
+    return server;
+  }
+
+  async #command(...args) {
+    const { stdout } = await run(BIN, args, { cwd: this.folder, env: this.env });
+    return stdout.trim();
+  }
+
+  /** Starts serving in this folder, and waits until it says so. */
+  async up() {
+    this.#process = spawn(BIN, ["serve"], { cwd: this.folder, env: this.env, stdio: ["ignore", "ignore", "pipe"] });
+    this.#err = "";
+    const lines = createInterface({ input: this.#process.stderr });
+    await new Promise((resolve, reject) => {
+      lines.on("line", (line) => {
+        this.#err += `${line}\n`;
+        if (line.includes("serving")) resolve();
+      });
+      this.#process.once("exit", (code) => reject(new Error(`imserver ended with ${code}:\n${this.#err}`)));
+    });
+  }
+
+  /** Kills it without a warning. */
+  async kill() {
+    if (!this.#process || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const gone = once(this.#process, "exit");
+    this.#process.kill("SIGKILL");
+    await gone;
+  }
+
+  token(userId, name = "", ttl = "1h") {
+    const named = name ? ["--name", name] : [];
+    return this.#command("token", "issue", "--sub", String(userId), ...named, "--ttl", ttl);
+  }
+
+  /** Asks the HTTPS API. */
+  async api(token, method, path, body) {
+    const { status, text } = await this.#request(this.port, `/teaching/api/${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    }, body === undefined ? undefined : JSON.stringify(body));
+    if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
+    return text === "" ? null : JSON.parse(text);
+  }
+
+  /** The number of open connections, as the server counts them. */
+  async connections() {
+    const { text } = await this.#request(this.adminPort, "/metrics", { method: "GET" });
+    return Number(/^imserver_connections (\d+)$/m.exec(text)[1]);
+  }
+
+  async #request(port, path, options, body) {
+    const request = https.request({ host: "127.0.0.1", port, path, ca: this.cert, ...options });
+    request.end(body);
+    const [response] = await once(request, "response");
+    let text = "";
+    for await (const part of response) text += part;
+    return { status: response.statusCode, text };
+  }
+}

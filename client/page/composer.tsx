@@ -1,0 +1,60 @@
+// Where a message is written.
+
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Chat } from "./chat";
+import { Icon } from "./icons";
+import { words } from "./words";
+
+/** Mounted anew for each conversation, so that each has its own draft. */
+export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; name: string }) {
+  const [text, setText] = useState(() => chat.draftOf(peerId));
+  const field = useRef<HTMLTextAreaElement>(null);
+
+  // As high as its text; the style sheet says up to where.
+  useLayoutEffect(() => {
+    const { style } = field.current!;
+    style.height = "auto";
+    style.height = `${field.current!.scrollHeight}px`;
+  }, [text]);
+  useLayoutEffect(() => {
+    // On a phone the keyboard would cover what one came to read.
+    if (matchMedia("(pointer: fine)").matches) field.current!.focus();
+  }, []);
+
+  const write = (value: string) => {
+    setText(value);
+    chat.keepDraft(peerId, value);
+    if (value !== "") chat.client.typing(peerId);
+  };
+  const send = () => {
+    // What stands there now: the state is that of the last time it was drawn.
+    const written = field.current!.value;
+    if (written.trim() === "") return;
+    chat.send(peerId, written);
+    field.current!.value = "";
+    setText("");
+    field.current!.focus();
+  };
+  const pressed = (event: KeyboardEvent) => {
+    // Enter also ends the choice of a Chinese character: that is not ours.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    send();
+  };
+  return (
+    <form class="composer" onSubmit={(event) => { event.preventDefault(); send(); }}>
+      <textarea
+        ref={field} rows={1} dir="auto" value={text} enterkeyhint="send"
+        aria-label={words.messageTo(name)} placeholder={words.message}
+        onInput={(event) => write(event.currentTarget.value)} onKeyDown={pressed}
+      />
+      <button
+        class="round primary" aria-label={words.send} title={words.send}
+        // Not `disabled`: a button that is pressed may not lose the focus under it.
+        aria-disabled={text.trim() === ""}
+      >
+        <Icon name="send" />
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,32 @@
+// Telling somebody who looks elsewhere: the tab's title, and the system's notifications.
+
+/** The number of unread messages, in the tab. */
+export function showInTitle(unread: number): void {
+  document.title = unread > 0 ? `(${unread}) imserver` : "imserver";
+}
+
+/** Whether asking would do anything: it has neither been allowed nor denied. */
+export function canAsk(): boolean {
+  return "Notification" in window && Notification.permission === "default";
+}
+
+/** Asks; to be called on a click only. */
+export async function ask(): Promise<void> {
+  await Notification.requestPermission();
+}
+
+/** Shows a notification, where that is allowed and nobody looks at the page. */
+export function notify(title: string, body: string, tag: string, opened: () => void): void {
+  if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
+  try {
+    // One a conversation: several tabs show the same one, and a newer replaces it.
+    const shown = new Notification(title, { body, tag, icon: "/icon.svg", dir: "auto" });
+    shown.onclick = () => {
+      window.focus();
+      opened();
+      shown.close();
+    };
+  } catch {
+    // Phones want a service worker for it, which this page has none of.
+  }
+}
