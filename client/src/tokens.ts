@@ -52,8 +52,13 @@ export class Tokens {
     this.#refused.add(refused);
     if (this.#token && !this.#refused.has(this.#token)) return this.#token;
     const token = await this.#ask(reason);
-    if (this.#refused.has(token)) throw new SignedOut(reason);
+    if (this.#refused.has(token)) throw new SignedOut(this.#why(reason));
     return token;
+  }
+
+  /** The word for a token that was refused: its end is a better reason than any. */
+  #why(reason: string): string {
+    return (this.left ?? Infinity) <= 0 ? "token_expired" : reason;
   }
 
   /** Asks for a fresh token while the old one is still good; the same one is no fault. */
