@@ -3,7 +3,9 @@
 // One tab of the browser leads: it has the socket, empties the outbox and tells the others
 // what it hears. All tabs write into the same outbox. Where tabs cannot share, each leads.
 
+import { Calls, type Me } from "./calls.js";
 import { type Clock, machineClock } from "./clock.js";
+import { Events } from "./events.js";
 import { Failure, SignedOut } from "./failure.js";
 import { Http } from "./http.js";
 import { Inbox } from "./inbox.js";
@@ -28,10 +30,6 @@ import type { Heard } from "./wire.js";
 
 /** Typing is told once in so long. */
 const TYPING = 3000;
-/** Marks that come together go out together. */
-const GATHER = 50;
-/** The server takes so many ids at once. */
-const IDS = 1000;
 /** Until there is a token, it is asked for again after so long. */
 const NO_TOKEN = 2000;
 /** So often a tab that is looked at wakes a hidden leader's timers, while it waits for them. */
@@ -50,8 +48,6 @@ type Note =
   | { is: "awake"; overdue: boolean }
   | { is: "logout" };
 
-type Listeners = { [K in keyof ClientEvents]: Set<(detail: ClientEvents[K]) => void> };
-
 interface Waiting {
   resolve(stored: Stored): void;
   reject(why: Failure): void;
@@ -60,7 +56,8 @@ interface Waiting {
 export class Client implements ClientInterface {
   #state: State = "connecting";
   #reason = "";
-  #listeners = {} as Listeners;
+  #events: Events;
+  #calls: Calls;
   #tokens: Tokens;
   #http: Http;
   #link: Link;
@@ -81,7 +78,6 @@ export class Client implements ClientInterface {
   #waiting = new Map<string, Waiting>();
   #lastCreated = 0;
   #typed = new Map<number, number>();
-  #marks: { ids: Set<string>; done: Promise<void> } | undefined;
   #deaf: (() => void)[] = [];
 
   constructor(options: ClientOptions, clock: Clock = machineClock()) {
@@ -89,8 +85,10 @@ export class Client implements ClientInterface {
     this.#clock = clock;
     this.#share = (options.shareSocket ?? true) && canShare();
     this.#tokens = new Tokens(options.getToken);
+    this.#events = new Events(clock);
     const fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.#http = new Http(base, this.#tokens, fetch, clock);
+    this.#calls = new Calls(this.#http, clock);
     this.#sender = new Sender(clock, {
       send: (said) => this.#link.send(said),
       stored: (message, messageId) => void this.#stored(message, messageId),
@@ -142,9 +140,7 @@ export class Client implements ClientInterface {
   }
 
   on<K extends keyof ClientEvents>(name: K, listener: (detail: ClientEvents[K]) => void) {
-    const listeners = (this.#listeners[name] ??= new Set() as Listeners[K]);
-    listeners.add(listener);
-    return () => void listeners.delete(listener);
+    return this.#events.on(name, listener);
   }
 
   connect(): void {
@@ -223,55 +219,31 @@ export class Client implements ClientInterface {
     this.#channel.post({ is: "gone", clientMsgId });
   }
 
-  me(): Promise<{ userId: number; userName: string; headURL: string; expiresAt: number }> {
-    return this.#http.call("GET", "me");
+  me(): Promise<Me> {
+    return this.#calls.me();
   }
 
   conversations(options: { limit?: number; cursor?: string } = {}): Promise<ConversationPage> {
-    return this.#http.call("GET", "conversations" + query(options));
+    return this.#calls.conversations(options);
   }
 
   async history(
     peerId: number,
     options: { limit?: number; before?: string; after?: string } = {},
   ): Promise<HistoryPage> {
-    try {
-      const path = `conversations/${peerId}/messages${query(options)}`;
-      const page = await this.#http.call<HistoryPage>("GET", path);
-      for (const { messageId, fromId, toId, read } of page.messages) {
-        if (!read && toId === this.userId) this.#unread.know(messageId, fromId);
-      }
-      return page;
-    } catch (why) {
-      // Nobody has written yet.
-      if (why instanceof Failure && why.code === "unknown_peer") {
-        return { messages: [], older: null, newer: null };
-      }
-      throw why;
+    const page = await this.#calls.history(peerId, options);
+    for (const { messageId, fromId, toId, read } of page.messages) {
+      if (!read && toId === this.userId) this.#unread.know(messageId, fromId);
     }
+    return page;
   }
 
   markRead(messageIds: string[]): Promise<void> {
-    if (!this.#marks) {
-      const ids = new Set<string>();
-      const done = new Promise<void>((gathered) => void this.#clock.after(GATHER, gathered)).then(
-        async () => {
-          this.#marks = undefined;
-          const all = [...ids];
-          for (let at = 0; at < all.length; at += IDS) {
-            await this.#http.call("POST", "read", { ids: all.slice(at, at + IDS) });
-          }
-        },
-      );
-      done.catch(() => {});
-      this.#marks = { ids, done };
-    }
-    for (const id of messageIds) this.#marks.ids.add(id);
-    return this.#marks.done;
+    return this.#calls.markRead(messageIds);
   }
 
   markReadUpTo(peerId: number, messageId: string): Promise<void> {
-    return this.#http.call("POST", "read", { peerId, upTo: messageId });
+    return this.#calls.markReadUpTo(peerId, messageId);
   }
 
   typing(toId: number): void {
@@ -364,7 +336,7 @@ export class Client implements ClientInterface {
     this.#inbox.reset();
     this.#unread.reset();
     this.#outbox = [];
-    this.#emit("outbox", this.#outbox);
+    this.#events.emit("outbox", this.#outbox);
     this.#rejectAll(new SignedOut("logout"));
     this.#setState("signed-out", "logout");
     if (owner) await (await open(owner)).wipe().catch(() => {});
@@ -434,13 +406,13 @@ export class Client implements ClientInterface {
     if (this.#gone.has(clientMsgId)) return;
     const others = this.#outbox.filter((one) => one.clientMsgId !== clientMsgId);
     this.#outbox = [...others, message].sort((a, b) => a.createdAt - b.createdAt);
-    this.#emit("outbox", this.#outbox);
+    this.#events.emit("outbox", this.#outbox);
   }
 
   async #forget(clientMsgId: string): Promise<void> {
     this.#gone.add(clientMsgId);
     this.#outbox = this.#outbox.filter((one) => one.clientMsgId !== clientMsgId);
-    this.#emit("outbox", this.#outbox);
+    this.#events.emit("outbox", this.#outbox);
     await (await this.#storage)?.remove(clientMsgId).catch(() => {});
   }
 
@@ -459,7 +431,7 @@ export class Client implements ClientInterface {
       .filter((one) => !this.#gone.has(one.clientMsgId))
       .sort((a, b) => a.createdAt - b.createdAt);
     this.#lastCreated = Math.max(this.#lastCreated, this.#outbox.at(-1)?.createdAt ?? 0);
-    this.#emit("outbox", this.#outbox);
+    this.#events.emit("outbox", this.#outbox);
   }
 
   /** Says it to the other tabs, where they share. */
@@ -518,7 +490,7 @@ export class Client implements ClientInterface {
     if (name === "reload") this.#inbox.reset();
     if (name === "stored") this.#inbox.wrote((detail as ClientEvents["stored"]).message);
     if (name === "message" && !this.#inbox.isNews(detail as Message, this.userId)) return;
-    this.#emit(name, detail as never);
+    this.#events.emit(name, detail as never);
   }
 
   /** What the socket says. */
@@ -572,24 +544,11 @@ export class Client implements ClientInterface {
   /** Tells this tab, and the others where this one leads. */
   #tell<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
     if (this.#leads) this.#tellOthers(name, detail);
-    this.#emit(name, detail);
+    this.#events.emit(name, detail);
   }
 
   #tellOthers<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
     this.#post({ is: "event", name, detail });
-  }
-
-  #emit<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
-    for (const listener of this.#listeners[name] ?? []) {
-      try {
-        listener(detail);
-      } catch (why) {
-        // A page's mistake is the page's to see, and nobody else's to suffer from.
-        this.#clock.after(0, () => {
-          throw why;
-        });
-      }
-    }
   }
 
   /** Listens to the browser: is there a network, is the page looked at? */
@@ -629,13 +588,7 @@ export class Client implements ClientInterface {
     this.#leave();
     addEventListener("pageshow", () => {
       this.connect();
-      this.#emit("reload", {});
+      this.#events.emit("reload", {});
     }, { once: true });
   }
-}
-
-function query(options: Record<string, string | number | undefined>): string {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-  return given.length ? `?${text}` : "";
 }
