@@ -74,18 +74,19 @@ export class Tokens {
 
   /** One question at a time, whoever asks. */
   #ask(reason: string): Promise<string> {
-    this.#asking ??= (async () => {
-      try {
-        const token = await this.source();
-        if (!token) throw new SignedOut(reason || "no_token");
-        const { sub } = claims(token);
-        // What is kept here belongs to one user; a page that changed hands starts anew.
-        if ((this.#user ??= sub) !== sub) throw new SignedOut("another_user");
-        return (this.#token = token);
-      } finally {
-        this.#asking = undefined;
-      }
-    })();
+    // What throws at once must not be over before it is noted as under way.
+    this.#asking ??= Promise.resolve()
+      .then(this.source)
+      .then((token) => this.#take(token, reason))
+      .finally(() => (this.#asking = undefined));
     return this.#asking;
+  }
+
+  #take(token: string | null, reason: string): string {
+    if (!token) throw new SignedOut(reason || "no_token");
+    const { sub } = claims(token);
+    // What is kept here belongs to one user; a page that changed hands starts anew.
+    if ((this.#user ??= sub) !== sub) throw new SignedOut("another_user");
+    return (this.#token = token);
   }
 }

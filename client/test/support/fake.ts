@@ -1,6 +1,7 @@
 // A server that does exactly what a test tells it, in place of the network.
 
 import assert from "node:assert/strict";
+import { afterEach } from "node:test";
 import { Client } from "../../src/client.js";
 import type { ClientEvents, ClientOptions } from "../../src/types.js";
 import { settled, TestClock } from "./clock.js";
@@ -184,6 +185,10 @@ export interface Seat {
   told: { [K in keyof ClientEvents]: ClientEvents[K][] };
 }
 
+const clients: Client[] = [];
+// Channels between tabs keep a program running.
+afterEach(() => clients.splice(0).forEach((client) => client.close()));
+
 export function seat(
   options: Partial<ClientOptions> = {},
   server = new FakeServer(),
@@ -199,6 +204,7 @@ export function seat(
     },
     clock,
   );
+  clients.push(client);
   const names = [
     "state", "message", "stored", "outbox", "read", "typing", "unread", "reload",
   ] as const;
