@@ -9,11 +9,11 @@ use crate::support::{Client, Setup, TestServer, frame, mark_read};
 
 /// Set short, so that a resend need not be waited for as long as the document's 6 s, and
 /// long enough that a busy machine gets a burst of packets through within it.
-const RESEND_AFTER: Duration = Duration::from_millis(1500);
+const RESEND_AFTER: Duration = Duration::from_millis(800);
 
 fn setup() -> Setup {
     let setup = Setup::new().set("limits.messages_per_second", "0");
-    setup.set("limits.resend_after", "\"1500ms\"")
+    setup.set("limits.resend_after", "\"800ms\"")
 }
 
 /// Waits until an equal packet on the same connection is a resend.

@@ -38,7 +38,7 @@ export class Tab {
     const tab = new Tab();
     tab.server = server;
     tab.page = await context.newPage();
-    tab.page.setDefaultTimeout(15_000);
+    tab.page.setDefaultTimeout(45_000);
     tab.page.on("dialog", (dialog) => {
       tab.faults.push(`dialog: ${dialog.message()}`);
       void dialog.dismiss();
