@@ -130,7 +130,8 @@ pub async fn a_long_absence_is_told_in_pieces<B: Backend>() {
     let mut bench = Bench::<B>::new();
     let given = bench.append_all(1, 2, &["x"; 4321]).await;
     let other = bench.append(draft(3, 2, "y")).await;
-    let read: Vec<MessageId> = given.iter().copied().skip(100).step_by(11).collect();
+    // So that no piece of a round number ends right before one that was read.
+    let read: Vec<MessageId> = given.iter().copied().skip(95).step_by(11).collect();
     bench.mark(2, &read).await;
     let origin = Some(ConnectionId::draw());
     let seen = Seen::UpTo { peer: sender(1), id: given[4000] };

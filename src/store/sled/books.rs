@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sled::Tree;
 
 use super::keys::{self, Pair};
+use super::names;
 use super::reader;
 use super::record::{CommitRecord, ResendMark};
 use super::resend_index::ResendIndex;
@@ -19,6 +20,14 @@ use crate::store::StoreError;
 
 /// Entries a cache may hold: some 50 MB when all three are full.
 const CACHE_MAX: usize = 500_000;
+
+/// How far the messages of a pair go.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    ordinal: u64,
+    /// Whether a message of the stretch that is not full yet may have a name.
+    named: bool,
+}
 
 /// The state of an inbox.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +87,7 @@ pub(super) struct Books {
     pub(super) next_id: u64,
     pub(super) unread_max: u64,
     pub(super) resends: Resends,
-    ordinals: HashMap<Pair, u64>,
+    pairs: HashMap<Pair, Newest>,
     inboxes: HashMap<UserId, Inbox>,
     profiles: HashMap<UserId, Arc<Profile>>,
 }
@@ -100,7 +109,7 @@ impl Books {
                 packets: ResendIndex::new(resend_window),
                 client_ids: ResendIndex::new(dedup_window),
             },
-            ordinals: HashMap::new(),
+            pairs: HashMap::new(),
             inboxes: HashMap::new(),
             profiles: HashMap::new(),
         };
@@ -150,8 +159,8 @@ impl Books {
     /// Forgets what is old or too much.
     pub(super) fn tidy(&mut self) {
         self.resends.expire(Instant::now());
-        if self.ordinals.len() > CACHE_MAX {
-            self.ordinals = HashMap::new();
+        if self.pairs.len() > CACHE_MAX {
+            self.pairs = HashMap::new();
         }
         if self.inboxes.len() > CACHE_MAX {
             self.inboxes = HashMap::new();
@@ -163,12 +172,14 @@ impl Books {
 
     /// How many messages the pair has.
     pub(super) fn last_ordinal(&mut self, pair: Pair) -> Result<u64, StoreError> {
-        if let Some(&ordinal) = self.ordinals.get(&pair) {
-            return Ok(ordinal);
+        if let Some(newest) = self.pairs.get(&pair) {
+            return Ok(newest.ordinal);
         }
         let newest = reader::newest(&self.tree, pair, u64::MAX)?;
         let ordinal = newest.map_or(0, |row| row.ordinal);
-        self.ordinals.insert(pair, ordinal);
+        // Whether there are names in the stretch would have to be looked up: say so if asked.
+        let named = names::full_with(ordinal).is_none();
+        self.pairs.insert(pair, Newest { ordinal, named });
         Ok(ordinal)
     }
 
@@ -191,10 +202,19 @@ impl Books {
         Ok(inbox)
     }
 
+    /// Enters whether the next message of a pair, the `ordinal`-th, has a name. Gives the
+    /// stretch that is full with it, if there may be names to be written down.
+    pub(super) fn named(&mut self, pair: Pair, ordinal: u64, named: bool) -> Option<u64> {
+        let before = self.pairs.get(&pair).is_none_or(|newest| newest.named);
+        let full = names::full_with(ordinal);
+        let named = before || named;
+        self.pairs.insert(pair, Newest { ordinal, named: named && full.is_none() });
+        full.filter(|_| named)
+    }
+
     /// Enters a message and gives the one before it in its inbox.
-    pub(super) fn appended(&mut self, pair: Pair, ordinal: u64, id: MessageId) -> u64 {
+    pub(super) fn appended(&mut self, pair: Pair, id: MessageId) -> u64 {
         self.next_id = id.get() + 1;
-        self.ordinals.insert(pair, ordinal);
         self.inboxes.get_mut(&pair.to).map_or(0, |inbox| {
             inbox.unread += 1;
             std::mem::replace(&mut inbox.head, id.get())

@@ -7,6 +7,7 @@
 use sled::Tree;
 
 use super::keys::{self, Pair};
+use super::names::{self, Collector, Names};
 use super::read_state::{decode_floor, decode_islands};
 use super::record::{CommitRecord, MessageView, decode_profile};
 
@@ -37,9 +38,9 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
             committed.messages
         ));
     }
-    let names = names(tree)?;
+    let names = tree.scan_prefix(keys::NAMES).count() as u64;
     if names != named {
-        return Err(format!("{named} messages have a name, but {names} names are there"));
+        return Err(format!("{named} stretches of messages have names, but {names} are there"));
     }
     profiles(tree)?;
     committed.read = marks(tree)?;
@@ -66,9 +67,10 @@ fn commits(tree: &Tree) -> Result<Census, Damage> {
     Ok(census)
 }
 
-/// Counts the messages, and those that have a name.
+/// Counts the messages, and the full stretches of a pair in which some have names.
 fn messages(tree: &Tree, last_id: u64) -> Result<(u64, u64), Damage> {
     let (mut count, mut named) = (0, 0);
+    let mut names = Collector::default();
     let mut before: Option<(Pair, u64)> = None;
     for row in tree.scan_prefix(keys::MESSAGES) {
         let (key, value) = row.map_err(|error| error.to_string())?;
@@ -79,27 +81,35 @@ fn messages(tree: &Tree, last_id: u64) -> Result<(u64, u64), Damage> {
             Some((same, ordinal)) if same == pair => ordinal + 1,
             _ => {
                 known_peers(tree, pair)?;
+                names = Collector::default();
                 1
             }
         };
         if message.ordinal != expected || message.id.get() > last_id {
             return Err(format!("a message before {} is missing", message.id));
         }
+        names.add(message.id, message.client_id);
+        if let Some(stretch) = names::full_with(message.ordinal)
+            && let Some(names) = std::mem::take(&mut names).finish()
+        {
+            named += 1;
+            known_names(tree, pair, stretch, &names)?;
+        }
         before = Some((pair, message.ordinal));
         count += 1;
-        named += u64::from(!message.client_id.is_empty());
     }
     Ok((count, named))
 }
 
-fn names(tree: &Tree) -> Result<u64, Damage> {
-    let mut count = 0;
-    for row in tree.scan_prefix(keys::NAMES) {
-        let (key, _) = row.map_err(|error| error.to_string())?;
-        keys::parse_name(&key).ok_or_else(|| format!("the name record {key:02x?} is not whole"))?;
-        count += 1;
+/// The names of a stretch are written down as they stand with the messages.
+fn known_names(tree: &Tree, pair: Pair, stretch: u64, names: &Names) -> Result<(), Damage> {
+    let key = keys::names(pair, stretch);
+    let row = tree.get(&key).map_err(|error| error.to_string())?;
+    let found = row.and_then(|value| Names::decode(&key, &value));
+    match found.as_ref() == Some(names) {
+        true => Ok(()),
+        false => Err(format!("the name record under {key:02x?} is missing or not whole")),
     }
-    Ok(count)
 }
 
 /// A pair's messages are found through its peer rows.

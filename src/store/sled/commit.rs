@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::books::Books;
 use super::keys::{self, Pair};
+use super::names::{BLOCK, Collector};
 use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
 use super::record::{self, CommitEntry, CommitRecord, ResendMark};
@@ -26,6 +27,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 #[derive(Debug)]
 enum Answer {
     Appended(Reply<Appended>, Result<Appended, AppendError>),
+    Known(Reply<Option<Appended>>, Result<Option<Appended>, AppendError>),
     Done(Reply<()>),
 }
 
@@ -83,7 +85,7 @@ impl<'a> Commit<'a> {
         reply: Reply<Appended>,
     ) -> Result<(), StoreError> {
         let mark = ResendMark::of(&draft);
-        let outcome = match self.first_try(&draft, mark)? {
+        let outcome = match self.books.resends.get(mark).and_then(MessageId::new) {
             Some(id) => self.joined(&draft, id)?,
             None => self.added(draft, mark)?,
         };
@@ -91,19 +93,19 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Finds an earlier try of the same packet: by heart within its window, and beyond it
-    /// by its name, where the client says that this is a later try.
-    fn first_try(&self, draft: &Draft, mark: ResendMark) -> Result<Option<MessageId>, StoreError> {
-        if let Some(id) = self.books.resends.get(mark) {
-            return Ok(MessageId::new(id));
-        }
-        match (&draft.resend, mark) {
-            (ResendKey::Client { again: true, .. }, ResendMark::Client(name)) => {
-                let pair = Pair { to: draft.to, from: draft.from };
-                reader::named(&self.books.tree, pair, name)
-            }
-            _ => Ok(None),
-        }
+    /// Finds what an earlier try of a packet came to, within its window.
+    pub(super) fn known(
+        &mut self,
+        draft: &Draft,
+        reply: Reply<Option<Appended>>,
+    ) -> Result<(), StoreError> {
+        let known = self.books.resends.get(ResendMark::of(draft)).and_then(MessageId::new);
+        let outcome = match known {
+            Some(id) => self.joined(draft, id)?.map(Some),
+            None => Ok(None),
+        };
+        self.answers.push(Answer::Known(reply, outcome));
+        Ok(())
     }
 
     /// The outcome of a resend: that of the first try, if it is the same message.
@@ -153,16 +155,14 @@ impl<'a> Commit<'a> {
                 self.insert(keys::peer(from, pair.to.into()), Vec::new());
             }
         }
-        if let ResendMark::Client(name) = mark {
-            self.insert(keys::name(pair, name, id.get()), Vec::new());
-        }
         self.entries.push(CommitEntry { pair, ordinal, resend: mark });
-        let previous = self.books.appended(pair, ordinal, id);
+        let previous = self.books.appended(pair, id);
         self.books.resends.insert(mark, id.get(), Instant::now());
         let client_id = match draft.resend {
             ResendKey::Client { id, .. } => Some(id),
             ResendKey::None | ResendKey::Packet(_) => None,
         };
+        let is_named = client_id.is_some();
         self.stored.push(Stored {
             entry: Arc::new(Entry {
                 message: Message {
@@ -180,7 +180,30 @@ impl<'a> Commit<'a> {
             previous: Some(Cursor(previous)),
             origin: draft.origin,
         });
+        if let Some(full) = self.books.named(pair, ordinal, is_named) {
+            self.write_names(pair, full)?;
+        }
         Ok(Ok(Appended { id, duplicate: false }))
+    }
+
+    /// Writes down the names in a stretch that is full with the message just added.
+    fn write_names(&mut self, pair: Pair, stretch: u64) -> Result<(), StoreError> {
+        let Some(first) = MessageId::new(self.first) else { return Ok(()) };
+        let mut names = Collector::default();
+        let mut missing = BLOCK as usize;
+        let here = self.stored.iter().rev().map(|stored| &stored.entry);
+        for entry in here.filter(|entry| Pair::of(&entry.message) == pair).take(missing) {
+            let name = entry.client_id.as_ref().map_or("", |name| name.as_str());
+            names.add(entry.message.id, name);
+            missing -= 1;
+        }
+        reader::collect_names(&self.books.tree, pair, first, missing, &mut names)?;
+        if let Some(names) = names.finish() {
+            let key = keys::names(pair, stretch);
+            let value = names.encode(&key);
+            self.insert(key, value);
+        }
+        Ok(())
     }
 
     /// Adds read flags; `marks` are sorted by sender and ordinal. Those that are new
@@ -300,6 +323,7 @@ impl Outcome {
             // A session that has ended meanwhile needs no answer.
             match answer {
                 Answer::Appended(reply, outcome) => drop(reply.send(outcome)),
+                Answer::Known(reply, outcome) => drop(reply.send(outcome)),
                 Answer::Done(reply) => drop(reply.send(Ok(()))),
             }
         }

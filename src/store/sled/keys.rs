@@ -8,17 +8,24 @@
 //! | `P` user peer | nothing: the two have written to each other |
 //! | `R` reader peer | up to where the reader has read the peer's messages |
 //! | `R` reader peer chunk | the messages read beyond that, by ordinal |
-//! | `N` to from name id | nothing: the message has this name, which its client gave it |
+//! | `N` to from stretch | the names that clients gave to the messages of a stretch |
 //! | `A` user | a profile |
 //! | `S` | the schema version |
 
 use crate::ids::{MessageId, Sender, UserId};
+use crate::message::Message;
 
 /// The messages from `from` in `to`'s inbox: one direction of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Pair {
     pub(super) to: UserId,
     pub(super) from: Sender,
+}
+
+impl Pair {
+    pub(super) fn of(message: &Message) -> Self {
+        Self { to: message.to, from: message.from }
+    }
 }
 
 pub(super) const SCHEMA: &[u8] = b"S";
@@ -63,18 +70,9 @@ pub(super) fn read_chunk(pair: Pair, chunk: u64) -> Vec<u8> {
     key(READ, [pair.to.get(), pair.from.get(), chunk])
 }
 
-/// A message under its client's name for it, of which the digest stands here.
-pub(super) fn name(pair: Pair, name: [u8; 16], id: u64) -> Vec<u8> {
-    let mut key = names_of(pair, name);
-    key.extend_from_slice(&id.to_be_bytes());
-    key
-}
-
-/// The messages of one name: a name is free again after its window.
-pub(super) fn names_of(pair: Pair, name: [u8; 16]) -> Vec<u8> {
-    let mut key = key(NAMES, [pair.to.get(), pair.from.get()]);
-    key.extend_from_slice(&name);
-    key
+/// The names in a stretch of a pair, counted from 1.
+pub(super) fn names(pair: Pair, stretch: u64) -> Vec<u8> {
+    key(NAMES, [pair.to.get(), pair.from.get(), stretch])
 }
 
 pub(super) fn profile(user: UserId) -> Vec<u8> {
@@ -121,12 +119,6 @@ pub(super) fn parse_read(key: &[u8]) -> Option<(Pair, Option<u64>)> {
     Some((Pair { to: UserId::new(to)?, from: Sender::new(from)? }, chunk))
 }
 
-/// A key under `N`: the pair and the message.
-pub(super) fn parse_name(key: &[u8]) -> Option<(Pair, MessageId)> {
-    let [to, from, _, _, id] = parts(NAMES, key)?;
-    Some((Pair { to: UserId::new(to)?, from: Sender::new(from)? }, MessageId::new(id)?))
-}
-
 pub(super) fn parse_profile(key: &[u8]) -> Option<UserId> {
     let [user] = parts(PROFILES, key)?;
     UserId::new(user)
@@ -147,13 +139,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_come_back_as_they_went_in(pair in pair(), id in 1..ID_END, chunk: u64, named: [u8; 16]) {
+        fn keys_come_back_as_they_went_in(pair in pair(), id in 1..ID_END, chunk: u64) {
             prop_assert_eq!(
                 parse_message(&message(pair, id)),
-                Some((pair, MessageId::new(id).unwrap()))
-            );
-            prop_assert_eq!(
-                parse_name(&name(pair, named, id)),
                 Some((pair, MessageId::new(id).unwrap()))
             );
             prop_assert_eq!(parse_commit(&commit(id)), MessageId::new(id));
@@ -173,7 +161,7 @@ mod tests {
         #[test]
         fn no_bytes_make_a_parser_panic(key: Vec<u8>) {
             let _ = (parse_message(&key), parse_commit(&key), parse_peer(&key));
-            let _ = (parse_read(&key), parse_profile(&key), parse_name(&key));
+            let _ = (parse_read(&key), parse_profile(&key));
         }
     }
 }

@@ -11,6 +11,7 @@ mod codec;
 mod commit;
 mod keys;
 mod manifest;
+mod names;
 mod open;
 mod read_state;
 mod reader;
@@ -41,7 +42,7 @@ use self::shared::Shared;
 use self::writer::{Request, Writer};
 use super::{
     AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
-    HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
+    HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::config;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
@@ -156,6 +157,29 @@ impl SledStore {
         Ok(Box::pin(async { outcome.await.unwrap_or(Err(AppendError::Unavailable)) }))
     }
 
+    /// Finds what an earlier try of `draft` came to, if the client says that this is a
+    /// later one.
+    ///
+    /// First by asking the writer, who knows the names of the last minutes by heart, also
+    /// those of messages that are not durable yet. What it does not know is older, and so
+    /// durable: that is looked for here, for the writer must hold up nobody.
+    async fn first_try(&self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
+        let ResendKey::Client { id, again: true } = &draft.resend else {
+            return Ok(None);
+        };
+        let known = self.ask(|reply| Request::Known(draft.clone(), reply)).await?.await?;
+        if known.is_some() {
+            return Ok(known);
+        }
+        let (pair, id) = (Pair { to: draft.to, from: draft.from }, id.clone());
+        let found = self.read(move |tree, head| reader::find_named(tree, pair, &id, head));
+        match found.await.map_err(|_| AppendError::Unavailable)? {
+            Some(record) if record.message.content != draft.content => Err(AppendError::IdReused),
+            Some(record) => Ok(Some(Appended { id: record.message.id, duplicate: true })),
+            None => Ok(None),
+        }
+    }
+
     /// Marks what is unread of a pair up to `id`, in pieces, each durable before the next
     /// is looked for: neither the writer nor memory is filled by a long absence.
     async fn mark_up_to(
@@ -194,7 +218,13 @@ impl SledStore {
 
 impl Store for SledStore {
     fn append(&self, draft: Draft) -> BoxFuture<'_, Result<Receipt<Appended>, AppendError>> {
-        Box::pin(self.ask(|reply| Request::Append(draft, reply)))
+        Box::pin(async move {
+            if let Some(first) = self.first_try(&draft).await? {
+                let receipt: Receipt<Appended> = Box::pin(std::future::ready(Ok(first)));
+                return Ok(receipt);
+            }
+            self.ask(|reply| Request::Append(draft, reply)).await
+        })
     }
 
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {

@@ -40,6 +40,8 @@ const MANIFEST_AGE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Request {
     Append(Draft, Reply<Appended>),
+    /// Asks what an earlier try of the packet came to, where that is known by heart.
+    Known(Draft, Reply<Option<Appended>>),
     MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
     /// Writes what is in line, then ends.
@@ -153,6 +155,7 @@ impl Writer {
         for request in group {
             let entered = match request {
                 Request::Append(draft, reply) => commit.append(draft, reply),
+                Request::Known(draft, reply) => commit.known(&draft, reply),
                 Request::MarkRead(reader, marks, origin, reply) => {
                     commit.mark_read(reader, &marks, origin, reply)
                 }
@@ -259,6 +262,7 @@ impl Request {
     fn refuse(self) {
         match self {
             Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
+            Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::MarkRead(_, _, _, reply) | Self::SetProfile(_, _, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sled::Tree;
 
-use super::super::keys::{self, Pair};
+use super::super::keys;
 use super::super::record::{CommitRecord, MessageRecord, MessageView, decode_profile};
 use super::{Result, not_whole, unreadable};
 use crate::ids::{MessageId, Sender, UserId};
@@ -54,19 +54,4 @@ pub(in super::super) fn message(tree: &Tree, id: MessageId) -> Result<Option<Mes
     };
     let view = MessageView::decode(&key, &value).ok_or_else(|| not_whole("message", &key))?;
     Ok(Some(view.to_record()))
-}
-
-/// The newest message of a pair to which its client gave a name, of which the digest is
-/// asked for. One seek, whatever the conversation holds.
-pub(in super::super) fn named(
-    tree: &Tree,
-    pair: Pair,
-    name: [u8; 16],
-) -> Result<Option<MessageId>> {
-    let Some(row) = tree.scan_prefix(keys::names_of(pair, name)).next_back() else {
-        return Ok(None);
-    };
-    let (key, _) = row.map_err(unreadable)?;
-    let (_, id) = keys::parse_name(&key).ok_or_else(|| not_whole("name", &key))?;
-    Ok(Some(id))
 }

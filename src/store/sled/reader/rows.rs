@@ -27,10 +27,14 @@ impl Row {
         Ok(Self { pair, id, ordinal, key, value })
     }
 
+    /// The message with its texts where they lie.
+    pub(super) fn view(&self) -> Result<MessageView<'_>> {
+        MessageView::decode(&self.key, &self.value).ok_or_else(|| not_whole("message", &self.key))
+    }
+
     /// The message with its texts.
     pub(super) fn record(&self) -> Result<MessageRecord> {
-        let view = MessageView::decode(&self.key, &self.value);
-        view.map(MessageView::to_record).ok_or_else(|| not_whole("message", &self.key))
+        Ok(self.view()?.to_record())
     }
 }
 

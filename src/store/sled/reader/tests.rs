@@ -1,12 +1,14 @@
 //! What only this store promises of its reads: nothing beyond the watermark, no gap
 //! passed over in silence, and what its cursors mean.
 
-use super::super::super::{Cursor, Health, HistoryCursor, Seen, Store, StoreError, Stretch};
+use super::super::super::{
+    Cursor, Health, HistoryCursor, ResendKey, Seen, Store, StoreError, Stretch,
+};
 use super::super::tests::{append, draft, folder, open_at};
 use super::super::{SledStore, keys, record};
 use super::*;
 use crate::ids::Sender;
-use crate::message::StoredAt;
+use crate::message::{ClientMsgId, StoredAt};
 use crate::store::{Draft, History};
 
 /// The number of a draft from user 2 to user 3; so is every 200th above it.
@@ -23,7 +25,8 @@ async fn history(store: &SledStore, stretch: Stretch) -> Result<Option<History>>
 /// Puts a message into the tree that no commit has made durable.
 fn insert_undurable(store: &SledStore, pair: Pair, id: u64, ordinal: u64) {
     let tree = store.shared.tree().unwrap();
-    let draft = Draft { to: pair.to, from: pair.from, ..draft(NUMBER) };
+    let resend = ResendKey::Client { id: ClientMsgId::new("early").unwrap(), again: false };
+    let draft = Draft { to: pair.to, from: pair.from, resend, ..draft(NUMBER) };
     let key = keys::message(pair, id);
     let value = record::encode_message(&key, &draft, ordinal, StoredAt(1));
     tree.insert(key, value).unwrap();
@@ -58,6 +61,10 @@ async fn no_read_goes_beyond_what_is_durable() {
     let seen = Seen::UpTo { peer: pair().from, id: early };
     store.mark_read(pair().to, seen, None).await.unwrap();
     assert_eq!(floor(&store.shared.tree().unwrap(), pair()).unwrap().ordinal, 1);
+    let tree = store.shared.tree().unwrap();
+    let name = ClientMsgId::new("early").unwrap();
+    assert_eq!(find_named(&tree, pair(), &name, durable.into()).unwrap(), None);
+    assert!(find_named(&tree, pair(), &name, early.into()).unwrap().is_some());
 }
 
 #[tokio::test]
