@@ -11,7 +11,7 @@ use super::accept::Arrival;
 use super::admission::Admission;
 use super::handshake::Token;
 use super::refusal::Refusal;
-use crate::auth::{Identity, Tickets, Verifier};
+use crate::auth::{Identity, Refused, Tickets, Verifier};
 use crate::metrics::ServerMetrics;
 
 /// Whom the service opens to.
@@ -45,6 +45,21 @@ impl Doorkeeper {
             Some(Token::InHeader(token)) => self.verifier.verify(token, now),
         };
         verified.map_err(|why| self.refuse(why.reason(), address))
+    }
+
+    /// Looks again at who was believed a while ago.
+    ///
+    /// # Errors
+    /// The token was taken back since.
+    pub(super) fn still_believes(
+        &self,
+        identity: &Identity,
+        address: IpAddr,
+    ) -> Result<(), Refusal> {
+        match self.verifier.stands(&identity.token()) {
+            true => Ok(()),
+            false => Err(self.refuse(Refused::Revoked.reason(), address)),
+        }
     }
 
     fn refuse(&self, reason: &'static str, address: IpAddr) -> Refusal {

@@ -39,13 +39,13 @@ use self::reload::Reload;
 use self::routes::Answer;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
-use crate::auth::{CurrentKeys, GenerateError, KeySet, Tickets, Verifier};
+use crate::auth::{CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier};
 use crate::config::{self, Config};
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::Context;
 use crate::store::sled::OpenError;
-use crate::store::{self, Store, Tail};
+use crate::store::{self, Store, StoreError, Tail};
 
 /// Connections that wait in the system's queue while all places are taken.
 const BACKLOG: u32 = 4096;
@@ -85,6 +85,9 @@ pub enum StartError {
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Nobody can say whose tokens were taken back.
+    #[error("the revocations cannot be read: {0}")]
+    Revocations(StoreError),
 }
 
 /// Why a server that was told to stop did not do so cleanly.
@@ -150,6 +153,7 @@ impl Server {
 
         // Before the store: a hangup while that is opened is no reason to end.
         let keys = CurrentKeys::new(keys);
+        let revocations = Revocations::pending();
         let background = Tasks::default();
         background.spawn_until_stopped(
             Reload {
@@ -171,18 +175,22 @@ impl Server {
         admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let (store, tail) = open_store(&config, store_metrics).await?;
+        let known = store.revocations().await.map_err(StartError::Revocations)?;
+        info!(revocations = known.len(), "revocations in force");
+        revocations.load(known);
         let _ = status.store.set(Arc::clone(&store));
 
         let hub = Hub::new(config.limits.connections_per_user);
-        background.spawn(Arc::clone(&hub).follow(tail));
+        background.spawn_until_stopped(revocations.clone().keep_tidy());
+        background.spawn(Arc::clone(&hub).follow(tail, revocations.clone()));
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
-        let verifier = Verifier::new(&keys, &config.auth);
+        let verifier = Verifier::new(&keys, &revocations, &config.auth);
         let doorkeeper = Arc::new(Doorkeeper {
             origins: config.server.origins.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             admission: Admission::new(&front.limits),
             verifier: verifier.clone(),
-            tickets: Tickets::new(&keys).map_err(StartError::Tickets)?,
+            tickets: Tickets::new(&keys, &revocations).map_err(StartError::Tickets)?,
             metrics: metrics.clone(),
         });
         let context = Context {

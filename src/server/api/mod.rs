@@ -124,8 +124,14 @@ impl Api {
             Call::Me => self.me(&identity).await,
             Call::Conversations => self.conversations(&identity, query).await,
             Call::Messages(peer) => self.messages(&identity, peer, query).await,
-            Call::Send => self.send(&identity, &body.json(&request.headers).await?).await,
-            Call::MarkRead => self.mark_read(&identity, &body.json(&request.headers).await?).await,
+            Call::Send => {
+                let text = self.body_of(&identity, request, body).await?;
+                self.send(&identity, &text).await
+            }
+            Call::MarkRead => {
+                let text = self.body_of(&identity, request, body).await?;
+                self.mark_read(&identity, &text).await
+            }
             Call::Ticket => self.ticket(&identity).await,
         }
     }
@@ -135,6 +141,20 @@ impl Api {
         let Request { headers, arrival, .. } = request;
         let token = handshake::bearer(headers)?.map(Token::InHeader);
         self.doorkeeper.verify(token, self.doorkeeper.address(arrival, headers))
+    }
+
+    /// The body of a call. It may take its time, in which the token can be taken back: what
+    /// came in after that is not stored.
+    async fn body_of(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        body: &mut Body,
+    ) -> Result<String, Refusal> {
+        let text = body.json(&request.headers).await?;
+        let address = self.doorkeeper.address(&request.arrival, &request.headers);
+        self.doorkeeper.still_believes(identity, address)?;
+        Ok(text)
     }
 
     /// What a frame could fail with too is counted with the frames'.

@@ -10,6 +10,7 @@ use super::keys::{self, Pair};
 use super::names::{self, Collector, Names};
 use super::read_state::{decode_floor, decode_islands};
 use super::record::{CommitRecord, MessageView, decode_profile};
+use super::revoked;
 
 /// What a whole store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
         return Err(format!("{named} stretches of messages have names, but {names} are there"));
     }
     profiles(tree)?;
+    revoked::check(tree)?;
     committed.read = marks(tree)?;
     Ok(committed)
 }

@@ -10,6 +10,7 @@
 //! | `R` reader peer chunk | the messages read beyond that, by ordinal |
 //! | `N` to from stretch | the names that clients gave to the messages of a stretch |
 //! | `A` user | a profile |
+//! | `V` until kind what | a revocation, the first to be over first |
 //! | `S` | the schema version |
 
 use crate::ids::{MessageId, Sender, UserId};
@@ -35,6 +36,7 @@ pub(super) const PEERS: &[u8] = b"P";
 pub(super) const READ: &[u8] = b"R";
 pub(super) const NAMES: &[u8] = b"N";
 pub(super) const PROFILES: &[u8] = b"A";
+pub(super) const REVOCATIONS: &[u8] = b"V";
 
 fn key<const N: usize>(tag: &[u8], parts: [u64; N]) -> Vec<u8> {
     let mut key = Vec::with_capacity(tag.len() + 8 * N);
