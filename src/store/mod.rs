@@ -102,6 +102,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As [`Store::read_inbox`].
     fn profile(&self, user: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>>;
 
+    /// Up to `limit` users behind `after`, ids rising: everybody with a profile or a
+    /// conversation.
+    ///
+    /// # Errors
+    /// As [`Store::read_inbox`].
+    fn users(
+        &self,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, StoreError>>;
+
     /// Remembers what a user's token says of them; a `None` leaves what is known.
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()>;
 

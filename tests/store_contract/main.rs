@@ -26,6 +26,7 @@ mod reading;
 mod receipts;
 mod resending;
 mod revoking;
+mod users;
 mod walking;
 
 macro_rules! promises {
@@ -101,6 +102,10 @@ promises! {
         a_claim_leaves_what_it_is_silent_about,
         claims_at_once_lose_nothing_of_each_other,
         a_profile_survives_a_reopen,
+    }
+    users {
+        everybody_with_a_conversation_or_a_profile_is_a_user,
+        pages_of_users_meet,
     }
     receipts {
         a_mark_is_told_once_to_whom_it_concerns,

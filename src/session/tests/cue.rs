@@ -193,6 +193,10 @@ impl Store for Cue {
         unreachable!("no session asks for a profile")
     }
 
+    fn users(&self, _: Option<UserId>, _: usize) -> BoxFuture<'_, Result<Vec<UserId>, StoreError>> {
+        unreachable!("no session lists users")
+    }
+
     fn mark_read(&self, _: UserId, seen: Seen, _: Option<ConnectionId>) -> Receipt<()> {
         let Seen::Ids(ids) = seen else { unreachable!("sessions name each message") };
         let (permit, marked) = (Arc::clone(&self.marking), Arc::clone(&self.marked));

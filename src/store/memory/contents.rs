@@ -234,6 +234,19 @@ impl Contents {
         profile(&self.profiles, of)
     }
 
+    /// Everybody with a profile or a conversation, behind `after`.
+    pub(super) fn users(&self, after: Option<UserId>, limit: usize) -> Vec<UserId> {
+        let mut users: BTreeSet<UserId> = self.profiles.keys().copied().collect();
+        for message in self.inboxes.values().flat_map(|inbox| &inbox.messages) {
+            users.insert(message.message.to);
+            if let Sender::User(from) = message.message.from {
+                users.insert(from);
+            }
+        }
+        let behind = users.into_iter().filter(|user| after.is_none_or(|after| after < *user));
+        behind.take(limit).collect()
+    }
+
     pub(super) fn set_profile(&mut self, user: UserId, claimed: &ClaimedProfile) {
         let profile = self.profiles.entry(user).or_default();
         *profile = Arc::new(claimed.over(profile));

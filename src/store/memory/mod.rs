@@ -164,6 +164,14 @@ impl Store for MemoryStore {
         Box::pin(ready(self.read(|contents| Ok(contents.profile(user.into())))))
     }
 
+    fn users(
+        &self,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, StoreError>> {
+        Box::pin(ready(self.read(|contents| Ok(contents.users(after, limit)))))
+    }
+
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()> {
         let mut shared = self.locked();
         let outcome = match shared.tail {

@@ -63,6 +63,16 @@ pub(super) fn peers_of(user: UserId) -> Vec<u8> {
     key(PEERS, [user.get()])
 }
 
+/// Where the peers of the users from `id` on begin.
+pub(super) fn peers_from(id: u64) -> Vec<u8> {
+    key(PEERS, [id])
+}
+
+/// Where the profiles of the users from `id` on begin.
+pub(super) fn profiles_from(id: u64) -> Vec<u8> {
+    key(PROFILES, [id])
+}
+
 /// The floor of a pair, and the prefix of its chunks: the floor sorts first.
 pub(super) fn read(pair: Pair) -> Vec<u8> {
     key(READ, [pair.to.get(), pair.from.get()])

@@ -279,6 +279,14 @@ impl Store for SledStore {
         })
     }
 
+    fn users(
+        &self,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<UserId>, StoreError>> {
+        Box::pin(self.read(move |tree, _| reader::users(tree, after, limit)))
+    }
+
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()> {
         let store = self.clone();
         Box::pin(async move {

@@ -14,6 +14,7 @@ mod rows;
 mod source;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub(super) use self::history::history;
 pub(super) use self::inbox::{inbox_head, page};
@@ -23,6 +24,7 @@ pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands};
 pub(super) use self::rows::newest;
+pub(super) use self::users::users;
 use super::keys::Pair;
 use crate::ids::MessageId;
 use crate::store::StoreError;
