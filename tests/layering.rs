@@ -13,10 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down: a room may use those that stand below it.
-const ROOMS: [&[&str]; 9] = [
+const ROOMS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
     &["server"],
+    &["admin"],
     &["session"],
     &["hub"],
     &["store"],
