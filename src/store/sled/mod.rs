@@ -5,11 +5,15 @@
 //! the process: reading goes on, writing does not, because nobody can say any
 //! more what is on the disk.
 
+mod backup;
 mod books;
 mod census;
 mod codec;
 mod commit;
+mod export;
+mod fingerprint;
 mod gone;
+mod import;
 mod keys;
 mod manifest;
 mod names;
@@ -23,28 +27,37 @@ mod resend_index;
 mod revoked;
 mod seal;
 mod shared;
+mod staging;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::info;
 
+pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
 use self::books::Books;
+pub use self::fingerprint::Findings;
+pub use self::import::{ImportError, import};
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
 use self::shared::Shared;
+pub use self::staging::FillError;
+pub use self::verify::verify;
 use self::writer::{Request, Writer};
 use super::{
-    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
-    HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
+    AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Export, Health,
+    History, HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -91,7 +104,7 @@ pub fn open(
         took = ?began.elapsed(),
         "store opened and checked"
     );
-    let shared = Arc::new(Shared::new(tree, census.last_id));
+    let shared = Arc::new(Shared::new(tree, census));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
     let writer = Writer {
@@ -115,7 +128,7 @@ pub fn open(
             source,
             advice: "The system gives this process no more threads.",
         })?;
-    Ok((SledStore { shared, line }, tail))
+    Ok((SledStore { shared, line, dir: config.path.as_path().into() }, tail))
 }
 
 /// A handle on the open store.
@@ -123,6 +136,7 @@ pub fn open(
 pub struct SledStore {
     shared: Arc<Shared>,
     line: mpsc::Sender<Request>,
+    dir: Arc<Path>,
 }
 
 impl fmt::Debug for SledStore {
@@ -143,9 +157,8 @@ impl SledStore {
             // sled panics on some damage.
             Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))
         });
-        if let Err(StoreError::Damaged(what)) = &outcome {
-            error!(what, "the store is damaged: stop, copy it away, restore a backup");
-            self.shared.fail(format!("damaged: {what}"));
+        if let Err(error) = &outcome {
+            self.shared.met(error);
         }
         outcome
     }
@@ -316,6 +329,14 @@ impl Store for SledStore {
 
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
         Box::pin(self.read(|tree, _| revoked::in_force(tree)))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
+        Box::pin(backup::begin(Arc::clone(&self.shared), Arc::clone(&self.dir)))
+    }
+
+    fn export(&self, whose: Option<UserId>) -> BoxFuture<'_, Result<Export, StoreError>> {
+        Box::pin(export::begin(Arc::clone(&self.shared), whose))
     }
 
     fn health(&self) -> Health {

@@ -198,6 +198,7 @@ impl Writer {
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
+        self.shared.set_messages(self.census.kept());
         self.census.read += outcome.newly_read;
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;

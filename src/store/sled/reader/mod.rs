@@ -25,17 +25,17 @@ pub(super) use self::list::conversations;
 pub(super) use self::lookup::{message, peers, profile};
 pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
-pub(super) use self::reads::{floor, islands};
-pub(super) use self::rows::newest;
+pub(super) use self::reads::{floor, islands, read_state};
+pub(super) use self::rows::{Row, Rows, newest};
 pub(super) use self::users::users;
 use crate::store::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-fn unreadable(error: sled::Error) -> StoreError {
+pub(super) fn unreadable(error: sled::Error) -> StoreError {
     StoreError::Damaged(error.to_string())
 }
 
-fn not_whole(what: &str, key: &[u8]) -> StoreError {
+pub(super) fn not_whole(what: &str, key: &[u8]) -> StoreError {
     StoreError::Damaged(format!("the {what} record under {key:02x?} is not whole"))
 }
