@@ -4,9 +4,7 @@
 //! them. It is what keeps their ordinals and ids from being given a second time, and what
 //! tells a message that went on purpose from one that was lost.
 
-use super::codec::Decoder;
-#[cfg(test)]
-use super::codec::Encoder;
+use super::codec::{Decoder, Encoder};
 
 /// The messages of a pair are gone up to here. Its floor of read messages never lies below.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,10 +26,17 @@ pub(super) struct Skipped {
 
 const GONE: u8 = 1;
 const SKIPPED: u8 = 1;
+const ERASURE: u8 = 1;
 
-/// Two numbers under a key: all that these rows hold.
-#[cfg(test)]
-fn encode(version: u8, key: &[u8], numbers: [u64; 2]) -> Vec<u8> {
+/// A user is being erased: what was stored for and from them up to here goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Erasure {
+    /// The last message that goes.
+    pub(super) up_to: u64,
+}
+
+/// Some numbers under a key: all that these rows hold.
+fn encode<const N: usize>(version: u8, key: &[u8], numbers: [u64; N]) -> Vec<u8> {
     let mut value = Encoder::new(version, 16);
     for number in numbers {
         value.number(number);
@@ -39,14 +44,16 @@ fn encode(version: u8, key: &[u8], numbers: [u64; 2]) -> Vec<u8> {
     value.seal(key)
 }
 
-fn decode(version: u8, key: &[u8], value: &[u8]) -> Option<[u64; 2]> {
+fn decode<const N: usize>(version: u8, key: &[u8], value: &[u8]) -> Option<[u64; N]> {
     let mut read = Decoder::open(version, key, value)?;
-    let numbers = [read.number()?, read.number()?];
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = read.number()?;
+    }
     read.at_end().then_some(numbers)
 }
 
 impl Gone {
-    #[cfg(test)]
     pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
         encode(GONE, key, [self.ordinal, self.id])
     }
@@ -69,6 +76,17 @@ impl Skipped {
     }
 }
 
+impl Erasure {
+    pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
+        encode(ERASURE, key, [self.up_to])
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let [up_to] = decode(ERASURE, key, value)?;
+        Some(Self { up_to })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,12 +99,15 @@ mod tests {
             prop_assert_eq!(Gone::decode(&key, &gone.encode(&key)), Some(gone));
             let skipped = Skipped { ids: ordinal, up_to: id };
             prop_assert_eq!(Skipped::decode(&key, &skipped.encode(&key)), Some(skipped));
+            let erasure = Erasure { up_to: id };
+            prop_assert_eq!(Erasure::decode(&key, &erasure.encode(&key)), Some(erasure));
         }
 
         #[test]
         fn no_bytes_make_a_place_of_nothing(value: Vec<u8>) {
             prop_assert_eq!(Gone::decode(b"G", &value), None);
             prop_assert_eq!(Skipped::decode(b"K", &value), None);
+            prop_assert_eq!(Erasure::decode(b"E", &value), None);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sled::Tree;
+use tracing::error;
 
 use crate::store::{Cursor, Health, StoreError};
 
@@ -40,6 +41,12 @@ impl Shared {
 
     pub(super) fn fail(&self, why: String) {
         *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::ReadOnly { why };
+    }
+
+    /// A reader met damage: nothing is written on top of it.
+    pub(super) fn damaged(&self, what: String) {
+        error!(what, "the store is damaged: stop, copy it away, restore a backup");
+        self.fail(format!("damaged: {what}"));
     }
 
     pub(super) fn close(&self) {

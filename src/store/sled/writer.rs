@@ -23,6 +23,7 @@ use super::manifest::{self, Manifest, Renewed};
 use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
+use super::removal::Piece;
 use super::seal::Seal;
 use super::shared::Shared;
 use crate::ids::{ConnectionId, UserId};
@@ -44,6 +45,8 @@ pub(super) enum Request {
     Known(Draft, Reply<Option<Appended>>),
     MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
+    /// Takes messages away.
+    Remove(Piece, Reply<()>),
     /// Writes what is in line, then ends.
     Close(oneshot::Sender<bool>),
 }
@@ -162,6 +165,7 @@ impl Writer {
                 Request::SetProfile(user, claimed, reply) => {
                     commit.set_profile(user, claimed, reply)
                 }
+                Request::Remove(piece, reply) => commit.remove(piece, reply),
                 Request::Close(done) => {
                     close = Some(done);
                     Ok(())
@@ -177,6 +181,8 @@ impl Writer {
         }
         self.census.messages += outcome.messages();
         self.census.read += outcome.newly_read;
+        self.census.gone += outcome.gone;
+        self.metrics.removed.inc_by(outcome.gone);
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;
             if self.shared.raise(last_id) {
@@ -263,7 +269,9 @@ impl Request {
         match self {
             Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
-            Self::MarkRead(_, _, _, reply) | Self::SetProfile(_, _, reply) => {
+            Self::MarkRead(_, _, _, reply)
+            | Self::SetProfile(_, _, reply)
+            | Self::Remove(_, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));
             }
             Self::Close(done) => drop(done.send(false)),

@@ -17,16 +17,16 @@ mod source;
 mod tests;
 mod users;
 
-pub(super) use self::departed::gone;
 use self::departed::{departed, is_gone, is_gone_before};
-pub(super) use self::history::history;
+pub(super) use self::departed::{erasures, gone};
+pub(super) use self::history::{history, pairs};
 pub(super) use self::inbox::{inbox_head, page};
 pub(super) use self::list::conversations;
-pub(super) use self::lookup::{message, peers, profile};
+pub(super) use self::lookup::{commit, commits, message, peers, profile};
 pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands};
-pub(super) use self::rows::newest;
+pub(super) use self::rows::{Rows, newest};
 pub(super) use self::users::users;
 use crate::store::StoreError;
 
