@@ -6,6 +6,8 @@ mod admission;
 mod api;
 mod descriptors;
 mod doorkeeper;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod page;
 mod refusal;

@@ -9,6 +9,8 @@ mod books;
 mod census;
 mod codec;
 mod commit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod manifest;
 mod names;
