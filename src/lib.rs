@@ -5,6 +5,7 @@
 //!
 //! - [`cli`]: one file a subcommand; the only place that prints
 //! - [`server`]: listeners, TLS, routes, the upgrade, WebSocket frames
+//! - [`admin`]: what administrators do, and the log of it
 //! - [`session`]: one connection after its token was verified
 //! - [`hub`]: who is connected, and how they are woken
 //! - [`store`]: the inbox log, where a message is or is not
@@ -12,6 +13,7 @@
 //! - [`auth`]: tokens and key sets
 //! - [`config`], [`ids`], [`message`] and other small things that all may use
 
+pub mod admin;
 pub mod auth;
 pub mod certificate;
 pub mod cli;

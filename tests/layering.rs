@@ -13,10 +13,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top down: a room may use those that stand below it.
-const ROOMS: [&[&str]; 9] = [
+const ROOMS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
     &["server"],
+    &["admin"],
     &["session"],
     &["hub"],
     &["store"],
@@ -30,7 +31,9 @@ const SMALL: &[&str] =
     &["config", "digest", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 19] = [
+    ("listenfd", &["server"]),
+    ("sd_notify", &["server"]),
     ("warp", &["server"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),

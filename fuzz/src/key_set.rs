@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use imserver::auth::{CurrentKeys, IssueError, KeySet, Request, Verifier, issue};
+use imserver::auth::{CurrentKeys, IssueError, KeySet, Request, Revocations, Verifier, issue};
 use imserver::config::Auth;
 use imserver::ids::UserId;
 
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
     let request = Request { user, name: None, picture: None, ttl, admin: false };
     match issue(&keys, &auth, &request, now) {
         Ok(issued) => {
-            let verifier = Verifier::new(&CurrentKeys::new(keys), &auth);
+            let verifier = Verifier::new(&CurrentKeys::new(keys), &Revocations::default(), &auth);
             let believed = verifier.verify(&issued.token, now).map(|identity| identity.user());
             assert_eq!(believed, Ok(user), "{entries:?}");
         }

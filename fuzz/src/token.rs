@@ -15,7 +15,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use imserver::auth::{CurrentKeys, Identity, KeySet, TOKEN_MAX, Verifier};
+use imserver::auth::{CurrentKeys, Identity, KeySet, Revocations, TOKEN_MAX, Verifier};
 use imserver::config::Auth;
 use serde_json::{Map, Value};
 
@@ -118,7 +118,9 @@ fn verifier() -> Verifier {
                      {{"kid":"e","kty":"OKP","alg":"EdDSA","crv":"Ed25519","x":"{POINT}"}}]}}"#
     );
     match KeySet::parse(keys.as_bytes()) {
-        Ok(keys) => Verifier::new(&CurrentKeys::new(keys), &Auth::default()),
+        Ok(keys) => {
+            Verifier::new(&CurrentKeys::new(keys), &Revocations::default(), &Auth::default())
+        }
         Err(fault) => panic!("our own key set {fault}"),
     }
 }

@@ -1,6 +1,7 @@
 //! How a command ends when it does not succeed.
 
 use super::ConfigFile;
+use crate::admin::AuditError;
 use crate::auth::{IssueError, KeySetError};
 use crate::config;
 use std::fmt;
@@ -63,12 +64,22 @@ impl From<IssueError> for Failure {
     }
 }
 
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Open { .. } => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         error
             .downcast::<KeySetError>()
             .map(Self::from)
             .or_else(|error| error.downcast::<IssueError>().map(Self::from))
+            .or_else(|error| error.downcast::<AuditError>().map(Self::from))
             .unwrap_or_else(|error| Self::failed(format!("{error:#}")))
     }
 }

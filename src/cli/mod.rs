@@ -3,6 +3,7 @@
 //! Results go to standard output, so that they can be used by other programs;
 //! what went wrong, and the log, go to standard error.
 
+mod audit;
 mod cert;
 mod check;
 mod dev;
@@ -13,7 +14,7 @@ mod serve;
 mod token;
 mod wiring;
 
-use crate::config::{Config, Override};
+use crate::config::Config;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use std::fmt;
@@ -66,6 +67,8 @@ enum Command {
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
+    /// The log of what administrators did
+    Audit(audit::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,6 +108,7 @@ impl Cli {
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
+            Command::Audit(args) => audit::run(&args, &file.load()?),
         }
     }
 }
@@ -127,11 +131,7 @@ impl ConfigFile {
     }
 
     fn load(&self) -> Result<Config, Failure> {
-        self.load_with(Vec::new())
-    }
-
-    fn load_with(&self, overrides: Vec<Override>) -> Result<Config, Failure> {
-        Config::load_with(self.path(), overrides).map_err(|e| Failure::config(&e, self))
+        Config::load(self.path()).map_err(|e| Failure::config(&e, self))
     }
 }
 

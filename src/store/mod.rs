@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 pub use self::conversation::{
     Conversation, Conversations, History, HistoryCursor, HistoryEntry, Stretch,
 };
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile};
 
@@ -59,7 +60,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// what should be there is not: then nothing of the page may be shown.
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>>;
 
-    /// The newest message of `inbox`, read or not; the start where there is none.
+    /// The newest message of `inbox`, read or not, kept or gone; the start where there
+    /// never was one.
     ///
     /// # Errors
     /// As [`Store::read_inbox`].
@@ -114,6 +116,19 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Remembers what a user's token says of them; a `None` leaves what is known.
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()>;
+
+    /// Keeps a revocation until it is over, and announces it; keeping it again changes
+    /// nothing. It is in force everywhere once those who follow a [`Tail`] have heard of it.
+    fn revoke(&self, revocation: Revocation) -> Receipt<()>;
+
+    /// Takes back that a user is disabled, and announces it; nothing where they are not.
+    fn enable(&self, user: UserId) -> Receipt<()>;
+
+    /// All revocations in force. Those that are over are forgotten by themselves.
+    ///
+    /// # Errors
+    /// As [`Store::read_inbox`].
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>>;
 
     /// Whether messages can be written.
     fn health(&self) -> Health;
@@ -256,6 +271,9 @@ pub struct Page {
     /// How far the log reached when the page was read. `up_to` equal to it (or to
     /// the end of the span) means that there is no more.
     pub head: Cursor,
+    /// Nothing that lay behind the beginning of the span is gone. Always so where only
+    /// unread messages were asked for.
+    pub complete: bool,
 }
 
 /// A message with what is known of its sender.
@@ -276,6 +294,10 @@ pub enum Announcement {
     Stored(Stored),
     /// Read flags.
     Read(ReadReceipt),
+    /// Tokens, or a user, that are believed no more.
+    Revoked(Revocation),
+    /// A user who is let in again.
+    Enabled(UserId),
 }
 
 /// "Inbox X now reaches id N", with the message for those who stand right before it.

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::rig::Plan;
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::{
@@ -155,7 +156,8 @@ impl Store for Cue {
         let wanted = log.iter().map(|a| &a.entry).filter(|entry| {
             entry.message.to == inbox && Cursor::from(entry.message.id) > span.after
         });
-        let page = Page { entries: wanted.cloned().collect(), up_to: head, head };
+        let entries = wanted.cloned().collect();
+        let page = Page { entries, up_to: head, head, complete: true };
         match self.reading.clone() {
             Some(outcome) => std::future::ready(outcome.map(|()| page)).boxed(),
             None => std::future::pending().boxed(),
@@ -211,6 +213,18 @@ impl Store for Cue {
             Some(outcome) => std::future::ready(outcome).boxed(),
             None => std::future::pending().boxed(),
         }
+    }
+
+    fn revoke(&self, _: Revocation) -> Receipt<()> {
+        unreachable!("no session revokes")
+    }
+
+    fn enable(&self, _: UserId) -> Receipt<()> {
+        unreachable!("no session lets anybody in")
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        unreachable!("no session asks for revocations")
     }
 
     fn health(&self) -> Health {

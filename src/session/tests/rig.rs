@@ -14,7 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::super::{Context, Ended, Gone, Opening, Received, Session, Socket};
 use super::cue::Cue;
-use crate::auth::{Alg, CurrentKeys, Identity, KeySet, Request, Verifier, generate, issue};
+use crate::auth::{
+    Alg, CurrentKeys, Identity, KeySet, Request, Revocation, Revocations, TokenId, Verifier,
+    generate, issue,
+};
 use crate::config;
 use crate::hub::{Hub, Subscription, Wants};
 use crate::ids::{MessageId, UserId};
@@ -129,8 +132,8 @@ impl Plan {
             store.arrive_unheard(from, to, content);
         }
         let issuer = Issuer::new();
-        let hub = Hub::new(10);
-        tasks.spawn(Arc::clone(&hub).follow(announcements));
+        let hub = Hub::new();
+        tasks.spawn(Arc::clone(&hub).follow(announcements, issuer.revocations.clone()));
         let (say, incoming) = mpsc::channel(1000);
         let (outgoing, hear) = mpsc::channel(10_000);
         let takes = Arc::new(Semaphore::new(1));
@@ -139,7 +142,6 @@ impl Plan {
         let context = Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
             verifier: issuer.verifier.clone(),
-            limits: Arc::new(self.limits),
             metrics: SessionMetrics::register(&mut Registry::default()),
             shutdown: shutdown.clone(),
             retry_spread: Duration::from_secs(5),
@@ -151,18 +153,29 @@ impl Plan {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
         };
-        let subscription = hub.subscribe(identity.user(), wants).unwrap();
+        let subscription = hub.subscribe(identity.user(), wants, 10).unwrap();
         let after = self.after.map(|id| MessageId::new(id).map_or(Cursor::START, Cursor::from));
-        let opening = Opening { identity, subscription, dialect: self.dialect, after };
+        let (dialect, limits) = (self.dialect, Arc::new(self.limits));
+        let opening = Opening { identity, subscription, dialect, after, limits };
         let session = tasks.spawn(Session::new(opening, wire, context).run());
         Rig { store, shutdown, ends, hub, issuer, say, hear, takes, session }
     }
+}
+
+/// One key that nothing else is signed with.
+fn first_keys() -> KeySet {
+    let key = json!({
+        "kty": "oct", "kid": "first", "alg": "HS256",
+        "k": "Uvp4ijK872atFdVFcvAtb7dEiVq3eipLqq5d6_-6vPg",
+    });
+    KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap()
 }
 
 /// Who issues tokens and believes them.
 #[derive(Debug)]
 struct Issuer {
     keys: CurrentKeys,
+    revocations: Revocations,
     auth: config::Auth,
     verifier: Verifier,
 }
@@ -170,11 +183,10 @@ struct Issuer {
 impl Issuer {
     fn new() -> Self {
         let auth = config::Auth::default();
-        let mut keys = KeySet::default();
-        keys.add(generate(Alg::Hs256).unwrap()).unwrap();
-        let keys = CurrentKeys::new(keys);
-        let verifier = Verifier::new(&keys, &auth);
-        Self { keys, auth, verifier }
+        let keys = CurrentKeys::new(first_keys());
+        let revocations = Revocations::default();
+        let verifier = Verifier::new(&keys, &revocations, &auth);
+        Self { keys, revocations, auth, verifier }
     }
 
     fn token(&self, user: u64, lives: Duration) -> String {
@@ -229,9 +241,29 @@ impl Rig {
         self.issuer.token(user, lives)
     }
 
+    /// Takes a token back: everybody is told who watches.
+    pub(super) fn revoke(&self, token: &str) {
+        let identity = self.issuer.verifier.verify(token, SystemTime::now()).unwrap();
+        let jti = TokenId::new(identity.token_id().unwrap()).unwrap();
+        self.issuer.revocations.add(Revocation::Token { jti, until: u64::MAX });
+    }
+
+    /// Takes all tokens of a user back.
+    pub(super) fn disable(&self, user: u64) {
+        let user = UserId::new(user).unwrap();
+        self.issuer.revocations.add(Revocation::Disabled { user });
+    }
+
+    /// Puts another key set in force, in which the old key is or is not.
+    pub(super) fn rotate(&self, keeping: bool) {
+        let mut keys = if keeping { first_keys() } else { KeySet::default() };
+        keys.add(generate(Alg::Hs256).unwrap()).unwrap();
+        self.issuer.keys.replace(keys);
+    }
+
     /// Another connection of `user`.
     pub(super) fn elsewhere(&self, user: u64) -> Subscription {
-        self.hub.subscribe(UserId::new(user).unwrap(), Wants::Everything).unwrap()
+        self.hub.subscribe(UserId::new(user).unwrap(), Wants::Everything, 10).unwrap()
     }
 
     /// The client takes nothing any more.

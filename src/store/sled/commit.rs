@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use sled::Batch;
 use tokio::sync::oneshot;
 
-use super::books::Books;
+use super::books::{Books, Newest};
 use super::keys::{self, Pair};
 use super::names::{BLOCK, Collector};
 use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
 use super::record::{self, CommitEntry, CommitRecord, ResendMark};
+use super::revoked;
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
 use crate::store::{
@@ -40,10 +42,12 @@ pub(super) struct Commit<'a> {
     rows: usize,
     first: u64,
     stored_at: StoredAt,
-    entries: Vec<CommitEntry>,
+    entries: Vec<Option<CommitEntry>>,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     reads: HashMap<Pair, ReadState>,
+    /// What is to be announced of tokens and users.
+    decrees: Vec<Announcement>,
     newly_read: u64,
     answers: Vec<Answer>,
 }
@@ -57,6 +61,7 @@ pub(super) struct Outcome {
     pub(super) newly_read: u64,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
+    decrees: Vec<Announcement>,
     answers: Vec<Answer>,
 }
 
@@ -73,6 +78,7 @@ impl<'a> Commit<'a> {
             stored: Vec::new(),
             receipts: Vec::new(),
             reads: HashMap::new(),
+            decrees: Vec::new(),
             newly_read: 0,
             answers: Vec::new(),
         }
@@ -126,7 +132,8 @@ impl<'a> Commit<'a> {
         if let Some(here) = here.and_then(|at| self.stored.get(at)) {
             return Ok(same(&here.entry.message));
         }
-        Ok(reader::message(&self.books.tree, id)?.is_some_and(|record| same(&record.message)))
+        // Of a message that is gone nobody knows any more what it said.
+        Ok(reader::message(&self.books.tree, id)?.is_none_or(|record| same(&record.message)))
     }
 
     fn added(
@@ -143,19 +150,20 @@ impl<'a> Commit<'a> {
         if inbox.unread >= self.books.unread_max {
             return Ok(Err(AppendError::InboxFull));
         }
-        let ordinal = self.books.last_ordinal(pair)? + 1;
+        let Newest { ordinal, kept, .. } = self.books.newest(pair)?;
+        let ordinal = ordinal + 1;
         let sender = self.books.profile(draft.from)?;
 
         let key = keys::message(pair, id.get());
         let value = record::encode_message(&key, &draft, ordinal, self.stored_at);
         self.insert(key, value);
-        if ordinal == 1 {
+        if !kept {
             self.insert(keys::peer(pair.to, pair.from), Vec::new());
             if let Sender::User(from) = pair.from {
                 self.insert(keys::peer(from, pair.to.into()), Vec::new());
             }
         }
-        self.entries.push(CommitEntry { pair, ordinal, resend: mark });
+        self.entries.push(Some(CommitEntry { pair, ordinal, resend: mark }));
         let previous = self.books.appended(pair, id);
         self.books.resends.insert(mark, id.get(), Instant::now());
         let client_id = match draft.resend {
@@ -267,6 +275,28 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
+    /// Adds a revocation, unless it is over.
+    pub(super) fn revoke(&mut self, revocation: Revocation, reply: Reply<()>) {
+        if !revocation.is_over(SystemTime::now()) {
+            // Also where it is there already: this very group may have removed it before.
+            let key = revoked::key(&revocation);
+            let value = revoked::encode(&key, &revocation);
+            self.insert(key, value);
+            self.decrees.push(Announcement::Revoked(revocation));
+        }
+        self.answers.push(Answer::Done(reply));
+    }
+
+    /// Takes the revocation of a whole user back.
+    ///
+    /// Also where the tree does not show one: it may stand in this very group.
+    pub(super) fn enable(&mut self, user: UserId, reply: Reply<()>) {
+        self.batch.remove(revoked::key(&Revocation::Disabled { user }));
+        self.rows += 1;
+        self.decrees.push(Announcement::Enabled(user));
+        self.answers.push(Answer::Done(reply));
+    }
+
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.batch.insert(key, value);
         self.rows += 1;
@@ -305,6 +335,7 @@ impl<'a> Commit<'a> {
             newly_read: self.newly_read,
             stored: self.stored,
             receipts: self.receipts,
+            decrees: self.decrees,
             answers: self.answers,
         };
         ((self.rows > 0).then_some(self.batch), outcome)
@@ -328,6 +359,7 @@ impl Outcome {
             }
         }
         let stored = self.stored.into_iter().map(Announcement::Stored);
-        stored.chain(self.receipts.into_iter().map(Announcement::Read)).collect()
+        let receipts = self.receipts.into_iter().map(Announcement::Read);
+        stored.chain(receipts).chain(self.decrees).collect()
     }
 }

@@ -1,13 +1,13 @@
 //! A door for fuzzers to what reads the rows. Nothing else uses it.
 
-use super::codec;
-use super::keys;
+use super::gone::{Gone, Skipped};
 use super::names::Names;
 use super::read_state::{decode_floor, decode_islands, encode_floor, encode_islands};
 use super::record::{
     CommitRecord, MessageView, decode_profile, decode_schema, encode_message, encode_profile,
     encode_schema,
 };
+use super::{codec, keys, revoked};
 use crate::store::{Draft, ResendKey};
 
 /// A row: its key and its value.
@@ -58,6 +58,22 @@ pub fn reread(key: &[u8], value: &[u8]) -> Option<Row> {
             let profile = decode_profile(key, value)?;
             let key = keys::profile(user);
             let value = encode_profile(&key, &profile);
+            Some((key, value))
+        }
+        keys::GONE => {
+            let pair = keys::parse_gone(key)?;
+            let gone = Gone::decode(key, value)?;
+            let key = keys::gone(pair);
+            let value = gone.encode(&key);
+            Some((key, value))
+        }
+        keys::SKIPPED if key == keys::SKIPPED => {
+            Some((keys::SKIPPED.to_vec(), Skipped::decode(key, value)?.encode(keys::SKIPPED)))
+        }
+        keys::REVOCATIONS => {
+            let revocation = revoked::decode(key, value)?;
+            let key = revoked::key(&revocation);
+            let value = revoked::encode(&key, &revocation);
             Some((key, value))
         }
         _ => None,

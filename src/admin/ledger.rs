@@ -1,0 +1,65 @@
+//! The ledger of issued tokens: the lines of the audit log that tell of one.
+//!
+//! It holds what a token is known by and never the token, so that whoever reads it can
+//! revoke one and not use it.
+
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::audit::{Act, Line};
+use crate::auth::{Issued, Request};
+
+/// The act of issuing a token.
+pub const ISSUE: &str = "token.issue";
+
+/// The act of issuing what was asked for. It is written down before the token leaves the
+/// process: one that nobody knows of cannot be revoked.
+pub fn issue(request: &Request, issued: &Issued, key: Option<&str>, now: SystemTime) -> Act {
+    let time = |time| humantime::format_rfc3339_seconds(time).to_string();
+    Act::new(ISSUE)
+        .with("jti", issued.id.as_str())
+        .with("sub", request.user.get())
+        .with("kid", key)
+        .with("issued", time(now))
+        .with("until", time(issued.expires_at))
+        .with("admin", request.admin)
+}
+
+/// An issued token, as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Entry {
+    /// By which it is revoked.
+    pub jti: String,
+    /// Whom it is for.
+    pub sub: u64,
+    /// The key that signed it.
+    pub kid: Option<String>,
+    /// When it was issued.
+    pub issued: String,
+    /// Until when it is good.
+    pub until: String,
+    /// Whether it is an administrator's.
+    pub admin: bool,
+    /// Who had it issued.
+    pub by: String,
+}
+
+impl Entry {
+    /// What a line of the audit log says of a token, if it tells of one.
+    pub fn of(line: &Line) -> Option<Self> {
+        if line.act != ISSUE {
+            return None;
+        }
+        let text = |name: &str| line.details.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some(Self {
+            jti: text("jti")?,
+            sub: line.details.get("sub")?.as_u64()?,
+            kid: text("kid"),
+            issued: text("issued")?,
+            until: text("until")?,
+            admin: line.details.get("admin")?.as_bool()?,
+            by: line.who.clone(),
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! `imserver audit`: what administrators did, and whether the log of it is whole.
+
+use std::time::SystemTime;
+
+use super::{Failure, print};
+use crate::admin::audit::{Audit, Fault, Hash, Verified};
+use crate::config::Config;
+
+/// What `audit` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The log is audit.jsonl in store.path: one JSON line an act, each with the hash of the one
+before it. Note down the newest hash from time to time, elsewhere: with --expect it proves
+that nothing up to there was cut off since.
+
+Examples:
+  imserver audit verify
+  imserver audit verify --expect 3f0c…
+  imserver audit list --act token.issue --since 1h")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Check every line of the log and print its newest hash
+    Verify {
+        /// A newest hash that was printed earlier and must still be there
+        #[arg(long, value_name = "HASH")]
+        expect: Option<Hash>,
+    },
+    /// Print the log, one JSON line an act
+    List {
+        /// Only acts of this name, such as token.issue
+        #[arg(long, value_name = "NAME")]
+        act: Option<String>,
+        /// Only from then on: an RFC 3339 time, or how long ago, such as 1h or 7d
+        #[arg(long, value_name = "TIME", value_parser = since)]
+        since: Option<SystemTime>,
+    },
+}
+
+pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
+    let path = config.store.path.join(crate::admin::audit::FILE);
+    if !path.exists() {
+        return match args.command {
+            Command::Verify { expect: Some(_) } => Err(Failure::failed(format!(
+                "there is no {}, so the hash is in no log",
+                path.display()
+            ))),
+            _ => print(format!("nothing was done yet: there is no {}", path.display())),
+        };
+    }
+    let audit = Audit::open(&config.store.path)?;
+    match &args.command {
+        Command::Verify { expect } => verify(&audit, *expect),
+        Command::List { act, since } => list(&audit, act.as_deref(), *since),
+    }
+}
+
+fn since(text: &str) -> Result<SystemTime, String> {
+    let wrong = "write a time such as 2026-01-31T08:00:00Z, or how long ago, such as 1h or 7d";
+    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
+        return Ok(time);
+    }
+    let ago = humantime::parse_duration(text).map_err(|_| wrong)?;
+    SystemTime::now().checked_sub(ago).ok_or_else(|| wrong.to_owned())
+}
+
+fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
+    let path = audit.path();
+    let Verified { lines, newest, has_noted, torn, fault } = audit.verify(noted)?;
+    let s = if lines == 1 { "" } else { "s" };
+    match fault {
+        None => {}
+        Some((number, why @ Fault::Torn)) => {
+            print(format!("line {number}: {why}; the next act sets it aside"))?;
+        }
+        Some((number, why)) => {
+            return Err(Failure::failed(format!(
+                "{}: line {number} is broken: {why}; {lines} line{s} before it are good",
+                path.display()
+            )));
+        }
+    }
+    if torn > 0 {
+        let files = if torn == 1 { "1 file" } else { &format!("{torn} files") };
+        print(format!("{files} beside it keep what power cuts left of lines, as it says"))?;
+    }
+    if noted.is_some() && !has_noted {
+        return Err(Failure::failed(format!(
+            "{}: no line has the hash that --expect names: the log was cut off or begun anew \
+             since that was printed; {lines} line{s} in it are good",
+            path.display()
+        )));
+    }
+    print(format!("{}: {lines} line{s}, all good", path.display()))?;
+    newest.map_or(Ok(()), |newest| print(format!("newest hash: {newest}")))
+}
+
+fn list(audit: &Audit, act: Option<&str>, since: Option<SystemTime>) -> Result<(), Failure> {
+    for line in audit.lines()? {
+        let line = match line {
+            Ok(line) => line,
+            Err((_, Fault::Torn)) => return Ok(()),
+            Err((number, why)) => {
+                let path = audit.path();
+                return Err(Failure::failed(format!(
+                    "{}: line {number} is broken: {why}",
+                    path.display()
+                )));
+            }
+        };
+        let wanted = act.is_none_or(|act| line.act == act);
+        let at = humantime::parse_rfc3339(&line.at).ok();
+        let recent = since.is_none_or(|since| at.is_none_or(|at| at >= since));
+        if wanted && recent {
+            print(&line.text)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_one_or_how_long_ago_it_was() {
+        assert_eq!(since("1970-01-01T00:00:10Z").unwrap(), SystemTime::UNIX_EPOCH + ten());
+        assert!(since("10s").unwrap() <= SystemTime::now() - ten());
+        for bad in ["", "yesterday", "-1h", "10", "1000000000000y"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn ten() -> std::time::Duration {
+        std::time::Duration::from_secs(10)
+    }
+}
