@@ -20,6 +20,13 @@ struct Reason {
     reason: &'static str,
 }
 
+/// One label: what was read again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    /// A word from a fixed list.
+    what: &'static str,
+}
+
 /// Two labels: what the API was asked, and how it answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
@@ -102,8 +109,8 @@ pub struct ServerMetrics {
     calls: Family<Call, Counter>,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
-    /// Certificates and key sets that were read again and refused.
-    pub reloads_failed: Counter,
+    reloads_failed: Counter,
+    last_reload_successful: Family<What, Gauge>,
 }
 
 impl ServerMetrics {
@@ -116,12 +123,26 @@ impl ServerMetrics {
             calls: enter(registry, "api_calls", "Calls of the API", Family::default()),
             handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
             reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),
+            last_reload_successful: enter(
+                registry,
+                "last_reload_successful",
+                "Whether what was read last is in force",
+                Family::default(),
+            ),
         }
     }
 
     /// Counts a call of the API.
     pub fn called(&self, call: &'static str, status: u16) {
         self.calls.get_or_create(&Call { call, status: status.into() }).inc();
+    }
+
+    /// Counts what was read, by a word for it, and whether it is in force now.
+    pub fn reloaded(&self, what: &'static str, in_force: bool) {
+        self.last_reload_successful.get_or_create(&What { what }).set(in_force.into());
+        if !in_force {
+            self.reloads_failed.inc();
+        }
     }
 
     /// Counts a refused request, by the true reason.

@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
@@ -24,6 +25,9 @@ pub enum TelemetryError {
     /// The filter cannot be read.
     #[error("this is no log filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// There is no log any more whose level could be set.
+    #[error("the level of the log cannot be changed: {0}")]
+    Gone(#[from] tracing_subscriber::reload::Error),
     /// The process logs already.
     #[error("the log was set up twice")]
     Twice,
@@ -52,20 +56,46 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     Ok(EnvFilter::builder().parse(level)?)
 }
 
+/// A hand on the level of a log that is being written.
+#[derive(Clone)]
+pub struct LogLevel(
+    Arc<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>,
+);
+
+impl LogLevel {
+    /// Logs from now on what `level` says.
+    ///
+    /// # Errors
+    /// When the filter is wrong; it is then as it was.
+    pub fn set(&self, level: &str) -> Result<(), TelemetryError> {
+        Ok((self.0)(filter(level)?)?)
+    }
+}
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogLevel").finish_non_exhaustive()
+    }
+}
+
 /// Starts the log of this process, as lines for people or as JSON.
 ///
 /// # Errors
 /// When the filter is wrong, or the process logs already.
-pub fn init(level: &str, json: bool) -> Result<(), TelemetryError> {
+pub fn init(level: &str, json: bool) -> Result<LogLevel, TelemetryError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    let done = if json {
+    let (done, level) = if json {
         // JSON strings escape by themselves.
-        builder.json().flatten_event(true).try_init()
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        (builder.try_init(), LogLevel(Arc::new(move |filter| handle.reload(filter))))
     } else {
-        builder.fmt_fields(escaped_fields()).try_init()
+        let builder = builder.fmt_fields(escaped_fields()).with_filter_reloading();
+        let handle = builder.reload_handle();
+        (builder.try_init(), LogLevel(Arc::new(move |filter| handle.reload(filter))))
     };
     done.map_err(|_| TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(|panic| {
@@ -73,7 +103,7 @@ pub fn init(level: &str, json: bool) -> Result<(), TelemetryError> {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a fault of ours: please report it; one task was ended");
     }));
-    Ok(())
+    Ok(level)
 }
 
 /// Writes `message field=value field=value` with every value escaped.

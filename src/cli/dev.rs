@@ -2,9 +2,10 @@
 
 use super::cert::{self, exists};
 use super::{ConfigFile, Failure, print, serve, shell, wiring};
-use crate::config::{Config, Override};
+use crate::config::{self, Config, Override};
 use crate::ids::UserId;
 use crate::secret_file;
+use crate::server::Source;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -65,7 +66,9 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
     }
     let banner = Banner::new(&config, &file)?;
     // Nobody to read it is no reason to stop serving.
-    serve::start(config, |address| drop(print(banner.text(address))))
+    let (path, listen) = (file.path().to_owned(), config.server.listen);
+    let source = Source::new(file.path(), move || read(&path, Some(listen)));
+    serve::start(config, source, |address| drop(print(banner.text(address))))
 }
 
 fn make_folder(folder: &Path, config: &Path) -> Result<(), Failure> {
@@ -82,19 +85,24 @@ fn make_folder(folder: &Path, config: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the configuration, with the listener of this run and pages from there
-/// let in.
+/// Reads the configuration, and makes sure that its addresses can be had.
 fn configure(args: &Args, file: &ConfigFile) -> Result<Config, Failure> {
+    let load = |listen| read(file.path(), listen).map_err(|error| Failure::config(&error, file));
+    let config = load(args.listen)?;
+    // Told now, before keys are made and a page of output scrolls by.
+    let listen = free(config.server.listen, "--listen ADDRESS:PORT")?;
+    free(config.server.admin_listen, "the variable IMSERVER_SERVER__ADMIN_LISTEN")?;
+    load(Some(listen))
+}
+
+/// Reads what `file` says, with the listener of this run and the pages from there let in.
+fn read(file: &Path, listen: Option<SocketAddr>) -> Result<Config, config::Error> {
     let option = |address: SocketAddr| Override {
         name: "--listen".to_owned(),
         key: "server.listen".to_owned(),
         text: address.to_string(),
     };
-    let mut config = file.load_with(args.listen.map(option).into_iter().collect())?;
-    // Told now, before keys are made and a page of output scrolls by.
-    let key = "--listen ADDRESS:PORT";
-    config.server.listen = free(config.server.listen, key)?;
-    free(config.server.admin_listen, "the variable IMSERVER_SERVER__ADMIN_LISTEN")?;
+    let mut config = Config::load_with(file, listen.map(option).into_iter().collect())?;
     for host in hosts(config.server.listen.ip()) {
         let origin = format!("https://{host}:{}", config.server.listen.port());
         if !config.server.origins.contains(&origin) {

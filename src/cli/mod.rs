@@ -14,7 +14,7 @@ mod serve;
 mod token;
 mod wiring;
 
-use crate::config::{Config, Override};
+use crate::config::Config;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use std::fmt;
@@ -131,11 +131,7 @@ impl ConfigFile {
     }
 
     fn load(&self) -> Result<Config, Failure> {
-        self.load_with(Vec::new())
-    }
-
-    fn load_with(&self, overrides: Vec<Override>) -> Result<Config, Failure> {
-        Config::load_with(self.path(), overrides).map_err(|e| Failure::config(&e, self))
+        Config::load(self.path()).map_err(|e| Failure::config(&e, self))
     }
 }
 

@@ -12,18 +12,25 @@ use super::{ConfigFile, Failure};
 use crate::auth::KeySet;
 use crate::certificate;
 use crate::config::{Config, LogFormat, TlsMode};
-use crate::server::{RunError, Server, StartError};
+use crate::server::{RunError, Server, Source, StartError};
 use crate::telemetry;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
-    start(file.load()?, |_| ())
+    let (path, here) = (file.path().to_owned(), file.path().to_owned());
+    let source = Source::new(&here, move || Config::load(&path));
+    start(file.load()?, source, |_| ())
 }
 
 /// Starts the log, then serves until told to stop. `ready` is called with the
-/// public listener's address once clients can connect.
-pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Result<(), Failure> {
+/// public listener's address once clients can connect. `source` is where `config` came
+/// from, to be read again.
+pub(super) fn start(
+    config: Config,
+    source: Source,
+    ready: impl FnOnce(SocketAddr) + Send,
+) -> Result<(), Failure> {
     let json = config.log.format == LogFormat::Json;
-    telemetry::init(&config.log.level, json).map_err(Failure::failed)?;
+    let log = telemetry::init(&config.log.level, json).map_err(Failure::failed)?;
     let keys = KeySet::load(&config.auth.keys)?;
     let certificate = match config.tls.mode {
         TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),
@@ -35,7 +42,7 @@ pub(super) fn start(config: Config, ready: impl FnOnce(SocketAddr) + Send) -> Re
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     let outcome = runtime.block_on(async {
-        let server = Server::bind(config, keys, certificate)?;
+        let server = Server::bind(config, source, log, keys, certificate)?;
         server.run(stop_on_signals(), ready).await
     });
     // What the drain cut off does not hold up the end.

@@ -33,7 +33,6 @@ type Shard = Mutex<HashMap<UserId, Vec<Arc<Slot>>>>;
 pub struct Hub {
     shards: Vec<Shard>,
     hasher: RandomState,
-    per_user: usize,
     connections: AtomicUsize,
 }
 
@@ -67,24 +66,29 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    /// Makes a hub that lets every user have `per_user` connections.
-    pub fn new(per_user: usize) -> Arc<Self> {
+    /// Makes a hub without connections.
+    pub fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let hasher = RandomState::new();
-        Arc::new(Self { shards, hasher, per_user, connections: AtomicUsize::new(0) })
+        Arc::new(Self { shards, hasher, connections: AtomicUsize::new(0) })
     }
 
-    /// Enters a connection of `user`, or nothing when they have as many as they may.
+    /// Enters a connection of `user`, or nothing when they have `at_most` already.
     ///
     /// Subscribe before the first read: a message committed between the two is
     /// then either in the read or announced; the other order could miss it.
-    pub fn subscribe(self: &Arc<Self>, user: UserId, wants: Wants) -> Option<Subscription> {
+    pub fn subscribe(
+        self: &Arc<Self>,
+        user: UserId,
+        wants: Wants,
+        at_most: usize,
+    ) -> Option<Subscription> {
         let (connection, news, wake) = (ConnectionId::draw(), Mutex::default(), Notify::new());
         let slot = Arc::new(Slot { connection, wants, news, wake });
         {
             let mut shard = locked(self.shard(user)?);
             let slots = shard.entry(user).or_default();
-            if slots.len() >= self.per_user {
+            if slots.len() >= at_most {
                 return None;
             }
             slots.push(Arc::clone(&slot));
@@ -243,11 +247,11 @@ mod tests {
 
     #[test]
     fn a_connection_that_does_not_listen_keeps_a_flag_and_no_queue() {
-        let hub = Hub::new(2);
+        let hub = Hub::new();
         let user = UserId::new(2).unwrap();
         let (idle, large) = (
-            hub.subscribe(user, Wants::Inbox).unwrap(),
-            hub.subscribe(user, Wants::Inbox).unwrap(),
+            hub.subscribe(user, Wants::Inbox, 2).unwrap(),
+            hub.subscribe(user, Wants::Inbox, 2).unwrap(),
         );
         for id in 2..2 + IN_HAND as u64 {
             hub.announce(stored(2, id, 10));
@@ -265,11 +269,11 @@ mod tests {
 
     #[test]
     fn leaving_evicts_nobody_else() {
-        let hub = Hub::new(2);
+        let hub = Hub::new();
         let user = UserId::new(2).unwrap();
-        let first = hub.subscribe(user, Wants::Inbox).unwrap();
-        let second = hub.subscribe(user, Wants::Inbox).unwrap();
-        assert!(hub.subscribe(user, Wants::Inbox).is_none(), "as many as they may");
+        let first = hub.subscribe(user, Wants::Inbox, 2).unwrap();
+        let second = hub.subscribe(user, Wants::Inbox, 2).unwrap();
+        assert!(hub.subscribe(user, Wants::Inbox, 2).is_none(), "as many as they may");
         drop(first);
         assert_eq!(hub.connections(), 1);
         hub.announce(stored(2, 2, 1));
@@ -280,10 +284,10 @@ mod tests {
 
     #[test]
     fn only_those_who_want_it_hear_of_what_the_user_did_elsewhere() {
-        let hub = Hub::new(3);
+        let hub = Hub::new();
         let (writer, reader) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
-        let [here, there] = [(); 2].map(|()| hub.subscribe(writer, Wants::Everything).unwrap());
-        let plain = hub.subscribe(writer, Wants::Inbox).unwrap();
+        let [here, there] = [(); 2].map(|()| hub.subscribe(writer, Wants::Everything, 3).unwrap());
+        let plain = hub.subscribe(writer, Wants::Inbox, 3).unwrap();
         let message = Stored { origin: Some(here.connection()), ..stored(2, 2, 10) };
         hub.announce(message);
         assert!(here.take().events.is_empty(), "it wrote this itself");
@@ -291,16 +295,16 @@ mod tests {
         let ids = vec![MessageId::new(2).unwrap()];
         hub.announce_read(ReadReceipt { reader, from: writer.into(), ids, origin: None });
         assert!(matches!(here.take().events[..], [Event::Read(_)]));
-        hub.subscribe(reader, Wants::Inbox).unwrap().typing(writer);
+        hub.subscribe(reader, Wants::Inbox, 3).unwrap().typing(writer);
         assert!(matches!(there.take().events[..], [Event::Read(_), Event::Typing(_)]));
         assert!(plain.take().events.is_empty());
     }
 
     #[test]
     fn who_is_slow_is_told_that_something_was_lost_for_good() {
-        let hub = Hub::new(1);
+        let hub = Hub::new();
         let writer = UserId::new(1).unwrap();
-        let slow = hub.subscribe(writer, Wants::Everything).unwrap();
+        let slow = hub.subscribe(writer, Wants::Everything, 1).unwrap();
         for id in 2..2 + IN_HAND as u64 {
             hub.announce(stored(1, id, 10));
         }

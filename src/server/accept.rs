@@ -26,6 +26,7 @@ use warp::filters::BoxedFilter;
 use super::refusal::Refusal;
 use super::routes::Answer;
 use super::stream::{Stream, Watched};
+use super::terms::CurrentTerms;
 use crate::metrics::ServerMetrics;
 
 /// Headers a request may have, and the bytes of its whole head: a token of 8 KiB fits.
@@ -52,8 +53,7 @@ pub(super) struct Listener {
     /// `None`: a proxy on this host has ended TLS.
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) routes: BoxedFilter<(Answer,)>,
-    pub(super) handshake_timeout: Duration,
-    pub(super) write_timeout: Duration,
+    pub(super) terms: CurrentTerms,
     /// TCP connections in all, handshakes included.
     pub(super) sockets: usize,
     pub(super) metrics: ServerMetrics,
@@ -91,10 +91,11 @@ impl Listener {
 
     /// One connection, from its first byte until it is closed or upgraded.
     async fn serve(&self, tcp: TcpStream, arrival: Arrival, shutdown: CancellationToken) {
-        let deadline = Instant::now() + self.handshake_timeout;
+        let limits = Arc::clone(&self.terms.get().limits);
+        let deadline = Instant::now() + limits.handshake_timeout;
         // Frames are small and wanted at once. Where it fails the peer is gone already.
         let _ = tcp.set_nodelay(true);
-        let watched = Watched::new(tcp, self.write_timeout);
+        let watched = Watched::new(tcp, limits.write_timeout);
         let stream = match &self.tls {
             None => Stream::Plain(watched),
             Some(tls) => {

@@ -26,7 +26,6 @@ const TIDY_EVERY: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Admission {
     places: Arc<Semaphore>,
-    per_address: usize,
     addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
     guesses: DefaultKeyedRateLimiter<IpAddr>,
     guessed: AtomicUsize,
@@ -46,24 +45,24 @@ struct AddressPlace {
 }
 
 impl Admission {
-    pub(super) fn new(limits: &config::Limits) -> Self {
+    /// A door to a house with so many places.
+    pub(super) fn new(places: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
-            per_address: limits.connections_per_address,
+            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             addresses: Arc::default(),
             guesses: RateLimiter::keyed(Quota::per_minute(GUESSES)),
             guessed: AtomicUsize::new(1),
         }
     }
 
-    /// Lets a connection from `address` in.
+    /// Lets a connection from `address` in, within `limits`.
     ///
     /// # Errors
     /// 429, with what there is too much of.
-    pub(super) fn enter(&self, address: IpAddr) -> Result<Place, Refusal> {
+    pub(super) fn enter(&self, address: IpAddr, limits: &config::Limits) -> Result<Place, Refusal> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Refusal::TooMany("the server has all its connections"))?;
-        let address = match self.per_address {
+        let address = match limits.connections_per_address {
             0 => None,
             max => Some(self.at_address(network(address), max)?),
         };
@@ -84,8 +83,8 @@ impl Admission {
     ///
     /// Tokens are looked at first: the signature costs nothing beside the handshake
     /// that came before, and whoever shares an address with a guesser is let in.
-    pub(super) fn guessed_wrong(&self, address: IpAddr) -> Refusal {
-        if self.per_address == 0 {
+    pub(super) fn guessed_wrong(&self, address: IpAddr, limits: &config::Limits) -> Refusal {
+        if limits.connections_per_address == 0 {
             return Refusal::Unauthorized;
         }
         if self.guessed.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_EVERY) {
@@ -122,34 +121,45 @@ impl Drop for AddressPlace {
 mod tests {
     use super::*;
 
-    fn limits(connections: usize, per_address: usize) -> config::Limits {
-        config::Limits { connections, connections_per_address: per_address, ..Default::default() }
+    fn at_most(per_address: usize) -> config::Limits {
+        config::Limits { connections_per_address: per_address, ..Default::default() }
     }
 
     #[test]
     fn a_place_is_given_back_when_its_connection_ends() {
-        let door = Admission::new(&limits(3, 2));
+        let door = Admission::new(3);
+        let two = at_most(2);
         let (here, there): (IpAddr, IpAddr) =
             ("10.0.0.1".parse().unwrap(), "::ffff:10.0.0.2".parse().unwrap());
-        let first = door.enter(here).unwrap();
-        let _second = door.enter(here).unwrap();
-        assert!(matches!(door.enter(here), Err(Refusal::TooMany(_))), "per address");
-        let _third = door.enter(there).unwrap();
-        assert!(matches!(door.enter(there), Err(Refusal::TooMany(_))), "in all");
+        let first = door.enter(here, &two).unwrap();
+        let _second = door.enter(here, &two).unwrap();
+        assert!(matches!(door.enter(here, &two), Err(Refusal::TooMany(_))), "per address");
+        let _third = door.enter(there, &two).unwrap();
+        assert!(matches!(door.enter(there, &two), Err(Refusal::TooMany(_))), "in all");
         drop(first);
-        assert!(door.enter(here).is_ok());
+        assert!(door.enter(here, &two).is_ok());
+    }
+
+    #[test]
+    fn a_changed_limit_counts_who_is_in_already() {
+        let door = Admission::new(10);
+        let here: IpAddr = "10.0.0.1".parse().unwrap();
+        let _inside = [(); 2].map(|()| door.enter(here, &at_most(2)).unwrap());
+        assert!(door.enter(here, &at_most(1)).is_err());
+        assert!(door.enter(here, &at_most(3)).is_ok());
     }
 
     #[test]
     fn a_guesser_is_sent_away_and_nobody_else() {
-        let door = Admission::new(&limits(1, 1));
+        let door = Admission::new(1);
+        let one = at_most(1);
         let guesser = "2001:db8::1".parse().unwrap();
         let neighbour = "2001:db8::2".parse().unwrap();
         let other = "2001:db9::1".parse().unwrap();
         for _ in 0..GUESSES.get() {
-            assert_eq!(door.guessed_wrong(guesser), Refusal::Unauthorized);
+            assert_eq!(door.guessed_wrong(guesser, &one), Refusal::Unauthorized);
         }
-        assert!(matches!(door.guessed_wrong(neighbour), Refusal::TooMany(_)), "the same /64");
-        assert_eq!(door.guessed_wrong(other), Refusal::Unauthorized);
+        assert!(matches!(door.guessed_wrong(neighbour, &one), Refusal::TooMany(_)), "the same /64");
+        assert_eq!(door.guessed_wrong(other, &one), Refusal::Unauthorized);
     }
 }

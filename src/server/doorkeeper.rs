@@ -11,14 +11,15 @@ use super::accept::Arrival;
 use super::admission::Admission;
 use super::handshake::Token;
 use super::refusal::Refusal;
+use super::terms::{CurrentTerms, Terms};
 use crate::auth::{Identity, Tickets, Verifier};
+use crate::config;
 use crate::metrics::ServerMetrics;
 
 /// Whom the service opens to.
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
-    pub(super) origins: Vec<String>,
-    pub(super) trusted_proxies: Vec<IpAddr>,
+    pub(super) terms: CurrentTerms,
     pub(super) admission: Admission,
     pub(super) verifier: Verifier,
     pub(super) tickets: Tickets,
@@ -34,30 +35,31 @@ impl Doorkeeper {
         &self,
         token: Option<Token<'_>>,
         address: IpAddr,
+        limits: &config::Limits,
     ) -> Result<Identity, Refusal> {
         let now = SystemTime::now();
         let verified = match token {
-            None => return Err(self.refuse("no_token", address)),
+            None => return Err(self.refuse("no_token", address, limits)),
             Some(Token::InUrl(token)) => {
                 let redeemed = self.tickets.redeem(token, now);
                 redeemed.unwrap_or_else(|| self.verifier.verify(token, now))
             }
             Some(Token::InHeader(token)) => self.verifier.verify(token, now),
         };
-        verified.map_err(|why| self.refuse(why.reason(), address))
+        verified.map_err(|why| self.refuse(why.reason(), address, limits))
     }
 
-    fn refuse(&self, reason: &'static str, address: IpAddr) -> Refusal {
+    fn refuse(&self, reason: &'static str, address: IpAddr, limits: &config::Limits) -> Refusal {
         // Here and in the metric stands the true reason; the client is told none.
         debug!(%address, reason, "token refused");
         self.metrics.refused(reason);
-        self.admission.guessed_wrong(address)
+        self.admission.guessed_wrong(address, limits)
     }
 
     /// The client's address: the peer's own, or what trusted proxies say it is.
-    pub(super) fn address(&self, arrival: &Arrival, headers: &HeaderMap) -> IpAddr {
+    pub(super) fn address(arrival: &Arrival, headers: &HeaderMap, terms: &Terms) -> IpAddr {
         let peer = arrival.peer.ip().to_canonical();
-        let trusted = |address: &IpAddr| self.trusted_proxies.contains(address);
+        let trusted = |address: &IpAddr| terms.trusted_proxies.contains(address);
         if !trusted(&peer) {
             return peer;
         }

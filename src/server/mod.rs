@@ -13,12 +13,13 @@ mod reload;
 mod routes;
 mod socket;
 mod stream;
+mod terms;
 mod tls;
 mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -36,16 +37,19 @@ use self::admission::Admission;
 use self::api::Api;
 use self::doorkeeper::Doorkeeper;
 use self::reload::Reload;
+pub use self::reload::Source;
 use self::routes::Answer;
+use self::terms::CurrentTerms;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
 use crate::auth::{CurrentKeys, GenerateError, KeySet, Tickets, Verifier};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::Context;
 use crate::store::sled::OpenError;
 use crate::store::{self, Store, Tail};
+use crate::telemetry::LogLevel;
 
 /// Connections that wait in the system's queue while all places are taken.
 const BACKLOG: u32 = 4096;
@@ -99,6 +103,8 @@ pub struct StopError;
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    source: Source,
+    log: LogLevel,
     keys: KeySet,
     certificate: Option<CertifiedKey>,
     public: TcpSocket,
@@ -108,18 +114,20 @@ pub struct Server {
 impl Server {
     /// Takes the addresses, so that a second server is noticed before anything else.
     ///
-    /// Without a `certificate` it speaks no TLS.
+    /// Without a `certificate` it speaks no TLS. `source` is where `config` came from.
     ///
     /// # Errors
     /// [`StartError::Listen`].
     pub fn bind(
         config: Config,
+        source: Source,
+        log: LogLevel,
         keys: KeySet,
         certificate: Option<CertifiedKey>,
     ) -> Result<Self, StartError> {
         let public = take("server.listen", config.server.listen)?;
         let admin = take("server.admin_listen", config.server.admin_listen)?;
-        Ok(Self { config, keys, certificate, public, admin })
+        Ok(Self { config, source, log, keys, certificate, public, admin })
     }
 
     /// Opens the store and serves until `stop`, then drains.
@@ -133,17 +141,20 @@ impl Server {
         stop: CancellationToken,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), RunError> {
-        let Self { config, keys, certificate, public, admin } = self;
+        let Self { config, source, log, keys, certificate, public, admin } = self;
         let mut registry = Registry::with_prefix("imserver");
         let store_metrics = StoreMetrics::register(&mut registry);
         let session_metrics = SessionMetrics::register(&mut registry);
         let metrics = ServerMetrics::register(&mut registry);
         let certificate = certificate.map(Certificate::new);
+        if let Some(certificate) = &certificate {
+            registry.register_collector(Box::new(Arc::clone(certificate)));
+        }
         let room = descriptors::make_room(config.limits.connections);
-        let limits = config::Limits { connections: room.connections, ..config.limits.clone() };
+        let terms = CurrentTerms::new(&config);
         let front = Front {
             tls: certificate.clone().map(tls::acceptor).transpose().map_err(StartError::Tls)?,
-            limits: Arc::new(limits),
+            terms: terms.clone(),
             metrics: metrics.clone(),
         };
         front.warn();
@@ -151,16 +162,18 @@ impl Server {
         // Before the store: a hangup while that is opened is no reason to end.
         let keys = CurrentKeys::new(keys);
         let background = Tasks::default();
-        background.spawn_until_stopped(
-            Reload {
-                tls: config.tls.clone(),
-                certificate,
-                auth: config.auth.clone(),
-                keys: keys.clone(),
-                metrics: metrics.clone(),
-            }
-            .run(),
-        );
+        let reload = Arc::new(Reload {
+            source,
+            started: config.clone(),
+            terms: terms.clone(),
+            log,
+            certificate,
+            keys: keys.clone(),
+            metrics: metrics.clone(),
+            reading: Mutex::default(),
+        });
+        reload.count_the_start();
+        background.spawn_until_stopped(Arc::clone(&reload).run());
 
         // Health first: opening a large store takes its time, and somebody asks.
         let status = Arc::new(Status { registry, store: OnceLock::new(), shutdown: stop.clone() });
@@ -173,14 +186,13 @@ impl Server {
         let (store, tail) = open_store(&config, store_metrics).await?;
         let _ = status.store.set(Arc::clone(&store));
 
-        let hub = Hub::new(config.limits.connections_per_user);
+        let hub = Hub::new();
         background.spawn(Arc::clone(&hub).follow(tail));
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let verifier = Verifier::new(&keys, &config.auth);
         let doorkeeper = Arc::new(Doorkeeper {
-            origins: config.server.origins.clone(),
-            trusted_proxies: config.server.trusted_proxies.clone(),
-            admission: Admission::new(&front.limits),
+            terms: terms.clone(),
+            admission: Admission::new(room.connections),
             verifier: verifier.clone(),
             tickets: Tickets::new(&keys).map_err(StartError::Tickets)?,
             metrics: metrics.clone(),
@@ -188,14 +200,13 @@ impl Server {
         let context = Context {
             store: Arc::clone(&store),
             verifier,
-            limits: Arc::clone(&front.limits),
             metrics: session_metrics,
             shutdown: stop.clone(),
             retry_spread: RETRY_SPREAD,
         };
         let api = Arc::new(Api {
             doorkeeper: Arc::clone(&doorkeeper),
-            rate: api::Rate::new(&front.limits),
+            rate: api::Rate::default(),
             context: context.clone(),
             metrics: metrics.clone(),
             calls: sessions.tracker.clone(),
@@ -209,14 +220,14 @@ impl Server {
         });
         let public = listen("server.listen", public)?;
         let address = public.local_addr().unwrap_or(config.server.listen);
-        let routes = routes::public(upgrades, api, config.server.chat_page);
+        let routes = routes::public(upgrades, api, terms.clone());
         sessions.listen(front.listener(public, routes, room.sockets));
         info!(%address, admin = %admin_address, "serving");
         ready(address);
 
         stop.cancelled().await;
         info!(connections = metrics.connections.get(), "stopping: answering what is under way");
-        sessions.end(config.server.drain_timeout).await;
+        sessions.end(terms.get().drain_timeout).await;
         let closed = store.close().await;
         background.end(LAST_WORDS).await;
         admin_tasks.end(LAST_WORDS).await;
@@ -239,7 +250,7 @@ async fn open_store(
 /// What both listeners have in common.
 struct Front {
     tls: Option<TlsAcceptor>,
-    limits: Arc<config::Limits>,
+    terms: CurrentTerms,
     metrics: ServerMetrics,
 }
 
@@ -263,8 +274,7 @@ impl Front {
             tcp,
             tls: self.tls.clone(),
             routes,
-            handshake_timeout: self.limits.handshake_timeout,
-            write_timeout: self.limits.write_timeout,
+            terms: self.terms.clone(),
             sockets,
             metrics: self.metrics.clone(),
         }

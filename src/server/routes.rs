@@ -13,6 +13,7 @@ use super::accept::Arrival;
 use super::api::{self, Api, Body};
 use super::page;
 use super::refusal::Refusal;
+use super::terms::CurrentTerms;
 use super::upgrade::{Request, Upgrades};
 
 /// An answer, whoever made it.
@@ -23,12 +24,15 @@ pub(super) type Answer = warp::reply::Response;
 pub(super) fn public(
     upgrades: Arc<Upgrades>,
     api: Arc<Api>,
-    chat_page: bool,
+    terms: CurrentTerms,
 ) -> BoxedFilter<(Answer,)> {
     let calls = warp::path("teaching").and(warp::path("api")).and(call(api));
     let sockets = warp::path("teaching").and(warp::path("imserver")).and(upgrade(upgrades));
     let pages = warp::any()
-        .and_then(move || async move { if chat_page { Ok(()) } else { Err(warp::reject()) } })
+        .and_then(move || {
+            let open = terms.get().chat_page;
+            async move { if open { Ok(()) } else { Err(warp::reject()) } }
+        })
         .untuple_one()
         .and(page::chat());
     sockets

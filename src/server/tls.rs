@@ -1,13 +1,20 @@
 //! TLS 1.2 and 1.3 with a certificate that can be exchanged while it is used.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+
+use crate::certificate::{self, Validity};
 
 /// The certificate in use, which can be exchanged without dropping a connection.
 #[derive(Debug)]
@@ -27,6 +34,25 @@ impl Certificate {
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
+    }
+}
+
+/// How long the certificate in use is still good, reckoned when somebody asks.
+impl Collector for Certificate {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(Validity { until, .. }) = certificate::validity(&self.0.load()) else {
+            return Ok(());
+        };
+        let unix = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let left = unix(until) - unix(SystemTime::now());
+        for (name, help, value) in [
+            ("certificate_end_seconds", "Unix time at which the certificate runs out", unix(until)),
+            ("certificate_left_seconds", "Seconds until then; negative once it is over", left),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,7 @@ use super::handshake::{self, Handshake, V2};
 use super::refusal::{COMMON, Refusal};
 use super::socket::WebSocket;
 use super::stream::Stream;
+use super::terms::Terms;
 use crate::hub::{Hub, Wants};
 use crate::metrics::ServerMetrics;
 use crate::protocol::Dialect;
@@ -75,10 +76,11 @@ impl Upgrades {
     fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
         let switch = request.switch.take();
         let Request { method, path, query, headers, arrival, .. } = &request;
-        let handshake =
-            handshake::check(method, path, query.as_deref(), headers, &self.doorkeeper.origins)?;
+        let terms = self.doorkeeper.terms.get();
+        let handshake = handshake::check(method, path, query.as_deref(), headers, &terms.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;
-        let admitted = self.admit(&handshake, self.doorkeeper.address(arrival, headers))?;
+        let admitted =
+            self.admit(&handshake, Doorkeeper::address(arrival, headers, &terms), &terms)?;
         let response = switching(&handshake)?;
         let upgrades = Arc::clone(self);
         let arrival = arrival.clone();
@@ -92,25 +94,33 @@ impl Upgrades {
     }
 
     /// Lets somebody in whose token is good, while there is room.
-    fn admit(&self, handshake: &Handshake<'_>, address: IpAddr) -> Result<Admitted, Refusal> {
+    fn admit(
+        &self,
+        handshake: &Handshake<'_>,
+        address: IpAddr,
+        terms: &Terms,
+    ) -> Result<Admitted, Refusal> {
+        let limits = &terms.limits;
         if self.context.shutdown.is_cancelled() {
             return Err(Refusal::Unavailable("the server is stopping"));
         }
         if self.context.store.health() != Health::Ready {
             return Err(Refusal::Unavailable("messages cannot be stored now"));
         }
-        let identity = self.doorkeeper.verify(handshake.token, address)?;
-        let place = self.doorkeeper.admission.enter(address)?;
+        let identity = self.doorkeeper.verify(handshake.token, address, limits)?;
+        let place = self.doorkeeper.admission.enter(address, limits)?;
         let wants = match handshake.dialect {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
         };
         let subscription = self
             .hub
-            .subscribe(identity.user(), wants)
+            .subscribe(identity.user(), wants, limits.connections_per_user)
             .ok_or(Refusal::TooMany("this user has all their connections"))?;
         let (dialect, after) = (handshake.dialect, handshake.after);
-        Ok(Admitted { opening: Opening { identity, subscription, dialect, after }, place })
+        let limits = Arc::clone(limits);
+        let opening = Opening { identity, subscription, dialect, after, limits };
+        Ok(Admitted { opening, place })
     }
 
     /// The connection's life from the 101 to its end.
@@ -122,7 +132,7 @@ impl Upgrades {
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
             return;
         };
-        let frame_bytes = self.context.limits.frame_bytes;
+        let frame_bytes = opening.limits.frame_bytes;
         let stream = parts.io.into_inner();
         let socket = WebSocket::new(stream, parts.read_buf, frame_bytes).await;
         let span = info_span!("connection", user = %opening.identity.user());

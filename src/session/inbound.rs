@@ -40,7 +40,7 @@ impl<S: Socket> Session<S> {
         }
         let rules = frame::Rules {
             sender: self.user,
-            content_max: self.context.limits.content_bytes,
+            content_max: self.content_max,
             dialect: self.dialect,
         };
         let mut parsed = frame::parse(text, rules);

@@ -91,8 +91,6 @@ pub struct Context {
     pub store: Arc<dyn Store>,
     /// Who believes a token that refreshes another.
     pub verifier: Verifier,
-    /// What one client may ask.
-    pub limits: Arc<config::Limits>,
     /// What is counted.
     pub metrics: SessionMetrics,
     /// Cancelled when the server stops.
@@ -113,6 +111,8 @@ pub struct Opening {
     /// Up to where the client has everything, read and unread; without it, the unread
     /// messages are replayed.
     pub after: Option<Cursor>,
+    /// What the client may ask, to the end of the connection.
+    pub limits: Arc<config::Limits>,
 }
 
 /// A connection in conversation. Can only be made from an identity.
@@ -126,6 +126,7 @@ pub struct Session<S> {
     socket: S,
     inbox: Inbox,
     answers: Answers,
+    content_max: usize,
     rates: Rates,
     violations: Violations,
     turns: Turns,
@@ -152,8 +153,7 @@ impl From<Gone> for Ended {
 impl<S: Socket> Session<S> {
     /// Makes the session of the identity that came in on `socket`.
     pub fn new(opening: Opening, socket: S, context: Context) -> Self {
-        let Opening { identity, subscription, dialect, after } = opening;
-        let limits = &context.limits;
+        let Opening { identity, subscription, dialect, after, limits } = opening;
         Self {
             user: identity.user(),
             dialect,
@@ -162,11 +162,12 @@ impl<S: Socket> Session<S> {
             socket,
             inbox: Inbox::new(identity.user(), subscription, dialect, after),
             answers: Answers::default(),
-            rates: Rates::new(limits),
+            content_max: limits.content_bytes,
+            rates: Rates::new(&limits),
             violations: Violations::new(limits.violations),
             turns: Turns::new(limits.resend_after),
             typing: Typing::default(),
-            heartbeat: Heartbeat::new(limits),
+            heartbeat: Heartbeat::new(&limits),
             context,
         }
     }

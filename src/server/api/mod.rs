@@ -28,6 +28,7 @@ use super::doorkeeper::Doorkeeper;
 use super::handshake::{self, Token};
 use super::refusal::Refusal;
 use super::routes::Answer;
+use super::terms::Terms;
 use crate::auth::Identity;
 use crate::metrics::ServerMetrics;
 use crate::protocol::failure::FailureCode;
@@ -60,7 +61,8 @@ pub(super) struct Request {
 impl Api {
     /// How long a body may be, and how long it may take.
     pub(super) fn body_limits(&self) -> (usize, Duration) {
-        (self.context.limits.frame_bytes, self.context.limits.handshake_timeout)
+        let limits = &self.doorkeeper.terms.get().limits;
+        (limits.frame_bytes, limits.handshake_timeout)
     }
 
     /// Answers a call, and sees it through once it has begun: a client that goes before the
@@ -74,9 +76,10 @@ impl Api {
     async fn work(&self, request: Request, mut body: Body) -> Answer {
         let route = Route::find(&request.path);
         let name = route.as_ref().map_or("none", |route| route.call.name());
-        let page = Page::check(&request.headers, &self.doorkeeper.origins);
+        let terms = self.doorkeeper.terms.get();
+        let page = Page::check(&request.headers, &terms.origins);
         let outcome = match &page {
-            Ok(page) => self.serve(route, page, &request, &mut body).await,
+            Ok(page) => self.serve(route, page, &terms, &request, &mut body).await,
             Err(refusal) => Err(refusal.clone()),
         };
         let mut answer = match outcome {
@@ -98,6 +101,7 @@ impl Api {
         &self,
         route: Option<Route<'_>>,
         page: &Page<'_>,
+        terms: &Terms,
         request: &Request,
         body: &mut Body,
     ) -> Result<Answer, Refusal> {
@@ -111,8 +115,8 @@ impl Api {
         if self.context.shutdown.is_cancelled() {
             return Err(Refusal::Unavailable("the server is stopping"));
         }
-        let identity = self.identify(request)?;
-        if !self.rate.allow(identity.user()) {
+        let identity = self.identify(request, terms)?;
+        if !self.rate.allow(identity.user(), &terms.limits) {
             let code = FailureCode::RateLimited;
             return Err(Refusal::Failed(code, session::explain(code).into()));
         }
@@ -124,17 +128,21 @@ impl Api {
             Call::Me => self.me(&identity).await,
             Call::Conversations => self.conversations(&identity, query).await,
             Call::Messages(peer) => self.messages(&identity, peer, query).await,
-            Call::Send => self.send(&identity, &body.json(&request.headers).await?).await,
+            Call::Send => {
+                let text = body.json(&request.headers).await?;
+                self.send(&identity, &text, &terms.limits).await
+            }
             Call::MarkRead => self.mark_read(&identity, &body.json(&request.headers).await?).await,
             Call::Ticket => self.ticket(&identity).await,
         }
     }
 
     /// Who asks: by a token in `Authorization` and by nothing else.
-    fn identify(&self, request: &Request) -> Result<Identity, Refusal> {
+    fn identify(&self, request: &Request, terms: &Terms) -> Result<Identity, Refusal> {
         let Request { headers, arrival, .. } = request;
         let token = handshake::bearer(headers)?.map(Token::InHeader);
-        self.doorkeeper.verify(token, self.doorkeeper.address(arrival, headers))
+        let address = Doorkeeper::address(arrival, headers, terms);
+        self.doorkeeper.verify(token, address, &terms.limits)
     }
 
     /// What a frame could fail with too is counted with the frames'.

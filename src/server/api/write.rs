@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{Api, answer};
 use crate::auth::Identity;
+use crate::config;
 use crate::protocol::failure::{self, FailureCode};
 use crate::protocol::request::{self, MarkRead};
 use crate::server::refusal::Refusal;
@@ -16,8 +17,13 @@ use crate::store::{AppendError, Draft, Health, ResendKey, Seen};
 
 impl Api {
     /// `POST messages`.
-    pub(super) async fn send(&self, identity: &Identity, text: &str) -> Result<Answer, Refusal> {
-        let message = request::send(text, self.context.limits.content_bytes).map_err(failed)?;
+    pub(super) async fn send(
+        &self,
+        identity: &Identity,
+        text: &str,
+        limits: &config::Limits,
+    ) -> Result<Answer, Refusal> {
+        let message = request::send(text, limits.content_bytes).map_err(failed)?;
         let resend = match message.client_id {
             Some(id) => ResendKey::Client { id, again: message.resend },
             // Without a name it is not to be known again: two equal calls are two messages.

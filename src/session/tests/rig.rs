@@ -129,7 +129,7 @@ impl Plan {
             store.arrive_unheard(from, to, content);
         }
         let issuer = Issuer::new();
-        let hub = Hub::new(10);
+        let hub = Hub::new();
         tasks.spawn(Arc::clone(&hub).follow(announcements));
         let (say, incoming) = mpsc::channel(1000);
         let (outgoing, hear) = mpsc::channel(10_000);
@@ -139,7 +139,6 @@ impl Plan {
         let context = Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
             verifier: issuer.verifier.clone(),
-            limits: Arc::new(self.limits),
             metrics: SessionMetrics::register(&mut Registry::default()),
             shutdown: shutdown.clone(),
             retry_spread: Duration::from_secs(5),
@@ -151,9 +150,10 @@ impl Plan {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
         };
-        let subscription = hub.subscribe(identity.user(), wants).unwrap();
+        let subscription = hub.subscribe(identity.user(), wants, 10).unwrap();
         let after = self.after.map(|id| MessageId::new(id).map_or(Cursor::START, Cursor::from));
-        let opening = Opening { identity, subscription, dialect: self.dialect, after };
+        let (dialect, limits) = (self.dialect, Arc::new(self.limits));
+        let opening = Opening { identity, subscription, dialect, after, limits };
         let session = tasks.spawn(Session::new(opening, wire, context).run());
         Rig { store, shutdown, ends, hub, issuer, say, hear, takes, session }
     }
@@ -231,7 +231,7 @@ impl Rig {
 
     /// Another connection of `user`.
     pub(super) fn elsewhere(&self, user: u64) -> Subscription {
-        self.hub.subscribe(UserId::new(user).unwrap(), Wants::Everything).unwrap()
+        self.hub.subscribe(UserId::new(user).unwrap(), Wants::Everything, 10).unwrap()
     }
 
     /// The client takes nothing any more.

@@ -56,6 +56,12 @@ impl Setup {
         self
     }
 
+    /// Changes a setting of the file while a server runs on it.
+    pub fn change(&mut self, key: &str, value: &str) {
+        self.settings.insert(key.to_owned(), value.to_owned());
+        self.write();
+    }
+
     /// Sets a variable of the server's environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -149,6 +155,11 @@ impl TestServer {
     /// The set-up it runs on.
     pub fn setup(&self) -> &Setup {
         self.setup.as_ref().unwrap()
+    }
+
+    /// The set-up it runs on, to be changed meanwhile.
+    pub fn setup_mut(&mut self) -> &mut Setup {
+        self.setup.as_mut().unwrap()
     }
 
     /// The certificates that clients of this server believe.

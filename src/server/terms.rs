@@ -1,0 +1,137 @@
+//! The terms on which somebody comes in: the part of the configuration that can change
+//! while the server runs.
+//!
+//! A request takes the terms once and keeps them to its end, a connection those of the
+//! request that it began with: nobody meets half of a change, and no frame asks for them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::{self, Config};
+
+/// What holds for whoever comes in now.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) origins: Vec<String>,
+    pub(super) trusted_proxies: Vec<IpAddr>,
+    pub(super) chat_page: bool,
+    pub(super) drain_timeout: Duration,
+    pub(super) limits: Arc<config::Limits>,
+}
+
+/// The terms in force, shared by all who keep to them.
+#[derive(Clone, Debug)]
+pub(super) struct CurrentTerms(Arc<ArcSwap<Terms>>);
+
+impl CurrentTerms {
+    pub(super) fn new(config: &Config) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Terms::of(config))))
+    }
+
+    /// Puts others in force, all at once.
+    pub(super) fn replace(&self, config: &Config) {
+        self.0.store(Arc::new(Terms::of(config)));
+    }
+
+    /// Those in force now.
+    pub(super) fn get(&self) -> Arc<Terms> {
+        self.0.load_full()
+    }
+}
+
+impl Terms {
+    fn of(config: &Config) -> Self {
+        let Config { server, limits, .. } = config;
+        Self {
+            origins: server.origins.clone(),
+            trusted_proxies: server.trusted_proxies.clone(),
+            chat_page: server.chat_page,
+            drain_timeout: server.drain_timeout,
+            limits: Arc::new(limits.clone()),
+        }
+    }
+}
+
+/// The settings that differ between `started` and `new` and are taken up by a restart alone.
+pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
+    // Taken apart to the last field: a new setting does not compile before it is decided
+    // here what a change of it does.
+    let Config { server, tls, auth, store, limits, log } = started;
+    let config::Server {
+        listen,
+        admin_listen,
+        origins: _,
+        drain_timeout: _,
+        trusted_proxies: _,
+        chat_page: _,
+    } = server;
+    let config::Tls { mode, cert, key } = tls;
+    let config::Auth { keys, issuer, audience, admin_audience, require_jti, leeway, max_lifetime } =
+        auth;
+    let config::Store { path, cache_bytes, dedup_window, resend_window } = store;
+    let config::Limits {
+        frame_bytes: _,
+        content_bytes: _,
+        messages_per_second: _,
+        message_burst: _,
+        // The file descriptors for them were reserved at the start.
+        connections,
+        connections_per_user: _,
+        connections_per_address: _,
+        // The store was opened with it.
+        unread_per_user,
+        violations: _,
+        resend_after: _,
+        handshake_timeout: _,
+        write_timeout: _,
+        ping_interval: _,
+        pong_timeout: _,
+    } = limits;
+    let config::Log { format, level: _ } = log;
+    [
+        ("server.listen", *listen != new.server.listen),
+        ("server.admin_listen", *admin_listen != new.server.admin_listen),
+        ("tls.mode", *mode != new.tls.mode),
+        ("tls.cert", *cert != new.tls.cert),
+        ("tls.key", *key != new.tls.key),
+        ("auth.keys", *keys != new.auth.keys),
+        ("auth.issuer", *issuer != new.auth.issuer),
+        ("auth.audience", *audience != new.auth.audience),
+        ("auth.admin_audience", *admin_audience != new.auth.admin_audience),
+        ("auth.require_jti", *require_jti != new.auth.require_jti),
+        ("auth.leeway", *leeway != new.auth.leeway),
+        ("auth.max_lifetime", *max_lifetime != new.auth.max_lifetime),
+        ("store.path", *path != new.store.path),
+        ("store.cache_bytes", *cache_bytes != new.store.cache_bytes),
+        ("store.dedup_window", *dedup_window != new.store.dedup_window),
+        ("store.resend_window", *resend_window != new.store.resend_window),
+        ("limits.connections", *connections != new.limits.connections),
+        ("limits.unread_per_user", *unread_per_user != new.limits.unread_per_user),
+        ("log.format", *format != new.log.format),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_restart_takes_up_is_named_and_nothing_else() {
+        let started = Config::default();
+        assert!(waiting(&started, &started).is_empty());
+        let mut new = started.clone();
+        new.server.origins.clear();
+        new.limits.frame_bytes = 1000;
+        new.log.level = "debug".to_owned();
+        assert!(waiting(&started, &new).is_empty());
+        new.limits.connections = 7;
+        new.server.listen.set_port(1);
+        assert_eq!(waiting(&started, &new), ["server.listen", "limits.connections"]);
+    }
+}
