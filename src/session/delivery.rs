@@ -195,6 +195,9 @@ impl Inbox {
             }
         }
         self.cursor = page.up_to;
+        if !page.complete && self.dialect == Dialect::V2 {
+            self.report = Some(false);
+        }
         frames
     }
 

@@ -59,7 +59,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// what should be there is not: then nothing of the page may be shown.
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>>;
 
-    /// The newest message of `inbox`, read or not; the start where there is none.
+    /// The newest message of `inbox`, read or not, kept or gone; the start where there
+    /// never was one.
     ///
     /// # Errors
     /// As [`Store::read_inbox`].
@@ -256,6 +257,9 @@ pub struct Page {
     /// How far the log reached when the page was read. `up_to` equal to it (or to
     /// the end of the span) means that there is no more.
     pub head: Cursor,
+    /// Nothing that lay behind the beginning of the span is gone. Always so where only
+    /// unread messages were asked for.
+    pub complete: bool,
 }
 
 /// A message with what is known of its sender.

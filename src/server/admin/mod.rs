@@ -6,7 +6,7 @@
 
 mod answer;
 mod audit;
-mod door;
+mod gate;
 mod probes;
 mod reload;
 mod route;
@@ -25,7 +25,7 @@ use tracing::{error, info};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-pub(super) use self::door::Door;
+pub(super) use self::gate::Gate;
 pub(super) use self::probes::Probes;
 use self::route::Place;
 use super::api::{Body, Query, Request};
@@ -49,7 +49,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// What administrators' calls are made from.
 #[derive(Debug)]
 pub(super) struct Admin {
-    pub(super) door: Door,
+    pub(super) gate: Gate,
     pub(super) auth: config::Auth,
     pub(super) keys: CurrentKeys,
     pub(super) reload: Arc<Reload>,
@@ -120,7 +120,7 @@ impl Admin {
         request: &Request,
         body: &mut Body,
     ) -> Result<Answer, Refusal> {
-        let who = self.door.admit(request)?;
+        let who = self.gate.admit(request)?;
         let place = place.ok_or(Refusal::NotFound)?;
         if self.shutdown.is_cancelled() {
             return Err(Refusal::Unavailable("the server is stopping"));

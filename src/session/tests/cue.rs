@@ -155,7 +155,8 @@ impl Store for Cue {
         let wanted = log.iter().map(|a| &a.entry).filter(|entry| {
             entry.message.to == inbox && Cursor::from(entry.message.id) > span.after
         });
-        let page = Page { entries: wanted.cloned().collect(), up_to: head, head };
+        let entries = wanted.cloned().collect();
+        let page = Page { entries, up_to: head, head, complete: true };
         match self.reading.clone() {
             Some(outcome) => std::future::ready(outcome.map(|()| page)).boxed(),
             None => std::future::pending().boxed(),

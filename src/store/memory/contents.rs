@@ -145,7 +145,8 @@ impl Contents {
     pub(super) fn page(&self, inbox: UserId, span: Span) -> Page {
         let head = Cursor(self.head);
         let end = span.until.map_or(head, |until| until.min(head));
-        let mut page = Page { entries: Vec::new(), up_to: end.max(span.after), head };
+        let up_to = end.max(span.after);
+        let mut page = Page { entries: Vec::new(), up_to, head, complete: true };
         let mut bytes = 0;
         for held in self.held(inbox) {
             let message = &held.message;

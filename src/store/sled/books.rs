@@ -23,8 +23,11 @@ const CACHE_MAX: usize = 500_000;
 
 /// How far the messages of a pair go.
 #[derive(Clone, Copy, Debug)]
-struct Newest {
-    ordinal: u64,
+pub(super) struct Newest {
+    /// How many there ever were.
+    pub(super) ordinal: u64,
+    /// Whether one of them is still there, and so the peer rows of the two.
+    pub(super) kept: bool,
     /// Whether a message of the stretch that is not full yet may have a name.
     named: bool,
 }
@@ -138,7 +141,9 @@ impl Books {
             let commit = commit?;
             let (age, at) = (age(&commit), now.checked_sub(age(&commit)).unwrap_or(now));
             for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
-                self.resends.recall(entry.resend, id, at, age);
+                if let Some(entry) = entry {
+                    self.resends.recall(entry.resend, id, at, age);
+                }
             }
         }
         Ok(())
@@ -170,17 +175,21 @@ impl Books {
         }
     }
 
-    /// How many messages the pair has.
-    pub(super) fn last_ordinal(&mut self, pair: Pair) -> Result<u64, StoreError> {
-        if let Some(newest) = self.pairs.get(&pair) {
-            return Ok(newest.ordinal);
+    /// How far the messages of a pair go, be they gone or not.
+    pub(super) fn newest(&mut self, pair: Pair) -> Result<Newest, StoreError> {
+        if let Some(&newest) = self.pairs.get(&pair) {
+            return Ok(newest);
         }
-        let newest = reader::newest(&self.tree, pair, u64::MAX)?;
-        let ordinal = newest.map_or(0, |row| row.ordinal);
+        let row = reader::newest(&self.tree, pair, u64::MAX)?;
+        let kept = row.is_some();
+        let ordinal = match row {
+            Some(row) => row.ordinal,
+            None => reader::gone(&self.tree, pair)?.ordinal,
+        };
         // Whether there are names in the stretch would have to be looked up: say so if asked.
-        let named = names::full_with(ordinal).is_none();
-        self.pairs.insert(pair, Newest { ordinal, named });
-        Ok(ordinal)
+        let newest = Newest { ordinal, kept, named: names::full_with(ordinal).is_none() };
+        self.pairs.insert(pair, newest);
+        Ok(newest)
     }
 
     /// The state of an inbox, counted at its first use.
@@ -208,7 +217,8 @@ impl Books {
         let before = self.pairs.get(&pair).is_none_or(|newest| newest.named);
         let full = names::full_with(ordinal);
         let named = before || named;
-        self.pairs.insert(pair, Newest { ordinal, named: named && full.is_none() });
+        let newest = Newest { ordinal, kept: true, named: named && full.is_none() };
+        self.pairs.insert(pair, newest);
         full.filter(|_| named)
     }
 

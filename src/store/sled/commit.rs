@@ -7,7 +7,7 @@ use std::time::Instant;
 use sled::Batch;
 use tokio::sync::oneshot;
 
-use super::books::Books;
+use super::books::{Books, Newest};
 use super::keys::{self, Pair};
 use super::names::{BLOCK, Collector};
 use super::read_state::{ReadState, encode_floor, encode_islands};
@@ -40,7 +40,7 @@ pub(super) struct Commit<'a> {
     rows: usize,
     first: u64,
     stored_at: StoredAt,
-    entries: Vec<CommitEntry>,
+    entries: Vec<Option<CommitEntry>>,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     reads: HashMap<Pair, ReadState>,
@@ -126,7 +126,8 @@ impl<'a> Commit<'a> {
         if let Some(here) = here.and_then(|at| self.stored.get(at)) {
             return Ok(same(&here.entry.message));
         }
-        Ok(reader::message(&self.books.tree, id)?.is_some_and(|record| same(&record.message)))
+        // Of a message that is gone nobody knows any more what it said.
+        Ok(reader::message(&self.books.tree, id)?.is_none_or(|record| same(&record.message)))
     }
 
     fn added(
@@ -143,19 +144,20 @@ impl<'a> Commit<'a> {
         if inbox.unread >= self.books.unread_max {
             return Ok(Err(AppendError::InboxFull));
         }
-        let ordinal = self.books.last_ordinal(pair)? + 1;
+        let Newest { ordinal, kept, .. } = self.books.newest(pair)?;
+        let ordinal = ordinal + 1;
         let sender = self.books.profile(draft.from)?;
 
         let key = keys::message(pair, id.get());
         let value = record::encode_message(&key, &draft, ordinal, self.stored_at);
         self.insert(key, value);
-        if ordinal == 1 {
+        if !kept {
             self.insert(keys::peer(pair.to, pair.from), Vec::new());
             if let Sender::User(from) = pair.from {
                 self.insert(keys::peer(from, pair.to.into()), Vec::new());
             }
         }
-        self.entries.push(CommitEntry { pair, ordinal, resend: mark });
+        self.entries.push(Some(CommitEntry { pair, ordinal, resend: mark }));
         let previous = self.books.appended(pair, id);
         self.books.resends.insert(mark, id.get(), Instant::now());
         let client_id = match draft.resend {

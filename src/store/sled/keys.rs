@@ -10,6 +10,8 @@
 //! | `R` reader peer chunk | the messages read beyond that, by ordinal |
 //! | `N` to from stretch | the names that clients gave to the messages of a stretch |
 //! | `A` user | a profile |
+//! | `G` to from | up to where the messages of a pair are gone |
+//! | `K` | ids that were never given to a message |
 //! | `S` | the schema version |
 
 use crate::ids::{MessageId, Sender, UserId};
@@ -35,6 +37,8 @@ pub(super) const PEERS: &[u8] = b"P";
 pub(super) const READ: &[u8] = b"R";
 pub(super) const NAMES: &[u8] = b"N";
 pub(super) const PROFILES: &[u8] = b"A";
+pub(super) const GONE: &[u8] = b"G";
+pub(super) const SKIPPED: &[u8] = b"K";
 
 fn key<const N: usize>(tag: &[u8], parts: [u64; N]) -> Vec<u8> {
     let mut key = Vec::with_capacity(tag.len() + 8 * N);
@@ -89,6 +93,15 @@ pub(super) fn profile(user: UserId) -> Vec<u8> {
     key(PROFILES, [user.get()])
 }
 
+pub(super) fn gone(pair: Pair) -> Vec<u8> {
+    key(GONE, [pair.to.get(), pair.from.get()])
+}
+
+/// What is gone of an inbox.
+pub(super) fn gone_of(inbox: UserId) -> Vec<u8> {
+    key(GONE, [inbox.get()])
+}
+
 /// Takes a key apart again: its tag and the numbers behind it.
 fn parts<const N: usize>(tag: &[u8], key: &[u8]) -> Option<[u64; N]> {
     let rest = key.strip_prefix(tag)?;
@@ -134,6 +147,11 @@ pub(super) fn parse_profile(key: &[u8]) -> Option<UserId> {
     UserId::new(user)
 }
 
+pub(super) fn parse_gone(key: &[u8]) -> Option<Pair> {
+    let [to, from] = parts(GONE, key)?;
+    Some(Pair { to: UserId::new(to)?, from: Sender::new(from)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +177,7 @@ mod tests {
             prop_assert_eq!(parse_read(&read(pair)), Some((pair, None)));
             prop_assert_eq!(parse_read(&read_chunk(pair, chunk)), Some((pair, Some(chunk))));
             prop_assert_eq!(parse_profile(&profile(pair.to)), Some(pair.to));
+            prop_assert_eq!(parse_gone(&gone(pair)), Some(pair));
         }
 
         #[test]
@@ -171,7 +190,7 @@ mod tests {
         #[test]
         fn no_bytes_make_a_parser_panic(key: Vec<u8>) {
             let _ = (parse_message(&key), parse_commit(&key), parse_peer(&key));
-            let _ = (parse_read(&key), parse_profile(&key));
+            let _ = (parse_read(&key), parse_profile(&key), parse_gone(&key));
         }
     }
 }

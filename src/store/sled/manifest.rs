@@ -25,10 +25,13 @@ pub(super) struct Manifest {
     pub(super) schema: u64,
     /// The highest message id in it; 0: none.
     pub(super) last_id: u64,
-    /// How many messages it holds.
+    /// How many messages it ever held.
     pub(super) messages: u64,
-    /// How many of them were marked read.
+    /// How many of them were ever marked read, or are gone.
     pub(super) read: u64,
+    /// How many of them are gone; layout 1 knew of none.
+    #[serde(default)]
+    pub(super) gone: u64,
     /// Set at a clean stop: the numbers are exact, and the files had this checksum.
     pub(super) seal: Option<Seal>,
     checksum: u32,
@@ -41,6 +44,7 @@ impl Manifest {
             last_id: census.last_id,
             messages: census.messages,
             read: census.read,
+            gone: census.gone,
             seal,
             checksum: 0,
         };
@@ -50,14 +54,15 @@ impl Manifest {
 
     /// What the database held when this was written.
     pub(super) fn census(&self) -> Census {
-        Census { last_id: self.last_id, messages: self.messages, read: self.read }
+        Census { last_id: self.last_id, messages: self.messages, read: self.read, gone: self.gone }
     }
 
     fn sum(&self) -> u32 {
-        let text = format!(
-            "{} {} {} {} {:?}",
-            self.schema, self.last_id, self.messages, self.read, self.seal
-        );
+        let Self { schema, last_id, messages, read, gone, seal, .. } = self;
+        let text = match schema {
+            1 => format!("{schema} {last_id} {messages} {read} {seal:?}"),
+            _ => format!("{schema} {last_id} {messages} {read} {gone} {seal:?}"),
+        };
         crc32fast::hash(text.as_bytes())
     }
 }
@@ -69,7 +74,8 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 
 /// Reads the manifest of the store in `dir`; `None` where there is no file.
 ///
-/// Of its two lines one may be torn by a power cut, or older: the counts only grow.
+/// Of its two lines one may be torn by a power cut, or older: the counts only grow,
+/// for what is gone is counted on.
 ///
 /// # Errors
 /// Those of reading, and [`io::ErrorKind::InvalidData`] when no line is whole.
@@ -82,7 +88,7 @@ pub(super) fn read(dir: &Path) -> io::Result<Option<Manifest>> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Manifest>(line).ok())
         .filter(|manifest| manifest.checksum == manifest.sum())
-        .max_by_key(|manifest| (manifest.last_id, manifest.read));
+        .max_by_key(|manifest| (manifest.last_id, manifest.read, manifest.gone));
     match whole {
         Some(manifest) => Ok(Some(manifest)),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "no line of it is whole")),
@@ -150,8 +156,8 @@ mod tests {
     fn a_changed_digit_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
-        let census = Census { last_id: 1234, messages: 1200, read: 7 };
-        let manifest = Manifest::new(1, census, None);
+        let census = Census { last_id: 1234, messages: 1200, read: 7, gone: 3 };
+        let manifest = Manifest::new(2, census, None);
         write(dir.path(), &manifest).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Some(manifest));
         let text = fs::read_to_string(path(dir.path())).unwrap();
@@ -162,7 +168,10 @@ mod tests {
     #[test]
     fn a_renewal_cut_short_leaves_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |last_id| Manifest::new(1, Census { last_id, messages: last_id, read: 0 }, None);
+        let at = |last_id| {
+            let census = Census { last_id, messages: last_id, ..Census::default() };
+            Manifest::new(2, census, None)
+        };
         write(dir.path(), &at(0)).unwrap();
         let mut renewed = Renewed::open(dir.path()).unwrap();
         for last_id in 1..=3 {

@@ -9,6 +9,7 @@ mod books;
 mod census;
 mod codec;
 mod commit;
+mod gone;
 mod keys;
 mod manifest;
 mod names;
@@ -84,7 +85,7 @@ pub fn open(
     .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
-        messages = census.messages,
+        messages = census.kept(),
         took = ?began.elapsed(),
         "store opened and checked"
     );

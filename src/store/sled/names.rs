@@ -68,6 +68,13 @@ impl Names {
         self.prints.binary_search(&print).is_ok()
     }
 
+    /// Whether it holds at least what `others` do, and ends where they end.
+    pub(super) fn covers(&self, others: &Self) -> bool {
+        self.first <= others.first
+            && self.last == others.last
+            && others.prints.iter().all(|&print| self.may_hold(print))
+    }
+
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let mut value = Encoder::new(NAMES, 16 + self.prints.len() * 8);
         value.number(self.first.get()).number(self.last.get() - self.first.get());

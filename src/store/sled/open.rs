@@ -64,7 +64,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
         // First of all the manifest: from now on a database that vanishes is noticed.
         None => begin(dir)?,
     };
-    if manifest.schema != SCHEMA_VERSION {
+    if !record::is_known(manifest.schema) {
         return Err(schema(dir, manifest.schema));
     }
     let rehearsed = match is_sealed(dir, &manifest) {
@@ -77,6 +77,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
             Some(census) => census,
             None => believe(dir, &db, &manifest).map_err(not_kept)?,
         };
+        renew_layout(dir, &db)?;
         Ok((db, census))
     })?;
     let path = database(dir).join("db");
@@ -85,6 +86,12 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     file.sync_all().map_err(|error| unusable(&path, error))?;
     for dir in [dir, &database(dir)] {
         manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
+    }
+    if manifest.schema != SCHEMA_VERSION {
+        // Behind the database: a stop in between leaves a newer one beside an older
+        // manifest, which is opened like this one.
+        let manifest = Manifest::new(SCHEMA_VERSION, census, None);
+        manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
     }
     let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
     Ok(Opened { manifest, db, file, lock, census })
@@ -225,7 +232,7 @@ fn is_systems(error: &io::Error) -> bool {
 fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
     let version = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?;
     match version.as_deref().map(record::decode_schema) {
-        Some(Some(SCHEMA_VERSION)) => {}
+        Some(Some(known)) if record::is_known(known) => {}
         Some(Some(found)) => return Err(schema(dir, found)),
         Some(None) => return Err(damaged(dir, "its version record is not whole".to_owned())),
         None if manifest.last_id == 0 && db.is_empty() => {
@@ -245,11 +252,13 @@ fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError
         }
     }
     let census = census::take(db).map_err(|what| damaged(dir, what))?;
-    if census.read < manifest.read {
-        return Err(damaged(
-            dir,
-            format!("{} messages are marked as read, but {} had been", census.read, manifest.read),
-        ));
+    for (found, before, what) in
+        [(census.read, manifest.read, "marked as read"), (census.gone, manifest.gone, "gone")]
+    {
+        if found < before {
+            let what = format!("{found} messages are {what}, but {before} had been");
+            return Err(damaged(dir, what));
+        }
     }
     if census.last_id < manifest.last_id || census.messages < manifest.messages {
         return Err(damaged(
@@ -261,6 +270,16 @@ fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError
         ));
     }
     Ok(census)
+}
+
+/// Turns a store of an older layout into one of ours: only its number differs.
+fn renew_layout(dir: &Path, db: &Db) -> Result<(), OpenError> {
+    let ours = record::encode_schema(SCHEMA_VERSION);
+    let failed = |error: sled::Error| damaged(dir, error.to_string());
+    if db.get(keys::SCHEMA).map_err(failed)?.is_some_and(|found| found == ours) {
+        return Ok(());
+    }
+    db.insert(keys::SCHEMA, ours).and_then(|_| db.flush()).map(drop).map_err(failed)
 }
 
 thread_local! {

@@ -107,21 +107,30 @@ impl ResendMark {
     }
 }
 
-/// All the ids of one commit, from its key's onward without a gap.
+/// All the ids of one commit, from its key's onward without a gap. One of which every
+/// message is gone has no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CommitRecord {
     pub(super) first: MessageId,
     pub(super) stored_at: StoredAt,
-    pub(super) entries: Vec<CommitEntry>,
+    /// `None` where the message is gone: nothing tells any more whose it was.
+    pub(super) entries: Vec<Option<CommitEntry>>,
 }
 
 const COMMIT: u8 = 1;
+
+/// In the place of a recipient: no user has this id.
+const GONE: u64 = 0;
 
 impl CommitRecord {
     pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let mut value = Encoder::new(COMMIT, 16 + self.entries.len() * 32);
         value.number(self.stored_at.0).number(self.entries.len() as u64);
         for entry in &self.entries {
+            let Some(entry) = entry else {
+                value.number(GONE);
+                continue;
+            };
             value.number(entry.pair.to.get()).number(entry.pair.from.get()).number(entry.ordinal);
             match entry.resend {
                 ResendMark::None => value.byte(0),
@@ -139,7 +148,13 @@ impl CommitRecord {
         let count = read.number()?;
         let mut entries = Vec::new();
         for _ in 0..count {
-            let to = UserId::new(read.number()?)?;
+            let to = match read.number()? {
+                GONE => {
+                    entries.push(None);
+                    continue;
+                }
+                to => UserId::new(to)?,
+            };
             let from = Sender::new(read.number()?)?;
             let ordinal = read.number()?;
             let resend = match read.byte()? {
@@ -148,9 +163,9 @@ impl CommitRecord {
                 2 => ResendMark::Client(read.array()?),
                 _ => return None,
             };
-            entries.push(CommitEntry { pair: Pair { to, from }, ordinal, resend });
+            entries.push(Some(CommitEntry { pair: Pair { to, from }, ordinal, resend }));
         }
-        let whole = read.at_end() && !entries.is_empty();
+        let whole = read.at_end() && entries.iter().any(Option::is_some);
         whole.then_some(Self { first, stored_at, entries })
     }
 
@@ -159,10 +174,10 @@ impl CommitRecord {
         self.first.get() + self.entries.len() as u64 - 1
     }
 
-    /// The entry of `id`, where the commit holds it.
+    /// The entry of `id`, where the commit holds it and the message is not gone.
     pub(super) fn entry(&self, id: MessageId) -> Option<&CommitEntry> {
         let at = id.get().checked_sub(self.first.get())?;
-        self.entries.get(usize::try_from(at).ok()?)
+        self.entries.get(usize::try_from(at).ok()?)?.as_ref()
     }
 }
 
@@ -182,7 +197,15 @@ pub(super) fn decode_profile(key: &[u8], value: &[u8]) -> Option<Profile> {
 }
 
 /// What the writer knows at the start: the layout of everything else.
-pub(super) const SCHEMA_VERSION: u64 = 1;
+///
+/// Since 2 messages may be gone. A store of version 1, of which none is, is one of
+/// version 2 but for its number.
+pub(super) const SCHEMA_VERSION: u64 = 2;
+
+/// Whether this version can open what lies in that layout.
+pub(super) fn is_known(version: u64) -> bool {
+    (1..=SCHEMA_VERSION).contains(&version)
+}
 
 const SCHEMA: u8 = 1;
 
@@ -242,7 +265,12 @@ mod tests {
         }
 
         #[test]
-        fn a_commit_comes_back(first in 1..ID_END, at: u64, entries in prop::collection::vec(entry(), 1..130)) {
+        fn a_commit_comes_back(
+            first in 1..ID_END, at: u64,
+            mut entries in prop::collection::vec(proptest::option::of(entry()), 0..130), last in entry(),
+        ) {
+            // One that is not gone there always is.
+            entries.push(Some(last));
             let record = CommitRecord {
                 first: MessageId::new(first).unwrap(), stored_at: StoredAt(at), entries,
             };

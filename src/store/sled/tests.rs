@@ -162,10 +162,8 @@ fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
 async fn another_layout_is_refused_by_its_number() {
     let folder = closed().await;
     let whole = manifest::read(folder.path()).unwrap().unwrap();
-    let census =
-        census::Census { last_id: whole.last_id, messages: whole.messages, read: whole.read };
-    for version in [0, 2, 77] {
-        let other = manifest::Manifest::new(version, census, None);
+    for version in [0, record::SCHEMA_VERSION + 1, 77] {
+        let other = manifest::Manifest::new(version, whole.census(), None);
         manifest::write(folder.path(), &other).unwrap();
         let error = refused(folder.path());
         assert!(error.contains(&format!("layout version {version}")), "{error}");
@@ -178,7 +176,7 @@ async fn another_layout_is_refused_by_its_number() {
 #[tokio::test]
 async fn a_database_of_another_layout_or_of_none_is_refused() {
     for (record, words) in [
-        (Some(record::encode_schema(2)), "layout version 2"),
+        (Some(record::encode_schema(3)), "layout version 3"),
         (Some(b"rubbish".to_vec()), "version record is not whole"),
         (None, "opens without its contents"),
     ] {
@@ -192,12 +190,96 @@ async fn a_database_of_another_layout_or_of_none_is_refused() {
     }
 }
 
+/// A store of layout version 1, as the last imserver that made such left it.
+fn version_1() -> TempDir {
+    let folder = folder();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store_v1");
+    fs::create_dir_all(folder.path().join("sled/blobs")).unwrap();
+    for file in ["manifest.json", "sled/conf", "sled/db"] {
+        fs::copy(kept.join(file), folder.path().join(file)).unwrap();
+    }
+    folder
+}
+
+/// The contents of [`version_1`], and that it is one of today now.
+async fn is_of_today(folder: &TempDir) {
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    let mut found = Vec::new();
+    for (inbox, unread_only) in [(1, false), (2, false), (1, true), (2, true)] {
+        let span = Span { after: Cursor::START, until: None, unread_only };
+        let page = store.read_inbox(UserId::new(inbox).unwrap(), span).await.unwrap();
+        let ids: Vec<u64> = page.entries.iter().map(|entry| entry.message.id.get()).collect();
+        found.push(ids);
+        assert!(page.complete);
+    }
+    assert_eq!(found, [vec![1, 3, 5, 7, 9], vec![2, 4, 6, 8, 10], vec![5, 7, 9], vec![2, 4, 6, 8]]);
+    let again = Draft { resend: named_again("n8"), ..version_1_draft(8) };
+    let first = store.append(again).await.unwrap().await.unwrap();
+    assert_eq!((first.id.get(), first.duplicate), (9, true));
+    assert_eq!(append(&store, 1).await.get(), 11);
+    store.close().await.unwrap();
+    assert_eq!(manifest::read(folder.path()).unwrap().unwrap().schema, record::SCHEMA_VERSION);
+    bare(folder, |db| {
+        let schema = db.get(keys::SCHEMA).unwrap().unwrap();
+        assert_eq!(record::decode_schema(&schema), Some(record::SCHEMA_VERSION));
+    });
+    open_at(folder.path()).unwrap();
+}
+
+fn version_1_draft(number: u64) -> Draft {
+    Draft {
+        from: Sender::new(number % 3).unwrap(),
+        to: UserId::new(1 + number % 2).unwrap(),
+        timestamp: number.to_string(),
+        content: format!("message {number}"),
+        resend: ResendKey::None,
+        origin: None,
+    }
+}
+
+fn named_again(name: &str) -> ResendKey {
+    ResendKey::Client { id: ClientMsgId::new(name).unwrap(), again: true }
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_layout_is_opened_as_it_was_left() {
+    is_of_today(&version_1()).await;
+    // After a crash it has no seal.
+    let folder = version_1();
+    let manifest = manifest::read(folder.path()).unwrap().unwrap();
+    manifest::write(folder.path(), &manifest::Manifest::new(1, manifest.census(), None)).unwrap();
+    is_of_today(&folder).await;
+}
+
+/// Its database was made one of today, and its manifest was not.
+#[tokio::test]
+async fn a_store_of_the_first_layout_bears_a_crash_while_it_is_opened() {
+    let folder = version_1();
+    bare(&folder, |db| {
+        db.insert(keys::SCHEMA, record::encode_schema(record::SCHEMA_VERSION)).unwrap();
+    });
+    is_of_today(&folder).await;
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_layout_that_lacks_something_is_refused() {
+    let folder = version_1();
+    let rows: Vec<_> = bare(&folder, |db| db.iter().map(Result::unwrap).collect());
+    // A profile that is missing cannot be told from one never written.
+    for (key, value) in rows.into_iter().filter(|(key, _)| !key.starts_with(keys::PROFILES)) {
+        bare(&folder, |db| db.remove(&key).unwrap());
+        assert!(refused(folder.path()).contains("is damaged"), "{key:02x?}");
+        bare(&folder, |db| db.insert(&key, value).unwrap());
+    }
+    is_of_today(&folder).await;
+}
+
 #[tokio::test]
 async fn a_store_behind_its_manifest_is_refused() {
     let folder = closed().await;
-    let ahead = [(2, 1, 0), (1, 2, 0), (1, 1, 1)];
-    for (last_id, messages, read) in ahead {
-        let census = census::Census { last_id, messages, read };
+    let ahead = [(2, 1, 0, 0), (1, 2, 0, 0), (1, 1, 1, 0), (1, 1, 0, 1)];
+    for (last_id, messages, read, gone) in ahead {
+        let census = census::Census { last_id, messages, read, gone };
         let manifest = manifest::Manifest::new(record::SCHEMA_VERSION, census, None);
         manifest::write(folder.path(), &manifest).unwrap();
         let error = refused(folder.path());

@@ -238,7 +238,7 @@ impl Writer {
             manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
         });
         match &sealed {
-            Ok(()) => info!(messages = census.messages, "store closed"),
+            Ok(()) => info!(messages = census.kept(), "store closed"),
             Err(error) => error!(%error, "the store was closed without a seal"),
         }
         drop(lock);

@@ -7,7 +7,7 @@ use sled::Tree;
 use super::super::keys::{self, Pair};
 use super::reads::read_state_of;
 use super::rows::{Row, Rows};
-use super::{Result, missing, newest, unreadable};
+use super::{Result, is_gone_before, newest, unreadable};
 use crate::ids::{MessageId, Sender, UserId};
 use crate::store::{Cursor, History, HistoryCursor, HistoryEntry, Stretch};
 
@@ -92,7 +92,7 @@ fn walk(
     for &pair in pairs {
         let rows = Rows::of(tree, pair, ids.clone());
         let mut direction = Direction { rows, way, next: None };
-        direction.advance()?;
+        direction.advance(tree)?;
         directions.push(direction);
     }
     let mut taken = Vec::new();
@@ -103,7 +103,7 @@ fn walk(
             Way::Newer => heads.min_by_key(|direction| direction.next_id()),
         };
         let Some(direction) = nearest else { break };
-        taken.extend(direction.advance()?);
+        taken.extend(direction.advance(tree)?);
     }
     if way == Way::Older {
         taken.reverse();
@@ -124,7 +124,7 @@ impl Direction {
     }
 
     /// Gives the row at hand and takes up the one behind it, which must be its neighbour.
-    fn advance(&mut self) -> Result<Option<Row>> {
+    fn advance(&mut self, tree: &Tree) -> Result<Option<Row>> {
         let row = match self.way {
             Way::Older => self.rows.next_back(),
             Way::Newer => self.rows.next(),
@@ -133,7 +133,7 @@ impl Direction {
         if let (Some(one), Some(other)) = (&taken, &self.next) {
             let (older, newer) = if one.id < other.id { (one, other) } else { (other, one) };
             if newer.ordinal != older.ordinal + 1 {
-                return Err(missing(newer.pair, newer.id));
+                is_gone_before(tree, newer)?;
             }
         }
         Ok(taken)

@@ -9,13 +9,14 @@ use sled::Tree;
 use super::super::keys::Pair;
 use super::super::record::MessageRecord;
 use super::source::Source;
-use super::{Result, newest, peers, profile};
+use super::{Result, departed, newest, peers, profile};
 use crate::ids::{MessageId, UserId};
 use crate::store::{Cursor, Entry, PAGE_BYTES, PAGE_MESSAGES, Page, Span};
 
 /// Reads a page of `inbox`: the merge by id of what each peer wrote.
 pub(in super::super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Cursor) -> Result<Page> {
     let end = span.until.map_or(head, |until| until.min(head));
+    let complete = span.unread_only || departed(tree, inbox)? <= span.after.get();
     let mut sources = Vec::new();
     let mut heap: BinaryHeap<Reverse<(MessageId, usize)>> = BinaryHeap::new();
     for peer in peers(tree, inbox) {
@@ -32,7 +33,7 @@ pub(in super::super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Curso
     while let Some(Reverse((id, at))) = heap.pop() {
         if entries.len() == PAGE_MESSAGES || bytes >= PAGE_BYTES {
             let up_to = Cursor(id.get() - 1);
-            return Ok(Page { entries, up_to, head });
+            return Ok(Page { entries, up_to, head, complete });
         }
         let Some(source) = sources.get_mut(at) else {
             continue;
@@ -55,12 +56,12 @@ pub(in super::super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Curso
         bytes += message.content.len();
         entries.push(Arc::new(Entry { message, sender, client_id }));
     }
-    Ok(Page { entries, up_to: end.max(span.after), head })
+    Ok(Page { entries, up_to: end.max(span.after), head, complete })
 }
 
-/// The newest message of `inbox`, at one seek a peer.
+/// The newest message of `inbox`, at one seek a peer, be it gone or not.
 pub(in super::super) fn inbox_head(tree: &Tree, inbox: UserId, head: Cursor) -> Result<Cursor> {
-    let mut found = Cursor::START;
+    let mut found = Cursor(departed(tree, inbox)?);
     for peer in peers(tree, inbox) {
         let pair = Pair { to: inbox, from: peer? };
         if let Some(row) = newest(tree, pair, head.get())? {

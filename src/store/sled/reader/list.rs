@@ -6,7 +6,7 @@ use sled::Tree;
 
 use super::super::keys::Pair;
 use super::history::{entry, pairs};
-use super::{Result, floor, missing, newest, peers, profile};
+use super::{Result, floor, is_gone, newest, peers, profile};
 use crate::ids::{MessageId, Sender, UserId};
 use crate::store::{Conversation, Conversations, Cursor, HistoryCursor};
 
@@ -45,7 +45,10 @@ pub(in super::super) fn conversations(
     candidates.truncate(limit);
     page.next = candidates.last().filter(|_| more).map(|last| HistoryCursor::at(last.last.get()));
     for Candidate { peer, unread, last, pair } in candidates {
-        let row = newest(tree, pair, last.get())?.ok_or_else(|| missing(pair, last))?;
+        let Some(row) = newest(tree, pair, last.get())? else {
+            is_gone(tree, pair, last)?;
+            continue;
+        };
         page.conversations.push(Conversation {
             peer,
             profile: profile(tree, peer)?,

@@ -42,7 +42,7 @@ pub(super) fn commit(tree: &Tree, id: MessageId) -> Result<Option<CommitRecord>>
     CommitRecord::decode(&key, &value).map(Some).ok_or_else(|| not_whole("commit", &key))
 }
 
-/// The message `id`, wherever it lies.
+/// The message `id`, wherever it lies; nothing where it is gone.
 pub(in super::super) fn message(tree: &Tree, id: MessageId) -> Result<Option<MessageRecord>> {
     let commit = commit(tree, id)?;
     let Some(entry) = commit.as_ref().and_then(|commit| commit.entry(id)) else {

@@ -3,6 +3,7 @@
 //! sled shows rows before they are durable, so that every read of messages takes the
 //! `head` it may go up to.
 
+mod departed;
 mod history;
 mod inbox;
 mod list;
@@ -16,6 +17,8 @@ mod source;
 mod tests;
 mod users;
 
+pub(super) use self::departed::gone;
+use self::departed::{departed, is_gone, is_gone_before};
 pub(super) use self::history::history;
 pub(super) use self::inbox::{inbox_head, page};
 pub(super) use self::list::conversations;
@@ -25,8 +28,6 @@ pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands};
 pub(super) use self::rows::newest;
 pub(super) use self::users::users;
-use super::keys::Pair;
-use crate::ids::MessageId;
 use crate::store::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -37,10 +38,4 @@ fn unreadable(error: sled::Error) -> StoreError {
 
 fn not_whole(what: &str, key: &[u8]) -> StoreError {
     StoreError::Damaged(format!("the {what} record under {key:02x?} is not whole"))
-}
-
-/// The ordinals of a pair do not run on up to the message `id`.
-fn missing(pair: Pair, id: MessageId) -> StoreError {
-    let (from, to) = (pair.from.get(), pair.to);
-    StoreError::Damaged(format!("a message from {from} to {to} up to {id} is missing"))
 }

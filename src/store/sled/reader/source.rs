@@ -6,7 +6,7 @@ use super::super::keys::Pair;
 use super::super::read_state::{Floor, ReadState};
 use super::reads::read_state;
 use super::rows::{Row, Rows};
-use super::{Result, missing};
+use super::{Result, is_gone_before};
 use crate::ids::MessageId;
 
 /// The messages of a pair behind `after` and up to `end`, oldest first.
@@ -61,7 +61,7 @@ impl Source {
         while let Some(row) = self.rows.next() {
             let row = row?;
             if self.expected.is_some_and(|expected| row.ordinal != expected) {
-                return Err(missing(self.pair, row.id));
+                is_gone_before(tree, &row)?;
             }
             let Some(island) = self.read.as_ref().and_then(|read| read.island(row.ordinal)) else {
                 self.expected = Some(row.ordinal + 1);

@@ -4,10 +4,11 @@
 use super::super::super::{
     Cursor, Health, HistoryCursor, ResendKey, Seen, Store, StoreError, Stretch,
 };
+use super::super::keys::Pair;
 use super::super::tests::{append, draft, folder, open_at};
 use super::super::{SledStore, keys, record};
 use super::*;
-use crate::ids::Sender;
+use crate::ids::{MessageId, Sender};
 use crate::message::{ClientMsgId, StoredAt};
 use crate::store::{Draft, History};
 

@@ -1,4 +1,4 @@
-//! The administrators' door: a token for them, in the header and nowhere else.
+//! The administrators' gate: a token for them, in the header and nowhere else.
 
 use std::num::NonZeroU32;
 use std::time::SystemTime;
@@ -18,12 +18,12 @@ const GUESSES: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
 
 /// Whom the listener opens to.
 #[derive(Debug)]
-pub(in crate::server) struct Door {
+pub(in crate::server) struct Gate {
     verifier: AdminVerifier,
     guesses: DefaultDirectRateLimiter,
 }
 
-impl Door {
+impl Gate {
     pub(in crate::server) fn new(verifier: AdminVerifier) -> Self {
         Self { verifier, guesses: RateLimiter::direct(Quota::per_minute(GUESSES)) }
     }
