@@ -10,6 +10,8 @@ mod books;
 mod census;
 mod codec;
 mod commit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gone;
 mod keys;
 mod manifest;

@@ -61,7 +61,8 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Revocation> {
     let revocation = match *kind {
         TOKEN => Revocation::Token { jti: TokenId::new(str::from_utf8(what).ok()?)?, until },
         SUBJECT => Revocation::Subject { user: user()?, issued_up_to: read.number()?, until },
-        DISABLED => Revocation::Disabled { user: user()? },
+        // It has no end; one that has would be swept away with it.
+        DISABLED if until == u64::MAX => Revocation::Disabled { user: user()? },
         _ => return None,
     };
     read.at_end().then_some(revocation)
