@@ -27,23 +27,23 @@ use crate::store::{Announcement, Entry, StoreError, Stored};
 impl Writer {
     /// Waits until the database can be opened anew, answering meanwhile that nothing is
     /// stored; gives the writer of the new one, or what is left and why it must end.
-    pub(super) fn begin_anew(self, why: &str) -> Result<Self, (Idle, String)> {
+    pub(super) fn begin_anew(self, why: &str) -> Result<Self, Box<(Idle, String)>> {
         self.announce_full(why);
         let before = self.shared.head().get();
         let mut idle = self.abandon();
         idle.shared.suspend();
         let runtime = match quiet_runtime() {
             Ok(runtime) => runtime,
-            Err(Stop::Full(why) | Stop::Final(why)) => return Err((idle, why)),
+            Err(Stop::Full(why) | Stop::Final(why)) => return Err(Box::new((idle, why))),
         };
         loop {
             let (opened, books) = match idle.open_anew() {
                 Ok(Some(opened)) => opened,
                 Ok(None) => match idle.refuse_for_a_while(&runtime) {
                     Ok(()) => continue,
-                    Err(why) => return Err((idle, why)),
+                    Err(why) => return Err(Box::new((idle, why))),
                 },
-                Err(why) => return Err((idle, why)),
+                Err(why) => return Err(Box::new((idle, why))),
             };
             let mut writer = idle.write(opened, books);
             match writer.resume(before) {
@@ -52,7 +52,7 @@ impl Writer {
                     idle = writer.abandon();
                     idle.shared.suspend();
                 }
-                Err(Stop::Final(why)) => return Err((writer.abandon(), why)),
+                Err(Stop::Final(why)) => return Err(Box::new((writer.abandon(), why))),
             }
         }
     }

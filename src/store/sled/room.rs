@@ -28,7 +28,7 @@ pub(super) const LOOK_EVERY: std::time::Duration = std::time::Duration::from_sec
 /// What is free on the disk that `file` lies on.
 pub(super) fn free(file: &File) -> io::Result<u64> {
     let disk = fstatvfs(file)?;
-    Ok(u64::from(disk.blocks_available()).saturating_mul(disk.fragment_size()))
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 /// Whether an error says that there is no room, as opposed to a disk that fails.

@@ -173,7 +173,7 @@ impl Writer {
             match stop {
                 Stop::Full(why) => match self.begin_anew(&why) {
                     Ok(again) => self = again,
-                    Err(end) => break end,
+                    Err(end) => break *end,
                 },
                 Stop::Final(why) => break (self.abandon(), why),
             }
