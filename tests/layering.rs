@@ -31,7 +31,9 @@ const SMALL: &[&str] =
     &["config", "digest", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 19] = [
+    ("listenfd", &["server"]),
+    ("sd_notify", &["server"]),
     ("warp", &["server"]),
     ("hyper", &["server"]),
     ("hyper_util", &["server"]),

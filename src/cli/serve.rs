@@ -12,7 +12,7 @@ use super::{ConfigFile, Failure};
 use crate::auth::KeySet;
 use crate::certificate;
 use crate::config::{Config, LogFormat, TlsMode};
-use crate::server::{RunError, Server, Source, StartError};
+use crate::server::{Inherited, RunError, Server, Source, StartError};
 use crate::telemetry;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
@@ -36,13 +36,15 @@ pub(super) fn start(
         TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),
         TlsMode::Off => None,
     };
+    // Before there are threads: it tidies up the environment.
+    let inherited = Inherited::take().map_err(Failure::usage)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(READERS)
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     let outcome = runtime.block_on(async {
-        let server = Server::bind(config, source, log, keys, certificate)?;
+        let server = Server::bind(config, source, log, keys, certificate, inherited)?;
         server.run(stop_on_signals(), ready).await
     });
     // What the drain cut off does not hold up the end.
@@ -51,6 +53,7 @@ pub(super) fn start(
         RunError::Start(StartError::Listen { key, address, source }) => {
             cannot_listen(key, address, &source)
         }
+        RunError::Start(error @ StartError::Exposed { .. }) => Failure::usage(error),
         other => Failure::failed(other),
     })
 }

@@ -5,7 +5,10 @@ mod admin;
 mod admission;
 mod api;
 mod descriptors;
+mod door;
 mod doorkeeper;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod page;
 mod refusal;
@@ -13,6 +16,7 @@ mod reload;
 mod routes;
 mod socket;
 mod stream;
+mod supervisor;
 mod terms;
 mod tls;
 mod upgrade;
@@ -24,7 +28,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use rustls::sign::CertifiedKey;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,31 +36,28 @@ use tracing::{info, warn};
 use warp::filters::BoxedFilter;
 
 use self::accept::Listener;
-use self::admin::Status;
+use self::admin::{Admin, Gate, Probes, Service};
 use self::admission::Admission;
 use self::api::Api;
+use self::door::Door;
 use self::doorkeeper::Doorkeeper;
 use self::reload::Reload;
 pub use self::reload::Source;
 use self::routes::Answer;
+pub use self::supervisor::{InheritError, Inherited};
 use self::terms::CurrentTerms;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
-use crate::auth::{CurrentKeys, GenerateError, KeySet, Tickets, Verifier};
+use crate::auth::{
+    AdminVerifier, CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier,
+};
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::Context;
 use crate::store::sled::OpenError;
-use crate::store::{self, Store, Tail};
+use crate::store::{self, Store, StoreError, Tail};
 use crate::telemetry::LogLevel;
-
-/// Connections that wait in the system's queue while all places are taken.
-const BACKLOG: u32 = 4096;
-
-/// What the system buffers of a connection on its way out. Together with a page
-/// of the log this is all that a reader who has stopped taking costs.
-const SEND_BUFFER: u32 = 128 * 1024;
 
 /// Administrators are few.
 const ADMIN_SOCKETS: usize = 64;
@@ -80,6 +81,17 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A socket of the service manager would send tokens in the clear.
+    #[error(
+        "tls.mode = \"off\" would send tokens and messages in the clear over {address}, the \
+         socket that the service manager passes for {key}; give it a loopback address"
+    )]
+    Exposed {
+        /// The setting that it stands in for.
+        key: &'static str,
+        /// Its address.
+        address: SocketAddr,
+    },
     /// rustls refuses the set-up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -89,6 +101,9 @@ pub enum StartError {
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// Nobody can say whose tokens were taken back.
+    #[error("the revocations cannot be read: {0}")]
+    Revocations(StoreError),
 }
 
 /// Why a server that was told to stop did not do so cleanly.
@@ -107,14 +122,15 @@ pub struct Server {
     log: LogLevel,
     keys: KeySet,
     certificate: Option<CertifiedKey>,
-    public: TcpSocket,
-    admin: TcpSocket,
+    public: Door,
+    admin: Door,
 }
 
 impl Server {
     /// Takes the addresses, so that a second server is noticed before anything else.
     ///
     /// Without a `certificate` it speaks no TLS. `source` is where `config` came from.
+    /// Sockets that are `inherited` stand in for the addresses of the configuration.
     ///
     /// # Errors
     /// [`StartError::Listen`].
@@ -124,9 +140,13 @@ impl Server {
         log: LogLevel,
         keys: KeySet,
         certificate: Option<CertifiedKey>,
+        inherited: Inherited,
     ) -> Result<Self, StartError> {
-        let public = take("server.listen", config.server.listen)?;
-        let admin = take("server.admin_listen", config.server.admin_listen)?;
+        let Inherited { public, admin } = inherited;
+        let server = &config.server;
+        let encrypted = certificate.is_some();
+        let public = Door::take("server.listen", server.listen, public, encrypted)?;
+        let admin = Door::take("server.admin_listen", server.admin_listen, admin, encrypted)?;
         Ok(Self { config, source, log, keys, certificate, public, admin })
     }
 
@@ -161,6 +181,7 @@ impl Server {
 
         // Before the store: a hangup while that is opened is no reason to end.
         let keys = CurrentKeys::new(keys);
+        let revocations = Revocations::pending();
         let background = Tasks::default();
         let reload = Arc::new(Reload {
             source,
@@ -174,27 +195,44 @@ impl Server {
         });
         reload.count_the_start();
         background.spawn_until_stopped(Arc::clone(&reload).run());
+        background.spawn_until_stopped(supervisor::show_life());
 
         // Health first: opening a large store takes its time, and somebody asks.
-        let status = Arc::new(Status { registry, store: OnceLock::new(), shutdown: stop.clone() });
-        let admin = listen("server.admin_listen", admin)?;
+        let probes = Arc::new(Probes { registry, store: OnceLock::new(), shutdown: stop.clone() });
+        let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
+        let administration = Arc::new(Admin {
+            gate: Gate::new(AdminVerifier::new(&keys, &revocations, &config.auth)),
+            auth: config.auth.clone(),
+            keys: keys.clone(),
+            reload,
+            dir: config.store.path.clone(),
+            metrics: metrics.clone(),
+            calls: sessions.tracker.clone(),
+            shutdown: stop.clone(),
+            started: tokio::time::Instant::now(),
+            service: OnceLock::new(),
+        });
+        let admin = admin.open()?;
         let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
-        let routes = admin::routes(Arc::clone(&status));
+        let routes = admin::routes(Arc::clone(&probes), Arc::clone(&administration));
         admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let (store, tail) = open_store(&config, store_metrics).await?;
-        let _ = status.store.set(Arc::clone(&store));
+        let known = store.revocations().await.map_err(StartError::Revocations)?;
+        info!(revocations = known.len(), "revocations in force");
+        revocations.load(known);
+        let _ = probes.store.set(Arc::clone(&store));
 
         let hub = Hub::new();
-        background.spawn(Arc::clone(&hub).follow(tail));
-        let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
-        let verifier = Verifier::new(&keys, &config.auth);
+        background.spawn_until_stopped(revocations.clone().keep_tidy());
+        background.spawn(Arc::clone(&hub).follow(tail, revocations.clone()));
+        let verifier = Verifier::new(&keys, &revocations, &config.auth);
         let doorkeeper = Arc::new(Doorkeeper {
             terms: terms.clone(),
             admission: Admission::new(room.connections),
             verifier: verifier.clone(),
-            tickets: Tickets::new(&keys).map_err(StartError::Tickets)?,
+            tickets: Tickets::new(&keys, &revocations).map_err(StartError::Tickets)?,
             metrics: metrics.clone(),
         });
         let context = Context {
@@ -211,6 +249,8 @@ impl Server {
             metrics: metrics.clone(),
             calls: sessions.tracker.clone(),
         });
+        let service = Service { context: context.clone(), hub: Arc::clone(&hub) };
+        let _ = administration.service.set(service);
         let upgrades = Arc::new(Upgrades {
             doorkeeper,
             hub,
@@ -218,14 +258,16 @@ impl Server {
             metrics: metrics.clone(),
             sessions: sessions.tracker.clone(),
         });
-        let public = listen("server.listen", public)?;
+        let public = public.open()?;
         let address = public.local_addr().unwrap_or(config.server.listen);
         let routes = routes::public(upgrades, api, terms.clone());
         sessions.listen(front.listener(public, routes, room.sockets));
         info!(%address, admin = %admin_address, "serving");
         ready(address);
+        supervisor::ready(address);
 
         stop.cancelled().await;
+        supervisor::stopping();
         info!(connections = metrics.connections.get(), "stopping: answering what is under way");
         sessions.end(terms.get().drain_timeout).await;
         let closed = store.close().await;
@@ -325,30 +367,4 @@ impl Tasks {
             warn!(left = self.tracker.len(), "the time is over; the remaining ones are cut off");
         }
     }
-}
-
-/// Takes an address without listening yet: clients shall not queue up while the
-/// store is opened.
-fn take(key: &'static str, address: SocketAddr) -> Result<TcpSocket, StartError> {
-    let bound = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        socket.set_reuseaddr(true)?;
-        // Inherited by every connection.
-        socket.set_send_buffer_size(SEND_BUFFER)?;
-        socket.bind(address)?;
-        Ok(socket)
-    };
-    bound().map_err(|source| StartError::Listen { key, address, source })
-}
-
-fn listen(key: &'static str, socket: TcpSocket) -> Result<TcpListener, StartError> {
-    let address = socket.local_addr();
-    socket.listen(BACKLOG).map_err(|source| StartError::Listen {
-        key,
-        address: address.unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))),
-        source,
-    })
 }

@@ -12,6 +12,7 @@
 )]
 
 mod addresses;
+mod admin;
 mod algorithms;
 mod api;
 mod chat;
@@ -37,6 +38,7 @@ mod signatures;
 mod slow_reader;
 mod smuggling;
 mod spelling;
+mod supervised;
 #[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
 mod support;
 mod tickets;

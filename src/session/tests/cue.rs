@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::rig::Plan;
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::{
@@ -216,6 +217,18 @@ impl Store for Cue {
 
     fn erase(&self, _: UserId) -> Receipt<Erased> {
         unreachable!("no session erases anybody")
+    }
+
+    fn revoke(&self, _: Revocation) -> Receipt<()> {
+        unreachable!("no session revokes")
+    }
+
+    fn enable(&self, _: UserId) -> Receipt<()> {
+        unreachable!("no session lets anybody in")
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        unreachable!("no session asks for revocations")
     }
 
     fn health(&self) -> Health {

@@ -65,7 +65,6 @@ impl Gone {
 }
 
 impl Skipped {
-    #[cfg(test)]
     pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
         encode(SKIPPED, key, [self.ids, self.up_to])
     }

@@ -1,19 +1,23 @@
 //! The store on sled 0.34: one tree, one writer thread, group commit.
 //!
 //! Durable means `sync_data` on sled's own file after its `flush`; a message is
-//! visible to readers only then, by the watermark. A failed write is final for
-//! the process: reading goes on, writing does not, because nobody can say any
-//! more what is on the disk.
+//! visible to readers only then, by the watermark. After a failed write reading goes on
+//! and writing does not, because nobody can say any more what is on the disk: for good
+//! where the disk fails, and where it was full until all of it was read again.
 
+mod anew;
 mod books;
 mod census;
 mod codec;
 mod commit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gone;
 mod keys;
 mod manifest;
 mod names;
 mod open;
+mod page_cache;
 mod read_state;
 mod reader;
 mod record;
@@ -22,7 +26,10 @@ mod rehearsal;
 mod removal;
 mod remover;
 mod resend_index;
+mod revoked;
+mod room;
 mod seal;
+mod settings;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -37,17 +44,18 @@ use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-use self::books::Books;
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
 use self::remover::{ORDERS, Order, Remover};
+use self::settings::Settings;
 use self::shared::Shared;
-use self::writer::{Request, Writer};
+use self::writer::{Idle, Request};
 use super::{
     AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Erased, Health, History,
     HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
+use crate::auth::Revocation;
 use crate::config;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::Profile;
@@ -75,17 +83,13 @@ pub fn open(
     metrics: StoreMetrics,
 ) -> Result<(SledStore, Tail), OpenError> {
     let began = Instant::now();
-    let opened = open::open(&config.path, config.cache_bytes)?;
+    let (lock, opened) = open::open(&config.path, config.cache_bytes)?;
     let census = opened.census;
     let tree = (*opened.db).clone();
-    let books = Books::open(
-        tree.clone(),
-        census.last_id,
-        limits.unread_per_user,
-        config.resend_window,
-        config.dedup_window,
-    )
-    .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let settings = Settings::of(config, limits);
+    let books = settings
+        .books(tree.clone(), census.last_id)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     let unfinished = reader::erasures(&tree)
         .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
@@ -97,19 +101,16 @@ pub fn open(
     let shared = Arc::new(Shared::new(tree, census.last_id));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
-    let writer = Writer {
-        db: opened.db,
-        file: opened.file,
-        lock: opened.lock,
+    let writer = Idle {
+        lock,
         dir: config.path.clone(),
-        manifest: opened.manifest,
-        books,
-        census,
+        settings,
         shared: Arc::clone(&shared),
         requests,
         tail: announce,
         metrics,
     };
+    let writer = writer.write(opened, books);
     spawn(config, "store-writer", move || writer.run())?;
     let (order, orders) = mpsc::channel(ORDERS);
     let retention = Some(config.retention).filter(|age| !age.is_zero());
@@ -326,6 +327,20 @@ impl Store for SledStore {
             order.send((user, reply)).await.map_err(|_| AppendError::Unavailable)?;
             outcome.await.unwrap_or(Err(AppendError::Unavailable))
         })
+    }
+
+    fn revoke(&self, revocation: Revocation) -> Receipt<()> {
+        let store = self.clone();
+        Box::pin(async move { store.ask(|reply| Request::Revoke(revocation, reply)).await?.await })
+    }
+
+    fn enable(&self, user: UserId) -> Receipt<()> {
+        let store = self.clone();
+        Box::pin(async move { store.ask(|reply| Request::Enable(user, reply)).await?.await })
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        Box::pin(self.read(|tree, _| revoked::in_force(tree)))
     }
 
     fn health(&self) -> Health {

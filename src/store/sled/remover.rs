@@ -31,6 +31,9 @@ const FIRST: Duration = Duration::from_secs(10);
 /// How often, at the least: what has its age may stay so much longer.
 const EVERY: Duration = Duration::from_secs(3600);
 
+/// When an erasure is tried again for which nothing could be written.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// The part of its age by which a message may outstay it, where ages are short.
 const OUTSTAY: u32 = 16;
 
@@ -53,59 +56,59 @@ pub(super) struct Remover {
 }
 
 impl Remover {
-    /// Works until nobody can order any more, or nothing can be written.
+    /// Works until nobody can order any more. Where nothing can be written it says so to
+    /// those who order, and tries again later.
     pub(super) fn run(mut self) {
-        // That nothing can be written is said by those who found out.
-        let _ = self.work();
-        self.orders.close();
-        while let Ok((_, reply)) = self.orders.try_recv() {
-            let _ = reply.send(Err(AppendError::Unavailable));
-        }
-    }
-
-    fn work(&mut self) -> Result<(), AppendError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.map_err(|error| {
-            error!(%error, "no runtime for removing messages");
-            AppendError::Unavailable
-        })?;
-        for (user, erasure) in std::mem::take(&mut self.unfinished) {
-            info!(%user, "an erasure that was cut short goes on");
-            self.erase(user, erasure)?;
-        }
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return error!(%error, "no runtime for removing messages"),
+        };
         let every = self.retention.map(|age| (age / OUTSTAY).min(EVERY));
         let mut next = every.map(|every| Instant::now() + every.min(FIRST));
         loop {
+            self.go_on();
+            let again = (!self.unfinished.is_empty()).then(|| Instant::now() + AGAIN);
             let order = runtime.block_on(async {
-                match next {
+                match next.into_iter().chain(again).min() {
                     Some(at) => tokio::time::timeout_at(at.into(), self.orders.recv()).await.ok(),
                     None => Some(self.orders.recv().await),
                 }
             });
             match order {
-                Some(Some(order)) => self.fill(order)?,
+                Some(Some(order)) => self.fill(order),
                 // Everybody who could order is gone.
-                Some(None) => return Ok(()),
-                None => {
-                    self.sweep()?;
+                Some(None) => return,
+                None if next.is_some_and(|next| next <= Instant::now()) => {
+                    // What is left over has its age the next time too.
+                    let _ = self.sweep();
                     next = every.map(|every| Instant::now() + every);
                 }
+                None => {}
             }
         }
     }
 
-    /// Erases a user and tells who ordered it.
-    fn fill(&self, (user, reply): Order) -> Result<(), AppendError> {
-        let erased = self.begin(user);
-        // Who does not wait any more has it all the same.
-        let _ = reply.send(erased.clone());
-        erased.map(drop)
+    /// Goes on with erasures that were cut short.
+    fn go_on(&mut self) {
+        let unfinished = std::mem::take(&mut self.unfinished);
+        self.unfinished = unfinished
+            .into_iter()
+            .filter(|&(user, erasure)| self.erase(user, erasure).is_err())
+            .collect();
     }
 
-    fn begin(&self, user: UserId) -> Result<Erased, AppendError> {
+    /// Erases a user and tells who ordered it.
+    fn fill(&mut self, (user, reply): Order) {
         let erasure = Erasure { up_to: self.shared.head().get() };
-        self.enter(Piece::begin(user, erasure))?;
-        self.erase(user, erasure)
+        let mut erased = self.enter(Piece::begin(user, erasure)).map(|()| Erased::default());
+        if erased.is_ok() {
+            erased = self.erase(user, erasure);
+            if erased.is_err() {
+                self.unfinished.push((user, erasure));
+            }
+        }
+        // Who does not wait any more has it all the same.
+        let _ = reply.send(erased);
     }
 
     fn erase(&self, user: UserId, erasure: Erasure) -> Result<Erased, AppendError> {
@@ -136,7 +139,7 @@ impl Remover {
             self.enter(piece)?;
             from = next;
             while let Ok(order) = self.orders.try_recv() {
-                self.fill(order)?;
+                self.fill(order);
             }
             thread::sleep(began.elapsed());
         }

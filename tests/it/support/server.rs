@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -103,12 +104,44 @@ impl Setup {
     /// Starts the server and waits until clients can connect.
     pub async fn start(self) -> TestServer {
         let command = self.command(&["serve"]);
-        TestServer::start(self, command).await
+        self.start_by(command).await
     }
 
     /// Starts the server by `command`, which wraps the one from [`Setup::command`].
-    pub async fn start_by(self, command: Command) -> TestServer {
+    pub async fn start_by(self, mut command: Command) -> TestServer {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         TestServer::start(self, command).await
+    }
+
+    /// Starts the server as a service manager does: with listening sockets in their order,
+    /// whose names are `names`, and `variables` in its environment.
+    pub async fn start_with_sockets(
+        self,
+        sockets: [&TcpListener; 2],
+        names: &str,
+        variables: &[(&str, &str)],
+    ) -> TestServer {
+        let mut command = self.command_with_sockets(sockets, names);
+        command.envs(variables.iter().copied());
+        TestServer::start(self, command).await
+    }
+
+    /// The command for that. The sockets come in as the shell's standard streams, and go
+    /// where such sockets are looked for.
+    pub fn command_with_sockets(&self, sockets: [&TcpListener; 2], names: &str) -> Command {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", r#"exec 3<&0 4<&1 </dev/null >/dev/null; LISTEN_PID=$$ exec "$@""#, "sh"])
+            .arg(serve.get_program())
+            .args(serve.get_args())
+            .envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("LISTEN_FDS", "2")
+            .env("LISTEN_FDNAMES", names);
+        let [first, second] =
+            sockets.map(|socket| Stdio::from(OwnedFd::from(socket.try_clone().unwrap())));
+        command.stdin(first).stdout(second);
+        command
     }
 
     /// Starts a server that is expected not to come up; its exit code and last words.
@@ -138,12 +171,9 @@ impl TestServer {
     }
 
     async fn start(setup: Setup, mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        // Sockets that were passed on are the child's alone from here.
+        drop(command);
         let log = Log::follow(child.stderr.take().unwrap());
         let serving = log.wait_for(|line| line["message"] == "serving").await;
         let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();

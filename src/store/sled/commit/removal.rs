@@ -8,7 +8,7 @@ use super::super::removal::{Parting, Piece};
 use super::{Answer, Commit, Reply};
 use crate::ids::{Sender, UserId};
 use crate::message::Profile;
-use crate::store::StoreError;
+use crate::store::{AppendError, StoreError};
 
 impl Commit<'_> {
     /// Adds a step of a removal.
@@ -20,6 +20,13 @@ impl Commit<'_> {
         piece: Piece,
         reply: Reply<()>,
     ) -> Result<(), StoreError> {
+        for parting in piece.pairs.iter().filter(|parting| !parting.unread) {
+            // Its read flags were seen, but not made durable: the plan does not hold.
+            if reader::floor(&self.books.tree, parting.pair)?.ordinal < parting.gone.ordinal {
+                drop(reply.send(Err(AppendError::Unavailable)));
+                return Ok(());
+            }
+        }
         for &parting in &piece.pairs {
             self.part(parting)?;
         }
