@@ -50,6 +50,8 @@ pub struct StoreMetrics {
     pub commit_seconds: Histogram,
     /// Times the writer stopped for good.
     pub failed: Counter,
+    /// Times the disk was full.
+    pub full: Counter,
 }
 
 impl StoreMetrics {
@@ -63,6 +65,7 @@ impl StoreMetrics {
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
+            full: enter(registry, "store_full", "Times the disk was full", Counter::default()),
         }
     }
 }

@@ -7,6 +7,8 @@ mod api;
 mod descriptors;
 mod door;
 mod doorkeeper;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod page;
 mod refusal;

@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod cors;
 mod cursor;
+pub(super) mod fuzzing;
 mod query;
 mod rate;
 mod read;
