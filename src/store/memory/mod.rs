@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use self::contents::{Contents, Rules};
 use super::{
     Announcement, AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft,
-    Export, Health, History, HistoryCursor, Page, Piece, Receipt, Seen, Span, Store, StoreError,
-    Stretch, Tail,
+    Erased, Export, Health, History, HistoryCursor, Page, Piece, Receipt, Seen, Span, Store,
+    StoreError, Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -180,6 +180,15 @@ impl Store for MemoryStore {
                 shared.contents.set_profile(user, &claimed);
                 Ok(())
             }
+            None => Err(AppendError::Unavailable),
+        };
+        Box::pin(ready(outcome))
+    }
+
+    fn erase(&self, user: UserId) -> Receipt<Erased> {
+        let mut shared = self.locked();
+        let outcome = match shared.tail {
+            Some(_) => Ok(shared.contents.erase(user)),
             None => Err(AppendError::Unavailable),
         };
         Box::pin(ready(outcome))

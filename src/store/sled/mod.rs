@@ -1,10 +1,11 @@
 //! The store on sled 0.34: one tree, one writer thread, group commit.
 //!
 //! Durable means `sync_data` on sled's own file after its `flush`; a message is
-//! visible to readers only then, by the watermark. A failed write is final for
-//! the process: reading goes on, writing does not, because nobody can say any
-//! more what is on the disk.
+//! visible to readers only then, by the watermark. After a failed write reading goes on
+//! and writing does not, because nobody can say any more what is on the disk: for good
+//! where the disk fails, and where it was full until all of it was read again.
 
+mod anew;
 mod backup;
 mod books;
 mod census;
@@ -12,20 +13,27 @@ mod codec;
 mod commit;
 mod export;
 mod fingerprint;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gone;
 mod import;
 mod keys;
 mod manifest;
 mod names;
 mod open;
+mod page_cache;
 mod read_state;
 mod reader;
 mod record;
 mod refusal;
 mod rehearsal;
+mod removal;
+mod remover;
 mod resend_index;
 mod revoked;
+mod room;
 mod seal;
+mod settings;
 mod shared;
 mod staging;
 mod stream;
@@ -45,19 +53,21 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
-use self::books::Books;
 pub use self::fingerprint::Findings;
 pub use self::import::{ImportError, import};
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::remover::{ORDERS, Order, Remover};
+use self::settings::Settings;
 use self::shared::Shared;
 pub use self::staging::FillError;
 pub use self::verify::verify;
-use self::writer::{Request, Writer};
+use self::writer::{Idle, Request};
 use super::{
-    AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Export, Health,
-    History, HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
+    AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
+    Health, History, HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError,
+    Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -87,17 +97,15 @@ pub fn open(
     metrics: StoreMetrics,
 ) -> Result<(SledStore, Tail), OpenError> {
     let began = Instant::now();
-    let opened = open::open(&config.path, config.cache_bytes)?;
+    let (lock, opened) = open::open(&config.path, config.cache_bytes)?;
     let census = opened.census;
     let tree = (*opened.db).clone();
-    let books = Books::open(
-        tree.clone(),
-        census.last_id,
-        limits.unread_per_user,
-        config.resend_window,
-        config.dedup_window,
-    )
-    .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let settings = Settings::of(config, limits);
+    let books = settings
+        .books(tree.clone(), census.last_id)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let unfinished = reader::erasures(&tree)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.kept(),
@@ -107,28 +115,38 @@ pub fn open(
     let shared = Arc::new(Shared::new(tree, census));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
-    let writer = Writer {
-        db: opened.db,
-        file: opened.file,
-        lock: opened.lock,
+    let writer = Idle {
+        lock,
         dir: config.path.clone(),
-        manifest: opened.manifest,
-        books,
-        census,
+        settings,
         shared: Arc::clone(&shared),
         requests,
         tail: announce,
         metrics,
     };
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || writer.run())
-        .map_err(|source| OpenError::Directory {
-            path: config.path.clone(),
-            source,
-            advice: "The system gives this process no more threads.",
-        })?;
-    Ok((SledStore { shared, line, dir: config.path.as_path().into() }, tail))
+    let writer = writer.write(opened, books);
+    spawn(config, "store-writer", move || writer.run())?;
+    let (order, orders) = mpsc::channel(ORDERS);
+    let retention = Some(config.retention).filter(|age| !age.is_zero());
+    let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
+    let remover = Remover { shared: shared_too, line: line_too, orders, retention, unfinished };
+    spawn(config, "store-remover", move || remover.run())?;
+    let dir = config.path.as_path().into();
+    Ok((SledStore { shared, line, order, dir }, tail))
+}
+
+/// Gives some work a thread of its own.
+fn spawn(
+    config: &config::Store,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), OpenError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|source| OpenError::Directory {
+        path: config.path.clone(),
+        source,
+        advice: "The system gives this process no more threads.",
+    })
 }
 
 /// A handle on the open store.
@@ -137,6 +155,7 @@ pub struct SledStore {
     shared: Arc<Shared>,
     line: mpsc::Sender<Request>,
     dir: Arc<Path>,
+    order: mpsc::Sender<Order>,
 }
 
 impl fmt::Debug for SledStore {
@@ -157,8 +176,8 @@ impl SledStore {
             // sled panics on some damage.
             Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))
         });
-        if let Err(error) = &outcome {
-            self.shared.met(error);
+        if let Err(StoreError::Damaged(what)) = &outcome {
+            self.shared.damaged(what.clone());
         }
         outcome
     }
@@ -314,6 +333,15 @@ impl Store for SledStore {
                 return Ok(());
             }
             store.ask(|reply| Request::SetProfile(user, claimed, reply)).await?.await
+        })
+    }
+
+    fn erase(&self, user: UserId) -> Receipt<Erased> {
+        let order = self.order.clone();
+        Box::pin(async move {
+            let (reply, outcome) = oneshot::channel();
+            order.send((user, reply)).await.map_err(|_| AppendError::Unavailable)?;
+            outcome.await.unwrap_or(Err(AppendError::Unavailable))
         })
     }
 

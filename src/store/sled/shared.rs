@@ -1,7 +1,7 @@
 //! What the writer and the readers have in common.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sled::Tree;
 use tokio::sync::OwnedMutexGuard;
@@ -12,15 +12,28 @@ use crate::store::{Cursor, Health, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Gone once the store is closed.
+    /// Gone while it is opened anew, and once the store is closed.
     tree: Mutex<Option<Tree>>,
     /// The highest id that is durable: nothing above it may be shown.
     watermark: AtomicU64,
     /// How many messages there are.
     messages: AtomicU64,
-    health: Mutex<Health>,
+    /// How often the tree was taken away.
+    suspensions: AtomicU64,
+    state: Mutex<State>,
     /// Held while a backup is made, and by whoever takes messages away.
     still: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// How the store is; it only leaves [`State::Full`] for better.
+#[derive(Debug)]
+enum State {
+    Ready,
+    /// The disk is full: writing goes on once there is room.
+    Full(String),
+    /// Writing has stopped for good.
+    Failed(String),
+    Closed,
 }
 
 impl Shared {
@@ -29,7 +42,8 @@ impl Shared {
             tree: Mutex::new(Some(tree)),
             watermark: AtomicU64::new(census.last_id),
             messages: AtomicU64::new(census.kept()),
-            health: Mutex::new(Health::Ready),
+            suspensions: AtomicU64::new(0),
+            state: Mutex::new(State::Ready),
             still: Arc::default(),
         }
     }
@@ -37,10 +51,15 @@ impl Shared {
     /// Waits until nothing is being taken away, and keeps it so while the guard lives.
     ///
     /// A backup holds it from its first row to its last; removal takes it for every piece
-    /// of its work, so that a backup sees all of a piece or nothing. It is taken by tasks
-    /// and never by the writer, which waits for nobody.
+    /// of its work, so that a backup sees all of a piece or nothing. The writer never
+    /// takes it: it waits for nobody.
     pub(super) async fn hold_still(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.still).lock_owned().await
+    }
+
+    /// The same, for a thread of its own.
+    pub(super) fn hold_still_here(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.still).blocking_lock_owned()
     }
 
     /// How many messages there are, for people: it may be a commit behind.
@@ -52,12 +71,9 @@ impl Shared {
         self.messages.store(messages, Ordering::Relaxed);
     }
 
-    /// A read came to this: damage is for everybody to know.
-    pub(super) fn met(&self, error: &StoreError) {
-        if let StoreError::Damaged(what) = error {
-            error!(what, "the store is damaged: stop, copy it away, restore a backup");
-            self.fail(format!("damaged: {what}"));
-        }
+    /// How often the tree was taken away: a walk that saw it change walked in an old one.
+    pub(super) fn suspensions(&self) -> u64 {
+        self.suspensions.load(Ordering::Acquire)
     }
 
     pub(super) fn head(&self) -> Cursor {
@@ -70,20 +86,78 @@ impl Shared {
     }
 
     pub(super) fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match &*locked(&self.state) {
+            State::Ready => Health::Ready,
+            State::Full(why) | State::Failed(why) => Health::ReadOnly { why: why.clone() },
+            State::Closed => Health::Closed,
+        }
     }
 
     pub(super) fn fail(&self, why: String) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::ReadOnly { why };
+        *locked(&self.state) = State::Failed(why);
+    }
+
+    /// Says that the disk is full, unless worse is known.
+    pub(super) fn fill(&self, why: String) {
+        let mut state = locked(&self.state);
+        if matches!(*state, State::Ready) {
+            *state = State::Full(why);
+        }
+    }
+
+    /// Why writing has stopped for good, if it has.
+    pub(super) fn failure(&self) -> Option<String> {
+        match &*locked(&self.state) {
+            State::Failed(why) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// Says that there is room again, unless worse is known.
+    pub(super) fn ready_again(&self) {
+        let mut state = locked(&self.state);
+        if matches!(*state, State::Full(_)) {
+            *state = State::Ready;
+        }
+    }
+
+    /// Takes the tree from the readers while it is opened anew.
+    pub(super) fn suspend(&self) {
+        self.suspensions.fetch_add(1, Ordering::AcqRel);
+        *locked(&self.tree) = None;
+    }
+
+    /// Gives the readers the tree that was opened anew, up to `last_id`.
+    pub(super) fn resume(&self, tree: Tree, last_id: u64) {
+        *locked(&self.tree) = Some(tree);
+        self.raise(last_id);
+        self.ready_again();
+    }
+
+    /// A reader met damage: nothing is written on top of it.
+    pub(super) fn damaged(&self, what: String) {
+        error!(what, "the store is damaged: stop, copy it away, restore a backup");
+        self.fail(format!("damaged: {what}"));
+    }
+
+    /// A walk came to this.
+    pub(super) fn met(&self, error: &StoreError) {
+        if let StoreError::Damaged(what) = error {
+            self.damaged(what.clone());
+        }
     }
 
     pub(super) fn close(&self) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = Health::Closed;
-        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *locked(&self.state) = State::Closed;
+        *locked(&self.tree) = None;
     }
 
     pub(super) fn tree(&self) -> Result<Tree, StoreError> {
-        let tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        tree.clone().ok_or(StoreError::Unavailable)
+        locked(&self.tree).clone().ok_or(StoreError::Unavailable)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks can be left half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,6 +23,7 @@ use super::manifest::{self, Manifest};
 use super::open::{self, database};
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, unusable};
+use super::room::{MARGIN, free};
 use super::seal::Seal;
 use crate::ids::ID_END;
 
@@ -74,7 +75,7 @@ pub(super) struct Staging {
     db: Option<Db>,
     batch: Batch,
     rows: usize,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 /// Whether a restore into `dir` was cut short. Tidies up behind one that was not.
@@ -115,7 +116,7 @@ impl Staging {
             db: None,
             batch: Batch::default(),
             rows: 0,
-            _lock: lock,
+            lock,
         };
         staging.db = Some(open::open_sled(dir, &database(&built), cache_bytes)?);
         staging.insert(keys::SCHEMA, &record::encode_schema(SCHEMA_VERSION))?;
@@ -134,6 +135,11 @@ impl Staging {
 
     fn write(&mut self) -> Result<(), FillError> {
         self.rows = 0;
+        // sled does not survive to find none.
+        let room = free(&self.lock).map_err(|error| unusable(&self.dir, error))?;
+        if room < MARGIN {
+            return Err(unusable(&self.dir, io::ErrorKind::StorageFull.into()).into());
+        }
         let Some(db) = &self.db else { return Ok(()) };
         db.apply_batch(std::mem::take(&mut self.batch))
             .map_err(|error| damaged(&self.dir, error.to_string()))?;

@@ -40,12 +40,9 @@ const REST_MAX: Duration = Duration::from_millis(100);
 const PIECE: usize = 64 << 10;
 
 /// Copies the store into `out`, and what lies beside it in `dir`.
-pub(super) fn copy(
-    tree: &Tree,
-    shared: &Shared,
-    dir: &Path,
-    out: &Line<Bytes>,
-) -> Result<(), Stop> {
+pub(super) fn copy(shared: &Shared, dir: &Path, out: &Line<Bytes>) -> Result<(), Stop> {
+    let suspensions = shared.suspensions();
+    let tree = &shared.tree()?;
     let made = StoredAt::now().0;
     let header = Header { layout: SCHEMA_VERSION, made, messages: shared.messages() };
     let (framer, begin) = Framer::begin(&header);
@@ -54,6 +51,10 @@ pub(super) fn copy(
     copy.read_flags()?;
     copy.end = shared.head().get();
     let messages = copy.rows()?;
+    if shared.suspensions() != suspensions {
+        // The watermark may be one of the tree that took the place of this one.
+        return Err(StoreError::Unavailable.into());
+    }
     copy.log(&dir.join(LOG))?;
     // Behind the log: what a line of it names is there.
     copy.torn(dir)?;

@@ -35,14 +35,13 @@ const CHUNKS: usize = 4;
 
 /// Begins a backup of an open store, on a thread of its own.
 pub(super) async fn begin(shared: Arc<Shared>, dir: Arc<Path>) -> Result<Backup, StoreError> {
-    let tree = shared.tree()?;
     let (chunks, taken) = mpsc::channel(CHUNKS);
     let still = shared.hold_still().await;
     let backup = Backup { messages: shared.messages(), chunks: taken };
     let line = Line::to(chunks);
     tokio::task::spawn_blocking(move || {
         let _still = still;
-        match copy::copy(&tree, &shared, &dir, &line) {
+        match copy::copy(&shared, &dir, &line) {
             Ok(()) => info!("a backup was handed over"),
             Err(Stop::Unwanted) => warn!("nobody takes the backup any more: it was given up"),
             Err(Stop::Store(error)) => {

@@ -314,7 +314,7 @@ async fn a_bad_line_is_named_and_nothing_is_imported() {
         (with(message, &all[message].replace("read", "seen")), message + 1, "unknown field"),
         (with(message, "hello"), message + 1, "expected"),
         (swapped, message + 2, "order of their ids"),
-        (without(message), message + 201, "has the ordinal 1"),
+        (without(message), message + 200, "has the ordinal 1"),
         (without(last - 2), last - 1, "not the end"),
         (with(message, &all[message].replace("xxx", "xyx")), last, "not the end"),
         (all[..last - 1].join("\n") + "\n", last, "cut short"),
