@@ -46,6 +46,8 @@ type Reasons = Family<Reason, Counter>;
 pub struct StoreMetrics {
     /// Messages made durable.
     pub messages: Counter,
+    /// Messages that went, by age or with a user.
+    pub removed: Counter,
     /// Messages in one commit.
     pub commit_messages: Histogram,
     /// Time a commit took to reach the disk.
@@ -64,6 +66,7 @@ impl StoreMetrics {
         let times = Histogram::new(exponential_buckets(0.000_1, 2.0, 16));
         Self {
             messages: enter(registry, "messages", "Messages made durable", Counter::default()),
+            removed: enter(registry, "removed", "Messages aged out or erased", Counter::default()),
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
