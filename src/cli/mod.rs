@@ -4,12 +4,16 @@
 //! what went wrong, and the log, go to standard error.
 
 mod audit;
+mod backup;
 mod cert;
 mod check;
 mod dev;
+mod export;
 mod failure;
 mod init;
 mod key;
+mod offline;
+mod progress;
 mod reload;
 mod remote;
 mod serve;
@@ -77,6 +81,16 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Copy everything into a folder, also while the server runs, and check the copy
+    Backup(backup::BackupArgs),
+    /// Make the store of a backup, in an empty `store.path`
+    Restore(backup::RestoreArgs),
+    /// Read a stopped store or a backup from end to end: does everything fit together?
+    Verify(backup::VerifyArgs),
+    /// Write everything, or one user's data, as JSON lines
+    Export(export::ExportArgs),
+    /// Make a store of exported JSON lines, in an empty `store.path`
+    Import(export::ImportArgs),
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -122,6 +136,11 @@ impl Cli {
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Backup(args) => backup::backup(&args, &file.load()?, token),
+            Command::Restore(args) => backup::restore(&args, &file.load()?),
+            Command::Verify(args) => backup::verify(&args, &file.load()?),
+            Command::Export(args) => export::export(&args, &file.load()?, token),
+            Command::Import(args) => export::import(&args, &file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }

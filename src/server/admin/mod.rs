@@ -6,6 +6,7 @@
 
 mod answer;
 mod audit;
+mod data;
 mod gate;
 mod probes;
 mod reload;
@@ -129,6 +130,9 @@ impl Admin {
         let call = Call { who, query, request, body };
         match (place, &request.method) {
             (Place::Audit, &Method::GET) => self.audit(call).await,
+            (Place::Backup, &Method::GET) => self.backup(call).await,
+            (Place::Export, &Method::GET) => self.export(call, None).await,
+            (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
             (Place::Reload, &Method::POST) => self.reload(call).await,
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,

@@ -9,12 +9,15 @@ use super::http::raw_at;
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
-pub const ROUTES: [(&str, &str, &str); 5] = [
+pub const ROUTES: [(&str, &str, &str); 8] = [
     ("GET", "/admin/status", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
     ("GET", "/admin/tokens", ""),
     ("POST", "/admin/tokens", r#"{"sub":7}"#),
+    ("GET", "/admin/backup", ""),
+    ("GET", "/admin/export", ""),
+    ("GET", "/admin/users/7/export", ""),
 ];
 
 /// A call.
