@@ -6,6 +6,7 @@
 mod audit;
 mod cert;
 mod check;
+mod compact;
 mod dev;
 mod failure;
 mod init;
@@ -77,6 +78,9 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Write the database of a stopped server anew, without the room that removed messages
+    /// have left in it
+    Compact,
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -122,6 +126,7 @@ impl Cli {
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Compact => compact::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }

@@ -33,6 +33,7 @@ mod listeners;
 mod page;
 mod reading;
 mod reload;
+mod removal;
 mod resend;
 mod signatures;
 mod slow_reader;

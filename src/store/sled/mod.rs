@@ -10,6 +10,7 @@ mod books;
 mod census;
 mod codec;
 mod commit;
+mod compact;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gone;
@@ -44,7 +45,9 @@ use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
+pub use self::compact::{Compacted, Progress, compact};
 use self::keys::Pair;
+pub use self::open::must_exist;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
 use self::remover::{ORDERS, Order, Remover};

@@ -139,7 +139,7 @@ pub(super) fn anew(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
         believe(dir, &db, &manifest)
     })?;
     copy.take_over(&original).map_err(|error| unusable(&original, error))?;
-    released(dir);
+    released(&database(dir));
     Checked { dir, cache_bytes, manifest, census: Some(census) }.open()
 }
 
@@ -168,6 +168,17 @@ fn prepare(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Sees that there is a store in `dir`, for those who want no new one.
+///
+/// # Errors
+/// [`OpenError::NoStore`].
+pub fn must_exist(dir: &Path) -> Result<(), OpenError> {
+    match manifest::path(dir).exists() || database(dir).exists() {
+        true => Ok(()),
+        false => Err(OpenError::NoStore { path: dir.to_owned() }),
+    }
+}
+
 /// Takes the directory for this process: sled's own lock comes only after the first
 /// steps, and a second process must not take any of them.
 fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
@@ -178,10 +189,10 @@ fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
     })
 }
 
-/// Waits until sled has let go of its file, which it closes on threads of its own some
-/// time after its last handle is gone.
-pub(super) fn released(dir: &Path) {
-    let path = database(dir).join("db");
+/// Waits until sled has let go of the file of a database, which it closes on threads of its
+/// own some time after its last handle is gone.
+pub(super) fn released(database: &Path) {
+    let path = database.join("db");
     let until = Instant::now() + RELEASE;
     while Instant::now() < until {
         let Ok(file) = File::open(&path) else { return };
@@ -256,7 +267,7 @@ fn is_small(database: &Path) -> bool {
     fs::metadata(database.join("db")).map_or(true, |db| db.len() < 1 << 20)
 }
 
-fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
+pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
     let config =
         sled::Config::new().path(at).cache_capacity(cache_bytes / SLED_SHARE).flush_every_ms(None);
     config.open().map_err(|error| match error {
@@ -346,7 +357,10 @@ static QUIET: LazyLock<()> = LazyLock::new(|| {
 });
 
 /// Runs what may meet a damaged file: sled answers some damage with a panic.
-fn guarded<T>(dir: &Path, work: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+pub(super) fn guarded<T>(
+    dir: &Path,
+    work: impl FnOnce() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
     LazyLock::force(&QUIET);
     EXPECTED.set(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
