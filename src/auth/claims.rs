@@ -11,7 +11,7 @@ use super::profile::{check_name, check_picture};
 use super::refused::Refused;
 
 /// How long a `jti` may be, in bytes: revocations keep it.
-const TOKEN_ID_MAX: usize = 128;
+pub(super) const TOKEN_ID_MAX: usize = 128;
 
 /// A user, as a token told us. Only [`Verifier`](super::Verifier) makes one, and
 /// [`Tickets`](super::Tickets) makes it again from a ticket.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::alg::Alg;
@@ -203,22 +204,35 @@ impl fmt::Debug for Others {
 /// A token is checked with one set from beginning to end: the old one or the
 /// new one, never a mixture.
 #[derive(Clone, Debug)]
-pub struct CurrentKeys(Arc<ArcSwap<KeySet>>);
+pub struct CurrentKeys(Arc<Current>);
+
+#[derive(Debug)]
+struct Current {
+    set: ArcSwap<KeySet>,
+    replaced: watch::Sender<()>,
+}
 
 impl CurrentKeys {
     /// Puts a first set in force.
     pub fn new(keys: KeySet) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(keys)))
+        let set = ArcSwap::from_pointee(keys);
+        Self(Arc::new(Current { set, replaced: watch::Sender::new(()) }))
     }
 
     /// Puts another set in force, for every clone of this.
     pub fn replace(&self, keys: KeySet) {
-        self.0.store(Arc::new(keys));
+        self.0.set.store(Arc::new(keys));
+        // Behind the change: whoever is woken by it finds it.
+        self.0.replaced.send_replace(());
     }
 
     /// The set in force now.
     pub fn get(&self) -> Arc<KeySet> {
-        self.0.load_full()
+        self.0.set.load_full()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<()> {
+        self.0.replaced.subscribe()
     }
 }
 

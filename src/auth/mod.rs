@@ -17,11 +17,13 @@ mod keys;
 mod material;
 mod profile;
 mod refused;
+mod revocation;
 mod secret;
 #[cfg(test)]
 mod testing;
 mod ticket;
 mod token;
+mod watch;
 
 pub use alg::{Alg, UnknownAlg};
 pub use claims::{Admin, Identity};
@@ -33,8 +35,10 @@ pub use key_file::{FileFault, KeySetError};
 pub use keys::{CurrentKeys, KeyEntry, KeyPlace, KeySet, SetFault};
 pub use profile::ProfileFault;
 pub use refused::Refused;
+pub use revocation::{Revocation, Revocations, TokenId, TokenRef};
 pub use ticket::{Ticket, Tickets};
 pub use token::{AdminVerifier, TOKEN_MAX, Verifier};
+pub use watch::Watch;
 
 /// Names the cryptography that signs and checks tokens, for the whole process.
 ///

@@ -62,6 +62,9 @@ pub enum Refused {
     /// It cannot be revoked by itself, and that is asked for.
     #[error("it has no \"jti\", which auth.require_jti asks for")]
     MissingTokenId,
+    /// It was taken back: it alone, all of its user's up to some moment, or the user.
+    #[error("it was revoked")]
+    Revoked,
     /// Its `name` or `picture` cannot be shown to others.
     #[error("its {0:?} is not a text, too long, or could do harm where it is shown")]
     BadProfile(&'static str),
@@ -94,6 +97,7 @@ impl Refused {
             Self::IssuedInFuture => "issued_in_future",
             Self::TooLongLived => "too_long_lived",
             Self::MissingTokenId => "missing_jti",
+            Self::Revoked => "revoked",
             Self::BadProfile(_) => "bad_profile",
             Self::TicketUsed => "ticket_used",
             Self::TicketExpired => "ticket_expired",

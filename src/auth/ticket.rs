@@ -23,6 +23,7 @@ use super::json::{from_base64url, to_base64url};
 use super::jwk::Key;
 use super::keys::CurrentKeys;
 use super::refused::Refused;
+use super::revocation::Revocations;
 use super::token::{Compact, check_signature};
 use crate::ids::UserId;
 
@@ -44,6 +45,8 @@ pub struct Tickets {
     key: Key,
     /// The keys that the tokens behind the tickets were signed with.
     keys: CurrentKeys,
+    /// Which of these were taken back meanwhile.
+    revocations: Revocations,
     /// What was used, by its `exp`, until that is over.
     used: Mutex<BTreeSet<(u64, String)>>,
 }
@@ -85,12 +88,18 @@ struct Parent {
 }
 
 impl Tickets {
-    /// Makes a key for the tickets of this process. `keys` are those of the tokens.
+    /// Makes a key for the tickets of this process. `keys` are those of the tokens, and
+    /// `revocations` theirs too.
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn new(keys: &CurrentKeys) -> Result<Self, GenerateError> {
-        Ok(Self { key: generate(Alg::Hs256)?, keys: keys.clone(), used: Mutex::default() })
+    pub fn new(keys: &CurrentKeys, revocations: &Revocations) -> Result<Self, GenerateError> {
+        Ok(Self {
+            key: generate(Alg::Hs256)?,
+            keys: keys.clone(),
+            revocations: revocations.clone(),
+            used: Mutex::default(),
+        })
     }
 
     /// Issues a ticket for who came with a token.
@@ -146,6 +155,7 @@ impl Tickets {
             // The key was retired meanwhile, and with it all that it signed.
             return Err(Refused::UnknownKid);
         }
+        self.revocations.check(&identity)?;
         Ok(identity)
     }
 

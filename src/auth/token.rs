@@ -15,6 +15,8 @@ use super::json::{Json, JsonFault, Object, from_base64url};
 use super::jwk::Key;
 use super::keys::{CurrentKeys, KeySet};
 use super::refused::Refused;
+use super::revocation::{Revocations, TokenRef};
+use super::watch::Watch;
 
 /// How long a token may be, in bytes.
 pub const TOKEN_MAX: usize = 8 * 1024;
@@ -29,6 +31,7 @@ const REFUSED_PARAMETERS: [&str; 9] =
 #[derive(Clone, Debug)]
 pub struct Verifier {
     keys: CurrentKeys,
+    revocations: Revocations,
     rules: Rules,
 }
 
@@ -36,13 +39,15 @@ pub struct Verifier {
 #[derive(Clone, Debug)]
 pub struct AdminVerifier {
     keys: CurrentKeys,
+    revocations: Revocations,
     rules: Rules,
 }
 
 impl Verifier {
-    /// Makes a verifier that follows `keys` when they are replaced.
-    pub fn new(keys: &CurrentKeys, auth: &Auth) -> Self {
-        Self { keys: keys.clone(), rules: Rules::user(auth) }
+    /// Makes a verifier that follows `keys` when they are replaced, and `revocations`.
+    pub fn new(keys: &CurrentKeys, revocations: &Revocations, auth: &Auth) -> Self {
+        let (keys, revocations) = (keys.clone(), revocations.clone());
+        Self { keys, revocations, rules: Rules::user(auth) }
     }
 
     /// Believes a token, or says why not.
@@ -51,14 +56,28 @@ impl Verifier {
     /// The token opens nothing. Log the reason, count it, and tell the client
     /// no more than that its token is invalid.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
-        check(&self.keys.get(), &self.rules, token, now)
+        let identity = check(&self.keys.get(), &self.rules, token, now)?;
+        self.revocations.check(&identity)?;
+        Ok(identity)
+    }
+
+    /// Whether a token that was believed before still would be, its end aside: it was not
+    /// taken back, and its key is in the set.
+    pub fn stands(&self, token: &TokenRef) -> bool {
+        self.keys.get().find(token.kid.as_deref()).is_some() && !self.revocations.cover(token)
+    }
+
+    /// Tells when [`Verifier::stands`] may have another answer than before.
+    pub fn watch(&self) -> Watch {
+        Watch::new(&self.keys, &self.revocations)
     }
 }
 
 impl AdminVerifier {
-    /// Makes a verifier that follows `keys` when they are replaced.
-    pub fn new(keys: &CurrentKeys, auth: &Auth) -> Self {
-        Self { keys: keys.clone(), rules: Rules::admin(auth) }
+    /// Makes a verifier that follows `keys` when they are replaced, and `revocations`.
+    pub fn new(keys: &CurrentKeys, revocations: &Revocations, auth: &Auth) -> Self {
+        let (keys, revocations) = (keys.clone(), revocations.clone());
+        Self { keys, revocations, rules: Rules::admin(auth) }
     }
 
     /// Believes a token, or says why not.
@@ -66,7 +85,9 @@ impl AdminVerifier {
     /// # Errors
     /// As [`Verifier::verify`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Admin, Refused> {
-        check(&self.keys.get(), &self.rules, token, now).map(Admin::new)
+        let identity = check(&self.keys.get(), &self.rules, token, now)?;
+        self.revocations.check(&identity)?;
+        Ok(Admin::new(identity))
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use self::news::Waiting;
 pub use self::news::{Delivery, Event, News};
+use crate::auth::Revocations;
 use crate::ids::{ConnectionId, Sender, UserId};
 use crate::store::{Announcement, ReadReceipt, Stored, Tail};
 
@@ -103,12 +104,15 @@ impl Hub {
     }
 
     /// Feeds what the store announces to whom it concerns, until the store is closed.
-    pub async fn follow(self: Arc<Self>, mut tail: Tail) {
+    /// Revocations concern all who check tokens.
+    pub async fn follow(self: Arc<Self>, mut tail: Tail, revocations: Revocations) {
         while let Some(commit) = tail.recv().await {
             for announcement in commit {
                 match announcement {
                     Announcement::Stored(stored) => self.announce(stored),
                     Announcement::Read(receipt) => self.announce_read(receipt),
+                    Announcement::Revoked(revocation) => revocations.add(revocation),
+                    Announcement::Enabled(user) => revocations.enable(user),
                 }
             }
         }

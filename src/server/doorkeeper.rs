@@ -12,7 +12,7 @@ use super::admission::Admission;
 use super::handshake::Token;
 use super::refusal::Refusal;
 use super::terms::{CurrentTerms, Terms};
-use crate::auth::{Identity, Tickets, Verifier};
+use crate::auth::{Identity, Refused, Tickets, Verifier};
 use crate::config;
 use crate::metrics::ServerMetrics;
 
@@ -47,6 +47,22 @@ impl Doorkeeper {
             Some(Token::InHeader(token)) => self.verifier.verify(token, now),
         };
         verified.map_err(|why| self.refuse(why.reason(), address, limits))
+    }
+
+    /// Looks again at who was believed a while ago.
+    ///
+    /// # Errors
+    /// The token was taken back since.
+    pub(super) fn still_believes(
+        &self,
+        identity: &Identity,
+        address: IpAddr,
+        limits: &config::Limits,
+    ) -> Result<(), Refusal> {
+        match self.verifier.stands(&identity.token()) {
+            true => Ok(()),
+            false => Err(self.refuse(Refused::Revoked.reason(), address, limits)),
+        }
     }
 
     fn refuse(&self, reason: &'static str, address: IpAddr, limits: &config::Limits) -> Refusal {

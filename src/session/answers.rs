@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::limits::Turn;
+use crate::auth::TokenRef;
 use crate::ids::MessageId;
 use crate::message::ClientMsgId;
 use crate::protocol::failure::FailureCode;
@@ -44,7 +45,7 @@ pub(super) enum Owed {
     /// Read flags on their way to the disk.
     MarkRead { receipt: Receipt<()>, timestamp: String },
     /// A new token was believed; what it says of the user is on its way to the disk.
-    Refresh { receipt: Receipt<()>, timestamp: String, ends: Instant },
+    Refresh { receipt: Receipt<()>, timestamp: String, ends: Instant, token: TokenRef },
 }
 
 /// What an answer says of the message that it is about.
@@ -113,7 +114,7 @@ pub(super) enum Answer {
         note: bool,
     },
     /// The connection now lives as long as its new token.
-    Refreshed { timestamp: String, ends: Instant },
+    Refreshed { timestamp: String, ends: Instant, token: TokenRef },
     /// Nothing is said of success.
     Silent,
     /// It came to nothing, or perhaps not.
@@ -251,7 +252,9 @@ impl Owed {
                 let Appended { id, duplicate } = appended;
                 Answer::Stored { packet, id, note: note && !duplicate }
             }
-            (Self::Refresh { timestamp, ends, .. }, Ok(_)) => Answer::Refreshed { timestamp, ends },
+            (Self::Refresh { timestamp, ends, token, .. }, Ok(_)) => {
+                Answer::Refreshed { timestamp, ends, token }
+            }
             (Self::MarkRead { .. } | Self::Append { .. }, Ok(_)) => Answer::Silent,
             (Self::Append { packet, .. }, Err(error)) => {
                 let Packet { timestamp, name } = packet;

@@ -38,6 +38,9 @@ impl<S: Socket> Session<S> {
         if now >= self.ends {
             return Err(Ended::Close(Close::TokenExpired));
         }
+        if self.watch.is_due() {
+            self.look_at_tokens()?;
+        }
         let rules = frame::Rules {
             sender: self.user,
             content_max: self.content_max,
@@ -108,7 +111,9 @@ impl<S: Socket> Session<S> {
         let identity = verified
             .inspect_err(|refused| debug!(reason = refused.reason(), "refresh refused"))
             .ok()
-            .filter(|identity| identity.user() == self.user);
+            .filter(|identity| {
+                identity.user() == self.user && self.tokens.has_room(&identity.token())
+            });
         let timestamp = timestamp.to_owned();
         let Some(identity) = identity else {
             let code = FailureCode::BadToken;
@@ -120,7 +125,8 @@ impl<S: Socket> Session<S> {
             });
         };
         let receipt = self.context.store.set_profile(self.user, claims::profile(&identity));
-        Ok(Owed::Refresh { receipt, timestamp, ends: claims::end(&identity) })
+        let (ends, token) = (claims::end(&identity), identity.token());
+        Ok(Owed::Refresh { receipt, timestamp, ends, token })
     }
 }
 

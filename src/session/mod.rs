@@ -11,6 +11,7 @@ mod delivery;
 mod heartbeat;
 mod inbound;
 mod limits;
+mod tokens;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -28,7 +31,8 @@ use self::delivery::Inbox;
 use self::heartbeat::{Beat, Heartbeat};
 pub(crate) use self::inbound::explain;
 use self::limits::{Rates, Turns, Typing, Violations};
-use crate::auth::{Identity, Verifier};
+use self::tokens::Tokens;
+use crate::auth::{Identity, Verifier, Watch};
 use crate::config;
 use crate::hub::Subscription;
 use crate::ids::{MessageId, UserId};
@@ -123,6 +127,9 @@ pub struct Session<S> {
     claimed: ClaimedProfile,
     /// When the token ends.
     ends: Instant,
+    tokens: Arc<Tokens>,
+    /// Tells before each frame whether the tokens must be looked at first.
+    watch: Watch,
     socket: S,
     inbox: Inbox,
     answers: Answers,
@@ -154,11 +161,14 @@ impl<S: Socket> Session<S> {
     /// Makes the session of the identity that came in on `socket`.
     pub fn new(opening: Opening, socket: S, context: Context) -> Self {
         let Opening { identity, subscription, dialect, after, limits } = opening;
+        let tokens = Arc::new(Tokens::new(identity.token(), context.verifier.clone()));
         Self {
             user: identity.user(),
             dialect,
             claimed: claims::profile(&identity),
             ends: claims::end(&identity),
+            watch: tokens.watch(),
+            tokens,
             socket,
             inbox: Inbox::new(identity.user(), subscription, dialect, after),
             answers: Answers::default(),
@@ -174,9 +184,19 @@ impl<S: Socket> Session<S> {
 
     /// Serves the connection to its end. Gives the socket back, to be closed.
     pub async fn run(mut self) -> (S, Ended) {
-        let ended = match self.converse().await {
-            Ok(never) => match never {},
-            Err(ended) => ended,
+        let tokens = Arc::clone(&self.tokens);
+        // A set of one: that is polled only when it was woken, so that a frame costs none of
+        // the locks that waiting for news of all tokens takes.
+        let mut taken_back: FuturesUnordered<_> =
+            std::iter::once(async move { tokens.taken_back().await }).collect();
+        let ended = tokio::select! {
+            // Whatever else is going on, be it a write that waits for a slow reader.
+            biased;
+            Some(()) = taken_back.next() => Ended::Close(Close::TokenRevoked),
+            ended = self.converse() => match ended {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            },
         };
         self.answers.see_through().await;
         (self.socket, ended)
@@ -247,8 +267,11 @@ impl<S: Socket> Session<S> {
                 self.context.metrics.acknowledged.inc();
                 self.socket.send(self.success(&packet, id)).await?;
             }
-            Answer::Refreshed { timestamp, ends } => {
+            Answer::Refreshed { timestamp, ends, token } => {
                 self.ends = ends;
+                self.tokens.add(token);
+                // It may have been taken back before it was one of ours.
+                self.look_at_tokens()?;
                 self.socket.send(reply::success(self.user, &timestamp).into()).await?;
             }
             Answer::Failed { code, timestamp, name } => {
@@ -266,6 +289,15 @@ impl<S: Socket> Session<S> {
             }
         }
         Ok(())
+    }
+
+    /// Ends the session when one of its tokens was taken back.
+    fn look_at_tokens(&mut self) -> Result<(), Ended> {
+        self.watch.looked();
+        match self.tokens.stand() {
+            true => Ok(()),
+            false => Err(Ended::Close(Close::TokenRevoked)),
+        }
     }
 
     fn success(&self, packet: &Packet, id: MessageId) -> Bytes {

@@ -5,5 +5,6 @@ mod answering;
 mod cue;
 mod delivering;
 mod ending;
+mod revoking;
 mod rig;
 mod v2;

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 pub use self::conversation::{
     Conversation, Conversations, History, HistoryCursor, HistoryEntry, Stretch,
 };
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile};
 
@@ -115,6 +116,19 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Remembers what a user's token says of them; a `None` leaves what is known.
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()>;
+
+    /// Keeps a revocation until it is over, and announces it; keeping it again changes
+    /// nothing. It is in force everywhere once those who follow a [`Tail`] have heard of it.
+    fn revoke(&self, revocation: Revocation) -> Receipt<()>;
+
+    /// Takes back that a user is disabled, and announces it; nothing where they are not.
+    fn enable(&self, user: UserId) -> Receipt<()>;
+
+    /// All revocations in force. Those that are over are forgotten by themselves.
+    ///
+    /// # Errors
+    /// As [`Store::read_inbox`].
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>>;
 
     /// Whether messages can be written.
     fn health(&self) -> Health;
@@ -280,6 +294,10 @@ pub enum Announcement {
     Stored(Stored),
     /// Read flags.
     Read(ReadReceipt),
+    /// Tokens, or a user, that are believed no more.
+    Revoked(Revocation),
+    /// A user who is let in again.
+    Enabled(UserId),
 }
 
 /// "Inbox X now reaches id N", with the message for those who stand right before it.

@@ -286,7 +286,7 @@ pub fn named(from: u64, to: u64, content: &str, name: &str, again: bool) -> Draf
 pub fn stored(news: &[Announcement]) -> Vec<Stored> {
     let stored = news.iter().filter_map(|news| match news {
         Announcement::Stored(stored) => Some(stored.clone()),
-        Announcement::Read(_) => None,
+        _ => None,
     });
     stored.collect()
 }
@@ -294,8 +294,8 @@ pub fn stored(news: &[Announcement]) -> Vec<Stored> {
 /// The read receipts among the announcements.
 pub fn receipts(news: &[Announcement]) -> Vec<ReadReceipt> {
     let receipts = news.iter().filter_map(|news| match news {
-        Announcement::Stored(_) => None,
         Announcement::Read(receipt) => Some(receipt.clone()),
+        _ => None,
     });
     receipts.collect()
 }

@@ -25,6 +25,7 @@ mod profiles;
 mod reading;
 mod receipts;
 mod resending;
+mod revoking;
 mod users;
 mod walking;
 
@@ -141,6 +142,14 @@ promises! {
         following_the_tail_misses_nothing_even_where_announcements_are_missed,
         an_announcement_is_never_ahead_of_what_can_be_read,
         nobody_listening_stops_nothing,
+    }
+    revoking {
+        a_new_store_has_taken_nothing_back,
+        what_was_revoked_stays_so_over_a_reopen,
+        a_user_is_disabled_until_enabled,
+        the_last_word_on_a_user_counts,
+        what_is_over_is_forgotten,
+        every_node_hears_of_it,
     }
     closing {
         receipts_in_line_are_answered,

@@ -176,6 +176,7 @@ pub async fn a_receipt_comes_behind_its_messages_and_its_marks<B: Backend>() {
                     assert!(!receipt.ids.iter().any(|id| unread.contains(id)));
                     assert!(receipt.ids.into_iter().all(|id| read.insert(id)), "told twice");
                 }
+                other => panic!("nobody asked for {other:?}"),
             }
         }
     }

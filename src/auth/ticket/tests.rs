@@ -2,6 +2,7 @@ use super::*;
 use crate::auth::claims::Rules;
 use crate::auth::testing::{auth, header, key, now, set, verify};
 use crate::auth::token::{TOKEN_MAX, check};
+use crate::auth::{Revocation, TokenId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -13,7 +14,7 @@ fn desk() -> (Tickets, Identity) {
     let token = crate::auth::testing::sign(&key, &header(&key), claims);
     let keys = set([key]);
     let identity = verify(&keys, &token).unwrap();
-    (Tickets::new(&CurrentKeys::new(keys)).unwrap(), identity)
+    (Tickets::new(&CurrentKeys::new(keys), &Revocations::default()).unwrap(), identity)
 }
 
 fn redeem(tickets: &Tickets, ticket: &Ticket, now: SystemTime) -> Result<Identity, Refused> {
@@ -124,4 +125,13 @@ fn the_largest_ticket_fits_where_a_token_does() {
     };
     let ticket = tickets.issue(&identity, now()).unwrap();
     assert!(ticket.text.len() < TOKEN_MAX / 2, "{}", ticket.text.len());
+}
+
+#[test]
+fn a_ticket_dies_with_the_token_behind_it() {
+    let (tickets, identity) = desk();
+    let ticket = tickets.issue(&identity, now()).unwrap();
+    let jti = TokenId::new(identity.token_id().unwrap()).unwrap();
+    tickets.revocations.add(Revocation::Token { jti, until: u64::MAX });
+    assert_eq!(redeem(&tickets, &ticket, now()), Err(Refused::Revoked));
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::auth::alg::Alg;
 use crate::auth::json::to_base64url;
 use crate::auth::testing::*;
+use crate::auth::{Revocation, TokenId};
 use crate::ids::UserId;
 
 /// The signing key of most tests, alone in its set.
@@ -286,7 +287,10 @@ fn users_and_administrators_have_tokens_of_their_own() {
     let user = sign(signing, &header(signing), CLAIMS);
     let admin = CLAIMS.replace(r#""aud":"imserver""#, r#""aud":"imserver-admin""#);
     let admin = sign(signing, &header(signing), &admin);
-    let (users, admins) = (Verifier::new(&current, &auth()), AdminVerifier::new(&current, &auth()));
+    let (users, admins) = (
+        Verifier::new(&current, &Revocations::default(), &auth()),
+        AdminVerifier::new(&current, &Revocations::default(), &auth()),
+    );
     assert!(users.verify(&user, now()).is_ok());
     assert_eq!(users.verify(&admin, now()), Err(Refused::WrongAudience));
     assert_eq!(admins.verify(&admin, now()).unwrap().user(), UserId::new(7).unwrap());
@@ -296,7 +300,7 @@ fn users_and_administrators_have_tokens_of_their_own() {
 #[test]
 fn verifiers_follow_the_key_set() {
     let current = CurrentKeys::new(set([key(Alg::Es256)]));
-    let verifier = Verifier::new(&current, &auth()).clone();
+    let verifier = Verifier::new(&current, &Revocations::default(), &auth()).clone();
     let keys = current.get();
     let signing = keys.signing_key().unwrap();
     let token = sign(signing, &header(signing), CLAIMS);
@@ -535,4 +539,29 @@ proptest! {
         prop_assert!(verify(&KEYS, &sign(the_key(), &header, &claims)).is_err());
         prop_assert!(with_claims(&claims).is_err());
     }
+}
+
+#[test]
+fn what_was_taken_back_is_refused_though_all_else_is_right() {
+    let current = CurrentKeys::new(set([key(Alg::EdDsa)]));
+    let revocations = Revocations::default();
+    let users = Verifier::new(&current, &revocations, &auth());
+    let admins = AdminVerifier::new(&current, &revocations, &auth());
+    let keys = current.get();
+    let signing = keys.signing_key().unwrap();
+    let claims = CLAIMS.replace(r#""sub""#, r#""jti":"one","sub""#);
+    let admin = claims.replace(r#""aud":"imserver""#, r#""aud":"imserver-admin""#);
+    let [user, other, admin] =
+        [&claims, CLAIMS, &admin].map(|claims| sign(signing, &header(signing), claims));
+    let believed = users.verify(&user, now()).unwrap();
+    assert!(users.stands(&believed.token()));
+    revocations.add(Revocation::Token { jti: TokenId::new("one").unwrap(), until: u64::MAX });
+    assert_eq!(users.verify(&user, now()), Err(Refused::Revoked));
+    assert_eq!(admins.verify(&admin, now()), Err(Refused::Revoked));
+    assert!(!users.stands(&believed.token()));
+    let believed = users.verify(&other, now()).unwrap();
+    let (user, issued_up_to) = (believed.user(), NOW);
+    revocations.add(Revocation::Subject { user, issued_up_to, until: u64::MAX });
+    assert_eq!(users.verify(&other, now()), Err(Refused::Revoked));
+    assert!(!users.stands(&believed.token()));
 }

@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod cors;
 mod cursor;
+pub(super) mod fuzzing;
 mod query;
 mod rate;
 mod read;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use self::body::Body;
 use self::cors::Page;
+pub(super) use self::query::Query;
 pub(super) use self::rate::Rate;
 use self::route::{Call, Route};
 use super::accept::Arrival;
@@ -129,10 +131,13 @@ impl Api {
             Call::Conversations => self.conversations(&identity, query).await,
             Call::Messages(peer) => self.messages(&identity, peer, query).await,
             Call::Send => {
-                let text = body.json(&request.headers).await?;
+                let text = self.body_of(&identity, request, body, terms).await?;
                 self.send(&identity, &text, &terms.limits).await
             }
-            Call::MarkRead => self.mark_read(&identity, &body.json(&request.headers).await?).await,
+            Call::MarkRead => {
+                let text = self.body_of(&identity, request, body, terms).await?;
+                self.mark_read(&identity, &text).await
+            }
             Call::Ticket => self.ticket(&identity).await,
         }
     }
@@ -143,6 +148,21 @@ impl Api {
         let token = handshake::bearer(headers)?.map(Token::InHeader);
         let address = Doorkeeper::address(arrival, headers, terms);
         self.doorkeeper.verify(token, address, &terms.limits)
+    }
+
+    /// The body of a call. It may take its time, in which the token can be taken back: what
+    /// came in after that is not stored.
+    async fn body_of(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        body: &mut Body,
+        terms: &Terms,
+    ) -> Result<String, Refusal> {
+        let text = body.json(&request.headers).await?;
+        let address = Doorkeeper::address(&request.arrival, &request.headers, terms);
+        self.doorkeeper.still_believes(identity, address, &terms.limits)?;
+        Ok(text)
     }
 
     /// What a frame could fail with too is counted with the frames'.

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::rig::Plan;
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::{
@@ -212,6 +213,18 @@ impl Store for Cue {
             Some(outcome) => std::future::ready(outcome).boxed(),
             None => std::future::pending().boxed(),
         }
+    }
+
+    fn revoke(&self, _: Revocation) -> Receipt<()> {
+        unreachable!("no session revokes")
+    }
+
+    fn enable(&self, _: UserId) -> Receipt<()> {
+        unreachable!("no session lets anybody in")
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        unreachable!("no session asks for revocations")
     }
 
     fn health(&self) -> Health {

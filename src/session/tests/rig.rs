@@ -14,7 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::super::{Context, Ended, Gone, Opening, Received, Session, Socket};
 use super::cue::Cue;
-use crate::auth::{Alg, CurrentKeys, Identity, KeySet, Request, Verifier, generate, issue};
+use crate::auth::{
+    Alg, CurrentKeys, Identity, KeySet, Request, Revocation, Revocations, TokenId, Verifier,
+    generate, issue,
+};
 use crate::config;
 use crate::hub::{Hub, Subscription, Wants};
 use crate::ids::{MessageId, UserId};
@@ -130,7 +133,7 @@ impl Plan {
         }
         let issuer = Issuer::new();
         let hub = Hub::new();
-        tasks.spawn(Arc::clone(&hub).follow(announcements));
+        tasks.spawn(Arc::clone(&hub).follow(announcements, issuer.revocations.clone()));
         let (say, incoming) = mpsc::channel(1000);
         let (outgoing, hear) = mpsc::channel(10_000);
         let takes = Arc::new(Semaphore::new(1));
@@ -159,10 +162,20 @@ impl Plan {
     }
 }
 
+/// One key that nothing else is signed with.
+fn first_keys() -> KeySet {
+    let key = json!({
+        "kty": "oct", "kid": "first", "alg": "HS256",
+        "k": "Uvp4ijK872atFdVFcvAtb7dEiVq3eipLqq5d6_-6vPg",
+    });
+    KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap()
+}
+
 /// Who issues tokens and believes them.
 #[derive(Debug)]
 struct Issuer {
     keys: CurrentKeys,
+    revocations: Revocations,
     auth: config::Auth,
     verifier: Verifier,
 }
@@ -170,11 +183,10 @@ struct Issuer {
 impl Issuer {
     fn new() -> Self {
         let auth = config::Auth::default();
-        let mut keys = KeySet::default();
-        keys.add(generate(Alg::Hs256).unwrap()).unwrap();
-        let keys = CurrentKeys::new(keys);
-        let verifier = Verifier::new(&keys, &auth);
-        Self { keys, auth, verifier }
+        let keys = CurrentKeys::new(first_keys());
+        let revocations = Revocations::default();
+        let verifier = Verifier::new(&keys, &revocations, &auth);
+        Self { keys, revocations, auth, verifier }
     }
 
     fn token(&self, user: u64, lives: Duration) -> String {
@@ -227,6 +239,26 @@ impl Rig {
     /// A token of `user` that lives from now on.
     pub(super) fn token(&self, user: u64, lives: Duration) -> String {
         self.issuer.token(user, lives)
+    }
+
+    /// Takes a token back: everybody is told who watches.
+    pub(super) fn revoke(&self, token: &str) {
+        let identity = self.issuer.verifier.verify(token, SystemTime::now()).unwrap();
+        let jti = TokenId::new(identity.token_id().unwrap()).unwrap();
+        self.issuer.revocations.add(Revocation::Token { jti, until: u64::MAX });
+    }
+
+    /// Takes all tokens of a user back.
+    pub(super) fn disable(&self, user: u64) {
+        let user = UserId::new(user).unwrap();
+        self.issuer.revocations.add(Revocation::Disabled { user });
+    }
+
+    /// Puts another key set in force, in which the old key is or is not.
+    pub(super) fn rotate(&self, keeping: bool) {
+        let mut keys = if keeping { first_keys() } else { KeySet::default() };
+        keys.add(generate(Alg::Hs256).unwrap()).unwrap();
+        self.issuer.keys.replace(keys);
     }
 
     /// Another connection of `user`.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -10,6 +10,7 @@ use super::super::{
     Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, PAGE_BYTES,
     PAGE_MESSAGES, PacketDigest, Page, ReadReceipt, ResendKey, Seen, Span, Stored,
 };
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 
@@ -34,6 +35,7 @@ pub(super) struct Contents {
     profiles: HashMap<UserId, Arc<Profile>>,
     packets: HashMap<PacketDigest, FirstTry>,
     names: HashMap<(Sender, ClientMsgId), FirstTry>,
+    revocations: BTreeSet<Revocation>,
 }
 
 /// One user's messages, ids rising.
@@ -62,6 +64,26 @@ type News = Vec<Announcement>;
 impl Contents {
     pub(super) fn head(&self) -> u64 {
         self.head
+    }
+
+    pub(super) fn revoke(&mut self, revocation: Revocation) -> News {
+        let now = SystemTime::now();
+        self.revocations.retain(|known| !known.is_over(now));
+        if revocation.is_over(now) {
+            return News::new();
+        }
+        self.revocations.insert(revocation.clone());
+        vec![Announcement::Revoked(revocation)]
+    }
+
+    pub(super) fn enable(&mut self, user: UserId) -> News {
+        self.revocations.remove(&Revocation::Disabled { user });
+        vec![Announcement::Enabled(user)]
+    }
+
+    pub(super) fn revocations(&self) -> Vec<Revocation> {
+        let now = SystemTime::now();
+        self.revocations.iter().filter(|known| !known.is_over(now)).cloned().collect()
     }
 
     pub(super) fn append(

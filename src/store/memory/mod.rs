@@ -18,6 +18,7 @@ use super::{
     Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health,
     History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
 };
+use crate::auth::Revocation;
 use crate::config;
 use crate::ids::{ConnectionId, Sender, UserId};
 use crate::message::Profile;
@@ -181,6 +182,22 @@ impl Store for MemoryStore {
             None => Err(AppendError::Unavailable),
         };
         Box::pin(ready(outcome))
+    }
+
+    fn revoke(&self, revocation: Revocation) -> Receipt<()> {
+        let store = self.clone();
+        Box::pin(
+            async move { store.change(|contents, _| Ok(((), contents.revoke(revocation)))).await },
+        )
+    }
+
+    fn enable(&self, user: UserId) -> Receipt<()> {
+        let store = self.clone();
+        Box::pin(async move { store.change(|contents, _| Ok(((), contents.enable(user)))).await })
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        Box::pin(ready(self.read(|contents| Ok(contents.revocations()))))
     }
 
     fn health(&self) -> Health {

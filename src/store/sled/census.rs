@@ -16,6 +16,7 @@ use super::names::{self, BLOCK, Collector, Names};
 use super::read_state::{decode_floor, decode_islands};
 use super::reader;
 use super::record::{CommitRecord, MessageView, decode_profile};
+use super::revoked;
 
 /// What a whole store holds and held. These numbers only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +84,7 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
         ));
     }
     profiles(tree)?;
+    revoked::check(tree)?;
     census.read = marks(tree)?;
     Ok(census)
 }

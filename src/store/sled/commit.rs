@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use sled::Batch;
 use tokio::sync::oneshot;
@@ -13,6 +13,8 @@ use super::names::{BLOCK, Collector};
 use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
 use super::record::{self, CommitEntry, CommitRecord, ResendMark};
+use super::revoked;
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
 use crate::store::{
@@ -44,6 +46,8 @@ pub(super) struct Commit<'a> {
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     reads: HashMap<Pair, ReadState>,
+    /// What is to be announced of tokens and users.
+    decrees: Vec<Announcement>,
     newly_read: u64,
     answers: Vec<Answer>,
 }
@@ -57,6 +61,7 @@ pub(super) struct Outcome {
     pub(super) newly_read: u64,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
+    decrees: Vec<Announcement>,
     answers: Vec<Answer>,
 }
 
@@ -73,6 +78,7 @@ impl<'a> Commit<'a> {
             stored: Vec::new(),
             receipts: Vec::new(),
             reads: HashMap::new(),
+            decrees: Vec::new(),
             newly_read: 0,
             answers: Vec::new(),
         }
@@ -269,6 +275,28 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
+    /// Adds a revocation, unless it is over.
+    pub(super) fn revoke(&mut self, revocation: Revocation, reply: Reply<()>) {
+        if !revocation.is_over(SystemTime::now()) {
+            // Also where it is there already: this very group may have removed it before.
+            let key = revoked::key(&revocation);
+            let value = revoked::encode(&key, &revocation);
+            self.insert(key, value);
+            self.decrees.push(Announcement::Revoked(revocation));
+        }
+        self.answers.push(Answer::Done(reply));
+    }
+
+    /// Takes the revocation of a whole user back.
+    ///
+    /// Also where the tree does not show one: it may stand in this very group.
+    pub(super) fn enable(&mut self, user: UserId, reply: Reply<()>) {
+        self.batch.remove(revoked::key(&Revocation::Disabled { user }));
+        self.rows += 1;
+        self.decrees.push(Announcement::Enabled(user));
+        self.answers.push(Answer::Done(reply));
+    }
+
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.batch.insert(key, value);
         self.rows += 1;
@@ -307,6 +335,7 @@ impl<'a> Commit<'a> {
             newly_read: self.newly_read,
             stored: self.stored,
             receipts: self.receipts,
+            decrees: self.decrees,
             answers: self.answers,
         };
         ((self.rows > 0).then_some(self.batch), outcome)
@@ -330,6 +359,7 @@ impl Outcome {
             }
         }
         let stored = self.stored.into_iter().map(Announcement::Stored);
-        stored.chain(self.receipts.into_iter().map(Announcement::Read)).collect()
+        let receipts = self.receipts.into_iter().map(Announcement::Read);
+        stored.chain(receipts).chain(self.decrees).collect()
     }
 }

@@ -12,6 +12,7 @@
 //! | `A` user | a profile |
 //! | `G` to from | up to where the messages of a pair are gone |
 //! | `K` | ids that were never given to a message |
+//! | `V` until kind what | a revocation, the first to be over first |
 //! | `S` | the schema version |
 
 use crate::ids::{MessageId, Sender, UserId};
@@ -39,6 +40,7 @@ pub(super) const NAMES: &[u8] = b"N";
 pub(super) const PROFILES: &[u8] = b"A";
 pub(super) const GONE: &[u8] = b"G";
 pub(super) const SKIPPED: &[u8] = b"K";
+pub(super) const REVOCATIONS: &[u8] = b"V";
 
 fn key<const N: usize>(tag: &[u8], parts: [u64; N]) -> Vec<u8> {
     let mut key = Vec::with_capacity(tag.len() + 8 * N);

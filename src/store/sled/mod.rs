@@ -9,6 +9,8 @@ mod books;
 mod census;
 mod codec;
 mod commit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gone;
 mod keys;
 mod manifest;
@@ -20,6 +22,7 @@ mod record;
 mod refusal;
 mod rehearsal;
 mod resend_index;
+mod revoked;
 mod seal;
 mod shared;
 #[cfg(test)]
@@ -45,6 +48,7 @@ use super::{
     AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
     HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
+use crate::auth::Revocation;
 use crate::config;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::Profile;
@@ -300,6 +304,20 @@ impl Store for SledStore {
             }
             store.ask(|reply| Request::SetProfile(user, claimed, reply)).await?.await
         })
+    }
+
+    fn revoke(&self, revocation: Revocation) -> Receipt<()> {
+        let store = self.clone();
+        Box::pin(async move { store.ask(|reply| Request::Revoke(revocation, reply)).await?.await })
+    }
+
+    fn enable(&self, user: UserId) -> Receipt<()> {
+        let store = self.clone();
+        Box::pin(async move { store.ask(|reply| Request::Enable(user, reply)).await?.await })
+    }
+
+    fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
+        Box::pin(self.read(|tree, _| revoked::in_force(tree)))
     }
 
     fn health(&self) -> Health {

@@ -9,7 +9,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use sled::{Batch, Db};
@@ -23,8 +23,10 @@ use super::manifest::{self, Manifest, Renewed};
 use super::open;
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
+use super::revoked;
 use super::seal::Seal;
 use super::shared::Shared;
+use crate::auth::Revocation;
 use crate::ids::{ConnectionId, UserId};
 use crate::metrics::StoreMetrics;
 use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, Health};
@@ -32,6 +34,9 @@ use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, H
 /// Requests a commit takes at the most: beyond it a commit gets no cheaper per
 /// message, and sled's garbage grows faster than it is collected.
 const GROUP_MAX: usize = 512;
+
+/// How often revocations that are over are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How old the manifest may grow while messages are written.
 const MANIFEST_AGE: Duration = Duration::from_secs(1);
@@ -44,6 +49,8 @@ pub(super) enum Request {
     Known(Draft, Reply<Option<Appended>>),
     MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
+    Revoke(Revocation, Reply<()>),
+    Enable(UserId, Reply<()>),
     /// Writes what is in line, then ends.
     Close(oneshot::Sender<bool>),
 }
@@ -105,7 +112,14 @@ impl Writer {
             .build()
             .map_err(|error| format!("no runtime for the writer: {error}"))?;
         let mut group = Vec::with_capacity(GROUP_MAX);
+        let mut swept = None;
         loop {
+            if swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY) {
+                // With whatever is committed next: nobody waits for it.
+                let forgotten = revoked::sweep(&self.books.tree, SystemTime::now())?;
+                // What is left over is soon gone.
+                swept = (forgotten < revoked::PIECE).then(Instant::now);
+            }
             let wait = self.requests.recv_many(&mut group, GROUP_MAX);
             match runtime.block_on(async { tokio::time::timeout(MANIFEST_AGE, wait).await }) {
                 // Everybody who could ask is gone.
@@ -161,6 +175,14 @@ impl Writer {
                 }
                 Request::SetProfile(user, claimed, reply) => {
                     commit.set_profile(user, claimed, reply)
+                }
+                Request::Revoke(revocation, reply) => {
+                    commit.revoke(revocation, reply);
+                    Ok(())
+                }
+                Request::Enable(user, reply) => {
+                    commit.enable(user, reply);
+                    Ok(())
                 }
                 Request::Close(done) => {
                     close = Some(done);
@@ -263,7 +285,10 @@ impl Request {
         match self {
             Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
-            Self::MarkRead(_, _, _, reply) | Self::SetProfile(_, _, reply) => {
+            Self::MarkRead(_, _, _, reply)
+            | Self::SetProfile(_, _, reply)
+            | Self::Revoke(_, reply)
+            | Self::Enable(_, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));
             }
             Self::Close(done) => drop(done.send(false)),

@@ -1,0 +1,141 @@
+//! The rows of revocations: `V`, until when, the kind and what it is about.
+//!
+//! With the time in front they lie in the order in which they are over, so that
+//! forgetting is a look at the first of them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sled::{Batch, Tree};
+
+use super::census::Damage;
+use super::codec::{Decoder, Encoder};
+use super::keys::REVOCATIONS;
+use crate::auth::{Revocation, TokenId};
+use crate::ids::UserId;
+use crate::store::StoreError;
+
+/// So many are forgotten at once, to hold up no message.
+pub(super) const PIECE: usize = 256;
+
+const TOKEN: u8 = b't';
+const SUBJECT: u8 = b's';
+const DISABLED: u8 = b'd';
+
+/// The layout version of the values.
+const REVOCATION: u8 = 1;
+
+pub(super) fn key(revocation: &Revocation) -> Vec<u8> {
+    let mut key = REVOCATIONS.to_vec();
+    key.extend(revocation.until().unwrap_or(u64::MAX).to_be_bytes());
+    match revocation {
+        Revocation::Token { jti, .. } => {
+            key.push(TOKEN);
+            key.extend(jti.as_str().as_bytes());
+        }
+        Revocation::Subject { user, .. } => {
+            key.push(SUBJECT);
+            key.extend(user.get().to_be_bytes());
+        }
+        Revocation::Disabled { user } => {
+            key.push(DISABLED);
+            key.extend(user.get().to_be_bytes());
+        }
+    }
+    key
+}
+
+pub(super) fn encode(key: &[u8], revocation: &Revocation) -> Vec<u8> {
+    let mut value = Encoder::new(REVOCATION, 16);
+    if let Revocation::Subject { issued_up_to, .. } = revocation {
+        value.number(*issued_up_to);
+    }
+    value.seal(key)
+}
+
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Revocation> {
+    let mut read = Decoder::open(REVOCATION, key, value)?;
+    let (until, rest) = key.strip_prefix(REVOCATIONS)?.split_first_chunk::<8>()?;
+    let until = u64::from_be_bytes(*until);
+    let (kind, what) = rest.split_first()?;
+    let user = || UserId::new(u64::from_be_bytes(what.try_into().ok()?));
+    let revocation = match *kind {
+        TOKEN => Revocation::Token { jti: TokenId::new(str::from_utf8(what).ok()?)?, until },
+        SUBJECT => Revocation::Subject { user: user()?, issued_up_to: read.number()?, until },
+        // It has no end; one that has would be swept away with it.
+        DISABLED if until == u64::MAX => Revocation::Disabled { user: user()? },
+        _ => return None,
+    };
+    read.at_end().then_some(revocation)
+}
+
+/// All that are not over.
+pub(super) fn in_force(tree: &Tree) -> Result<Vec<Revocation>, StoreError> {
+    let now = SystemTime::now();
+    let mut found = rows(tree).map_err(StoreError::Damaged)?;
+    found.retain(|revocation| !revocation.is_over(now));
+    Ok(found)
+}
+
+/// Every row must be whole.
+pub(super) fn check(tree: &Tree) -> Result<(), Damage> {
+    rows(tree).map(drop)
+}
+
+fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
+    let rows = tree.scan_prefix(REVOCATIONS).map(|row| {
+        let (key, value) = row.map_err(|error| error.to_string())?;
+        decode(&key, &value)
+            .ok_or_else(|| format!("the revocation record under {key:02x?} is not whole"))
+    });
+    rows.collect()
+}
+
+/// Removes some of those that are over; says how many.
+pub(super) fn sweep(tree: &Tree, now: SystemTime) -> Result<usize, Damage> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let end = [REVOCATIONS, &now.saturating_add(1).to_be_bytes()].concat();
+    let (mut batch, mut count) = (Batch::default(), 0);
+    for row in tree.range(REVOCATIONS.to_vec()..end).take(PIECE) {
+        let (key, _) = row.map_err(|error| error.to_string())?;
+        batch.remove(key);
+        count += 1;
+    }
+    if count > 0 {
+        tree.apply_batch(batch).map_err(|error| error.to_string())?;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ID_END;
+    use proptest::prelude::*;
+
+    fn revocation() -> impl Strategy<Value = Revocation> {
+        let user = || (1..ID_END).prop_map(|id| UserId::new(id).unwrap());
+        prop_oneof![
+            ("\\PC{1,32}", any::<u64>()).prop_map(|(jti, until)| {
+                Revocation::Token { jti: TokenId::new(&jti).unwrap(), until }
+            }),
+            (user(), any::<u64>(), any::<u64>()).prop_map(|(user, issued_up_to, until)| {
+                Revocation::Subject { user, issued_up_to, until }
+            }),
+            user().prop_map(|user| Revocation::Disabled { user }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_revocation_comes_back(revocation in revocation()) {
+            let key = key(&revocation);
+            let value = encode(&key, &revocation);
+            prop_assert_eq!(decode(&key, &value), Some(revocation));
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(key: Vec<u8>, value: Vec<u8>) {
+            let _ = decode(&key, &value);
+        }
+    }
+}

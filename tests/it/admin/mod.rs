@@ -1,0 +1,5 @@
+//! What administrators do, by the listener that is theirs.
+
+mod audit;
+mod door;
+mod tokens;
