@@ -19,6 +19,7 @@ mod chat;
 mod crash;
 mod damage;
 mod delivery;
+mod deployed;
 mod description;
 mod disk;
 mod doorkeeping;
