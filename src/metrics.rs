@@ -44,12 +44,16 @@ type Reasons = Family<Reason, Counter>;
 pub struct StoreMetrics {
     /// Messages made durable.
     pub messages: Counter,
+    /// Messages that went, by age or with a user.
+    pub removed: Counter,
     /// Messages in one commit.
     pub commit_messages: Histogram,
     /// Time a commit took to reach the disk.
     pub commit_seconds: Histogram,
     /// Times the writer stopped for good.
     pub failed: Counter,
+    /// Times the disk was full.
+    pub full: Counter,
 }
 
 impl StoreMetrics {
@@ -60,9 +64,11 @@ impl StoreMetrics {
         let times = Histogram::new(exponential_buckets(0.000_1, 2.0, 16));
         Self {
             messages: enter(registry, "messages", "Messages made durable", Counter::default()),
+            removed: enter(registry, "removed", "Messages aged out or erased", Counter::default()),
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
+            full: enter(registry, "store_full", "Times the disk was full", Counter::default()),
         }
     }
 }

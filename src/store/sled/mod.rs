@@ -1,10 +1,11 @@
 //! The store on sled 0.34: one tree, one writer thread, group commit.
 //!
 //! Durable means `sync_data` on sled's own file after its `flush`; a message is
-//! visible to readers only then, by the watermark. A failed write is final for
-//! the process: reading goes on, writing does not, because nobody can say any
-//! more what is on the disk.
+//! visible to readers only then, by the watermark. After a failed write reading goes on
+//! and writing does not, because nobody can say any more what is on the disk: for good
+//! where the disk fails, and where it was full until all of it was read again.
 
+mod anew;
 mod books;
 mod census;
 mod codec;
@@ -16,14 +17,19 @@ mod keys;
 mod manifest;
 mod names;
 mod open;
+mod page_cache;
 mod read_state;
 mod reader;
 mod record;
 mod refusal;
 mod rehearsal;
+mod removal;
+mod remover;
 mod resend_index;
 mod revoked;
+mod room;
 mod seal;
+mod settings;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -36,16 +42,17 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::info;
 
-use self::books::Books;
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::remover::{ORDERS, Order, Remover};
+use self::settings::Settings;
 use self::shared::Shared;
-use self::writer::{Request, Writer};
+use self::writer::{Idle, Request};
 use super::{
-    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
+    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Erased, Health, History,
     HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::auth::Revocation;
@@ -76,17 +83,15 @@ pub fn open(
     metrics: StoreMetrics,
 ) -> Result<(SledStore, Tail), OpenError> {
     let began = Instant::now();
-    let opened = open::open(&config.path, config.cache_bytes)?;
+    let (lock, opened) = open::open(&config.path, config.cache_bytes)?;
     let census = opened.census;
     let tree = (*opened.db).clone();
-    let books = Books::open(
-        tree.clone(),
-        census.last_id,
-        limits.unread_per_user,
-        config.resend_window,
-        config.dedup_window,
-    )
-    .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let settings = Settings::of(config, limits);
+    let books = settings
+        .books(tree.clone(), census.last_id)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let unfinished = reader::erasures(&tree)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.kept(),
@@ -96,28 +101,37 @@ pub fn open(
     let shared = Arc::new(Shared::new(tree, census.last_id));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
-    let writer = Writer {
-        db: opened.db,
-        file: opened.file,
-        lock: opened.lock,
+    let writer = Idle {
+        lock,
         dir: config.path.clone(),
-        manifest: opened.manifest,
-        books,
-        census,
+        settings,
         shared: Arc::clone(&shared),
         requests,
         tail: announce,
         metrics,
     };
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || writer.run())
-        .map_err(|source| OpenError::Directory {
-            path: config.path.clone(),
-            source,
-            advice: "The system gives this process no more threads.",
-        })?;
-    Ok((SledStore { shared, line }, tail))
+    let writer = writer.write(opened, books);
+    spawn(config, "store-writer", move || writer.run())?;
+    let (order, orders) = mpsc::channel(ORDERS);
+    let retention = Some(config.retention).filter(|age| !age.is_zero());
+    let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
+    let remover = Remover { shared: shared_too, line: line_too, orders, retention, unfinished };
+    spawn(config, "store-remover", move || remover.run())?;
+    Ok((SledStore { shared, line, order }, tail))
+}
+
+/// Gives some work a thread of its own.
+fn spawn(
+    config: &config::Store,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), OpenError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|source| OpenError::Directory {
+        path: config.path.clone(),
+        source,
+        advice: "The system gives this process no more threads.",
+    })
 }
 
 /// A handle on the open store.
@@ -125,6 +139,7 @@ pub fn open(
 pub struct SledStore {
     shared: Arc<Shared>,
     line: mpsc::Sender<Request>,
+    order: mpsc::Sender<Order>,
 }
 
 impl fmt::Debug for SledStore {
@@ -146,8 +161,7 @@ impl SledStore {
             Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))
         });
         if let Err(StoreError::Damaged(what)) = &outcome {
-            error!(what, "the store is damaged: stop, copy it away, restore a backup");
-            self.shared.fail(format!("damaged: {what}"));
+            self.shared.damaged(what.clone());
         }
         outcome
     }
@@ -303,6 +317,15 @@ impl Store for SledStore {
                 return Ok(());
             }
             store.ask(|reply| Request::SetProfile(user, claimed, reply)).await?.await
+        })
+    }
+
+    fn erase(&self, user: UserId) -> Receipt<Erased> {
+        let order = self.order.clone();
+        Box::pin(async move {
+            let (reply, outcome) = oneshot::channel();
+            order.send((user, reply)).await.map_err(|_| AppendError::Unavailable)?;
+            outcome.await.unwrap_or(Err(AppendError::Unavailable))
         })
     }
 

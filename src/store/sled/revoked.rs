@@ -91,17 +91,17 @@ fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
 }
 
 /// Removes some of those that are over; says how many.
-pub(super) fn sweep(tree: &Tree, now: SystemTime) -> Result<usize, Damage> {
+pub(super) fn sweep(tree: &Tree, now: SystemTime) -> sled::Result<usize> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let end = [REVOCATIONS, &now.saturating_add(1).to_be_bytes()].concat();
     let (mut batch, mut count) = (Batch::default(), 0);
     for row in tree.range(REVOCATIONS.to_vec()..end).take(PIECE) {
-        let (key, _) = row.map_err(|error| error.to_string())?;
+        let (key, _) = row?;
         batch.remove(key);
         count += 1;
     }
     if count > 0 {
-        tree.apply_batch(batch).map_err(|error| error.to_string())?;
+        tree.apply_batch(batch)?;
     }
     Ok(count)
 }

@@ -2,4 +2,5 @@
 
 mod audit;
 mod door;
+mod remote;
 mod tokens;

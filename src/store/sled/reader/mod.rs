@@ -17,23 +17,28 @@ mod source;
 mod tests;
 mod users;
 
-pub(super) use self::departed::gone;
 use self::departed::{departed, is_gone, is_gone_before};
-pub(super) use self::history::history;
+pub(super) use self::departed::{erasures, gone};
+pub(super) use self::history::{history, pairs};
 pub(super) use self::inbox::{inbox_head, page};
 pub(super) use self::list::conversations;
-pub(super) use self::lookup::{message, peers, profile};
+pub(super) use self::lookup::{commit, commits, message, peers, profile};
 pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands};
-pub(super) use self::rows::newest;
+pub(super) use self::rows::{Rows, newest};
 pub(super) use self::users::users;
+use super::room::is_full;
 use crate::store::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 fn unreadable(error: sled::Error) -> StoreError {
-    StoreError::Damaged(error.to_string())
+    match &error {
+        // A write found no room, of which reading hears too: nothing is damaged by that.
+        sled::Error::Io(cause) if is_full(cause) => StoreError::Unavailable,
+        _ => StoreError::Damaged(error.to_string()),
+    }
 }
 
 fn not_whole(what: &str, key: &[u8]) -> StoreError {
