@@ -20,6 +20,10 @@ web:
 test-web:
     scripts/test-web
 
+# What is in deploy/: nginx and Caddy before the server, alerts, systemd units, Dockerfile
+test-deploy:
+    scripts/test-deploy
+
 # Serve for development: prints two chat links
 dev *ARGS:
     cargo run --release --locked -- dev {{ARGS}}

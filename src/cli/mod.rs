@@ -8,6 +8,7 @@ mod cert;
 mod check;
 mod dev;
 mod failure;
+mod health;
 mod init;
 mod key;
 mod reload;
@@ -77,6 +78,8 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Is the running server well? 0: it takes connections and stores messages
+    Health,
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -122,6 +125,7 @@ impl Cli {
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }

@@ -29,6 +29,7 @@ mod failures;
 mod first_start;
 mod frames;
 mod handshake;
+mod health;
 mod lifecycle;
 mod listeners;
 mod page;
