@@ -45,3 +45,8 @@ torture:
 # Look for inputs that break a reader, until stopped: frame, token, row …
 fuzz TARGET SECONDS="0":
     scripts/fuzz --seconds {{SECONDS}} {{TARGET}}
+
+# What others say of our TLS and our WebSockets (docs/conformance.md)
+judge:
+    scripts/judge-tls --thorough
+    scripts/judge-websocket
