@@ -85,7 +85,7 @@ impl Rig {
         self.mount(&data)?;
         let seed = std::env::var("IMSERVER_POWER_SEED").ok().map(|seed| seed.parse().unwrap());
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-        println!("again with: IMSERVER_POWER_SEED={seed}");
+        eprintln!("again with: IMSERVER_POWER_SEED={seed}");
         Ok(Torture::new(place, seed))
     }
 
@@ -159,7 +159,7 @@ async fn nothing_acknowledged_is_lost_by_a_power_cut() {
         assert!(growing.report().is_clean(), "{}", growing.report());
     }
     growing.finish().await.unwrap();
-    println!("{}", growing.report());
+    eprintln!("{}", growing.report());
     assert!(growing.report().is_clean(), "{}", growing.report());
     assert!(growing.report().acknowledged > 20 * rounds(), "{}", growing.report());
     for round in 0..rounds().div_ceil(2) {

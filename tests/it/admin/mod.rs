@@ -2,4 +2,6 @@
 
 mod audit;
 mod door;
+mod remote;
+mod status;
 mod tokens;
