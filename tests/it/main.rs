@@ -33,6 +33,7 @@ mod health;
 mod lifecycle;
 mod listeners;
 mod page;
+mod power;
 mod reading;
 mod reload;
 mod resend;
