@@ -9,6 +9,7 @@ mod check;
 mod compact;
 mod dev;
 mod failure;
+mod health;
 mod init;
 mod key;
 mod reload;
@@ -16,6 +17,7 @@ mod remote;
 mod serve;
 mod status;
 mod token;
+mod torture;
 mod wiring;
 
 use crate::config::Config;
@@ -36,6 +38,7 @@ Examples:
   imserver config check                     is everything in order?
   imserver serve                            run
   TOKEN=$(imserver token issue --sub 1)     a token for user 1
+  imserver torture                          does it keep its word on this disk?
 
 Any setting of config.toml can be overridden by a variable:
   IMSERVER_SERVER__LISTEN=127.0.0.1:9000 imserver serve
@@ -73,6 +76,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Kill a server of its own again and again, and look for what it acknowledged
+    Torture(torture::Args),
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -81,6 +86,8 @@ enum Command {
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
+    /// Is the running server well? 0: it takes connections and stores messages
+    Health,
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -124,9 +131,11 @@ impl Cli {
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
+            Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }
