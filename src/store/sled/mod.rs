@@ -53,8 +53,8 @@ use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-pub use self::compact::{Compacted, Progress, compact};
 pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
+pub use self::compact::{Compacted, Progress, compact};
 pub use self::fingerprint::Findings;
 pub use self::import::{ImportError, import};
 use self::keys::Pair;
