@@ -15,6 +15,7 @@ mod remote;
 mod serve;
 mod status;
 mod token;
+mod torture;
 mod wiring;
 
 use crate::config::Config;
@@ -35,6 +36,7 @@ Examples:
   imserver config check                     is everything in order?
   imserver serve                            run
   TOKEN=$(imserver token issue --sub 1)     a token for user 1
+  imserver torture                          does it keep its word on this disk?
 
 Any setting of config.toml can be overridden by a variable:
   IMSERVER_SERVER__LISTEN=127.0.0.1:9000 imserver serve
@@ -72,6 +74,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Kill a server of its own again and again, and look for what it acknowledged
+    Torture(torture::Args),
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -120,6 +124,7 @@ impl Cli {
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Status => status::run(&file.load()?, token),

@@ -32,6 +32,7 @@ mod last_ids;
 mod lifecycle;
 mod listeners;
 mod page;
+mod power;
 mod reading;
 mod reload;
 mod resend;
