@@ -1,5 +1,10 @@
 //! What the service counts, for `/metrics`: no user, token or content is in any label.
 
+mod latency;
+mod reasons;
+
+use std::collections::BTreeMap;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -7,17 +12,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::latency::{Counts, Latency};
+use self::reasons::Reasons;
+
 /// Enters a metric and gives a handle on it.
 fn enter<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
-}
-
-/// One label: why something was refused, failed or ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    /// A word from a fixed list, never from a client.
-    reason: &'static str,
 }
 
 /// One label: what was read again.
@@ -35,9 +36,6 @@ struct Call {
     /// The HTTP status.
     status: u32,
 }
-
-/// Counts by reason.
-type Reasons = Family<Reason, Counter>;
 
 /// Counters of the store's writer.
 #[derive(Clone, Debug)]
@@ -77,6 +75,8 @@ pub struct SessionMetrics {
     pub acknowledged: Counter,
     /// Messages written to a connection.
     pub delivered: Counter,
+    /// From a message's coming in to its success's going out.
+    pub ack_seconds: Latency,
     failures: Reasons,
     closes: Reasons,
 }
@@ -87,6 +87,7 @@ impl SessionMetrics {
         Self {
             acknowledged: enter(registry, "acknowledged", "Successes sent", Counter::default()),
             delivered: enter(registry, "delivered", "Messages sent", Counter::default()),
+            ack_seconds: enter(registry, "ack_seconds", "Frame to success", Latency::default()),
             failures: enter(registry, "failures", "Failures sent", Reasons::default()),
             closes: enter(registry, "closes", "Closes by the server", Reasons::default()),
         }
@@ -94,12 +95,22 @@ impl SessionMetrics {
 
     /// Counts a failed frame.
     pub fn failure(&self, code: &'static str) {
-        self.failures.get_or_create(&Reason { reason: code }).inc();
+        self.failures.count(code);
+    }
+
+    /// Failed frames by their code.
+    pub fn failures(&self) -> BTreeMap<&'static str, u64> {
+        self.failures.counts()
+    }
+
+    /// Closes by their reason.
+    pub fn closes(&self) -> BTreeMap<&'static str, u64> {
+        self.closes.counts()
     }
 
     /// Counts a close.
     pub fn close(&self, reason: &'static str) {
-        self.closes.get_or_create(&Reason { reason }).inc();
+        self.closes.count(reason);
     }
 }
 
@@ -155,8 +166,18 @@ impl ServerMetrics {
         }
     }
 
+    /// Refused requests by their reason.
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.refused.counts()
+    }
+
+    /// How often something was read again and refused.
+    pub fn reloads_refused(&self) -> u64 {
+        self.reloads_failed.get()
+    }
+
     /// Counts a refused request, by the true reason.
     pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&Reason { reason }).inc();
+        self.refused.count(reason);
     }
 }

@@ -6,10 +6,12 @@
 mod audit;
 mod cert;
 mod check;
+mod connection;
 mod dev;
 mod failure;
 mod init;
 mod key;
+mod notify;
 mod reload;
 mod remote;
 mod serve;
@@ -77,6 +79,10 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Who is connected to the running server
+    Connection(connection::Args),
+    /// Send a message from the system
+    Notify(notify::Args),
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -122,6 +128,8 @@ impl Cli {
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Connection(args) => connection::run(&args, &file.load()?, token),
+            Command::Notify(args) => notify::run(args, &file.load()?, token),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }
