@@ -4,6 +4,7 @@ mod latency;
 mod reasons;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -42,6 +43,8 @@ struct Call {
 pub struct StoreMetrics {
     /// Messages made durable.
     pub messages: Counter,
+    /// Messages that went, by age or with a user.
+    pub removed: Counter,
     /// Messages in one commit.
     pub commit_messages: Histogram,
     /// Time a commit took to reach the disk.
@@ -60,6 +63,7 @@ impl StoreMetrics {
         let times = Histogram::new(exponential_buckets(0.000_1, 2.0, 16));
         Self {
             messages: enter(registry, "messages", "Messages made durable", Counter::default()),
+            removed: enter(registry, "removed", "Messages aged out or erased", Counter::default()),
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
@@ -71,12 +75,12 @@ impl StoreMetrics {
 /// Counters of the sessions.
 #[derive(Clone, Debug)]
 pub struct SessionMetrics {
-    /// Frames answered with success.
+    /// Messages that were acknowledged on connections.
     pub acknowledged: Counter,
+    /// From a message's coming in to its success's going out.
+    pub acknowledged_seconds: Latency,
     /// Messages written to a connection.
     pub delivered: Counter,
-    /// From a message's coming in to its success's going out.
-    pub ack_seconds: Latency,
     failures: Reasons,
     closes: Reasons,
 }
@@ -86,11 +90,22 @@ impl SessionMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         Self {
             acknowledged: enter(registry, "acknowledged", "Successes sent", Counter::default()),
+            acknowledged_seconds: enter(
+                registry,
+                "acknowledged_seconds",
+                "From a message received to its success, seconds",
+                Latency::default(),
+            ),
             delivered: enter(registry, "delivered", "Messages sent", Counter::default()),
-            ack_seconds: enter(registry, "ack_seconds", "Frame to success", Latency::default()),
             failures: enter(registry, "failures", "Failures sent", Reasons::default()),
             closes: enter(registry, "closes", "Closes by the server", Reasons::default()),
         }
+    }
+
+    /// Counts a message that is acknowledged so long after it came.
+    pub fn acknowledged(&self, waited: Duration) {
+        self.acknowledged.inc();
+        self.acknowledged_seconds.observe(waited);
     }
 
     /// Counts a failed frame.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
-    &["server"],
+    &["server", "torture"],
     &["admin"],
     &["session"],
     &["hub"],
@@ -31,15 +31,15 @@ const SMALL: &[&str] =
     &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("warp", &["server"]),
     ("hyper", &["server", "https"]),
     ("hyper_util", &["server", "https"]),
-    ("tokio_tungstenite", &["server"]),
-    ("tokio_rustls", &["server", "https"]),
-    ("rustls", &["server", "certificate", "https", "main"]),
+    ("tokio_tungstenite", &["server", "torture/wire"]),
+    ("tokio_rustls", &["server", "https", "torture/wire", "torture/place"]),
+    ("rustls", &["server", "certificate", "https", "torture/wire", "torture/place", "main"]),
     ("rcgen", &["certificate"]),
     ("sled", &["store/sled"]),
     ("crossbeam_epoch", &["store/sled"]),
@@ -47,6 +47,7 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("pkcs1", &["auth"]),
     ("pkcs8", &["auth"]),
     ("clap", &["cli"]),
+    ("indicatif", &["cli"]),
     ("anyhow", &["cli", "main"]),
     ("toml_edit", &["config"]),
     ("prometheus_client", &["metrics", "server"]),

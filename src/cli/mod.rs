@@ -6,9 +6,11 @@
 mod audit;
 mod cert;
 mod check;
+mod compact;
 mod connection;
 mod dev;
 mod failure;
+mod health;
 mod init;
 mod key;
 mod notify;
@@ -17,6 +19,7 @@ mod remote;
 mod serve;
 mod status;
 mod token;
+mod torture;
 mod wiring;
 
 use crate::config::Config;
@@ -37,6 +40,7 @@ Examples:
   imserver config check                     is everything in order?
   imserver serve                            run
   TOKEN=$(imserver token issue --sub 1)     a token for user 1
+  imserver torture                          does it keep its word on this disk?
 
 Any setting of config.toml can be overridden by a variable:
   IMSERVER_SERVER__LISTEN=127.0.0.1:9000 imserver serve
@@ -74,6 +78,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Kill a server of its own again and again, and look for what it acknowledged
+    Torture(torture::Args),
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -83,6 +89,11 @@ enum Command {
     Connection(connection::Args),
     /// Send a message from the system
     Notify(notify::Args),
+    /// Write the database of a stopped server anew, without the room that removed messages
+    /// have left in it
+    Compact,
+    /// Is the running server well? 0: it takes connections and stores messages
+    Health,
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -126,10 +137,13 @@ impl Cli {
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Connection(args) => connection::run(&args, &file.load()?, token),
             Command::Notify(args) => notify::run(args, &file.load()?, token),
+            Command::Compact => compact::run(&file.load()?),
+            Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }

@@ -101,11 +101,6 @@ impl Hub {
         told
     }
 
-    /// How many users are connected.
-    pub fn users(&self) -> usize {
-        self.shards.iter().map(|shard| locked(shard).len()).sum()
-    }
-
     fn at_all(&self, wanted: &Wanted, mut work: impl FnMut(&Slot)) {
         let mut look = |slots: &[Arc<Slot>]| {
             slots.iter().filter(|slot| wanted.is(slot)).for_each(|slot| work(slot));

@@ -9,9 +9,14 @@ use std::time::Duration;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-/// The bounds double from 0.1 ms to 26 s.
-const BOUNDS: usize = 19;
-const FIRST_MICROS: u32 = 100;
+/// The bounds in microseconds: each half as much again as the one before, up to 6.3 s, past
+/// which a client is told that its message failed.
+const BOUNDS: [u64; 26] = [
+    250, 375, 562, 843, 1_264, 1_896, 2_844, 4_266, 6_399, 9_598, 14_397, 21_595, 32_392, 48_588,
+    72_882, 109_323, 163_984, 245_976, 368_964, 553_446, 830_169, 1_245_253, 1_867_879, 2_801_818,
+    4_202_727, 6_304_090,
+];
+const CLASSES: usize = BOUNDS.len() + 1;
 
 /// Counts of durations, by size. Counting one is two additions.
 #[derive(Clone, Debug, Default)]
@@ -20,19 +25,19 @@ pub struct Latency(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// By bound; the last is for what lies above all of them.
-    counts: [AtomicU64; BOUNDS + 1],
+    counts: [AtomicU64; CLASSES],
     micros: AtomicU64,
 }
 
 /// What was counted up to a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([u64; BOUNDS + 1]);
+pub struct Counts([u64; CLASSES]);
 
 impl Latency {
     /// Counts one.
     pub fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let at = (0..BOUNDS).position(|at| micros <= u64::from(bound(at))).unwrap_or(BOUNDS);
+        let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
         if let Some(count) = self.0.counts.get(at) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -47,11 +52,6 @@ impl Latency {
         }
         counts
     }
-}
-
-/// The upper bound of a class, in microseconds.
-fn bound(at: usize) -> u32 {
-    FIRST_MICROS << at
 }
 
 impl Counts {
@@ -71,7 +71,8 @@ impl Counts {
 
     /// Every class: its upper bound in seconds, none for the last, and how many are in it.
     pub fn classes(&self) -> impl Iterator<Item = (Option<f64>, u64)> + '_ {
-        self.0.iter().enumerate().map(|(at, count)| ((at < BOUNDS).then(|| seconds(at)), *count))
+        let bounds = BOUNDS.iter().map(|bound| Some(seconds(*bound))).chain([None]);
+        bounds.zip(self.0)
     }
 
     /// The duration in seconds that a part of them does not exceed, such as 0.99 of them;
@@ -83,32 +84,30 @@ impl Counts {
         }
         #[expect(clippy::cast_precision_loss, reason = "a count of frames is far below 2^53")]
         let wanted = part * total as f64;
-        let mut below = 0.0;
-        for (at, count) in self.0.iter().enumerate() {
+        let (mut below, mut from) = (0.0, 0.0);
+        for (to, count) in self.classes() {
             #[expect(clippy::cast_precision_loss, reason = "a count of frames is far below 2^53")]
-            let count = *count as f64;
+            let count = count as f64;
+            // Above the last bound nothing is known but that.
+            let to = to.unwrap_or(from);
             if count > 0.0 && below + count >= wanted {
-                let (from, to) = match at {
-                    0 => (0.0, seconds(0)),
-                    BOUNDS => (seconds(BOUNDS - 1), seconds(BOUNDS - 1)),
-                    _ => (seconds(at - 1), seconds(at)),
-                };
                 return Some(from + (to - from) * ((wanted - below) / count).clamp(0.0, 1.0));
             }
-            below += count;
+            (below, from) = (below + count, to);
         }
         None
     }
 }
 
-fn seconds(at: usize) -> f64 {
-    f64::from(bound(at)) / 1e6
+fn seconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64()
 }
 
 impl EncodeMetric for Latency {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let counts = self.counts();
-        let classes = counts.classes().map(|(bound, count)| (bound.unwrap_or(f64::INFINITY), count));
+        let classes =
+            counts.classes().map(|(bound, count)| (bound.unwrap_or(f64::INFINITY), count));
         let buckets: Vec<(f64, u64)> = classes.collect();
         let sum = Duration::from_micros(self.0.micros.load(Ordering::Relaxed)).as_secs_f64();
         encoder.encode_histogram::<NoLabelSet>(sum, counts.total(), &buckets, None)
@@ -148,7 +147,7 @@ mod tests {
         let counts = latency.counts();
         assert_eq!(counts.total(), 2);
         assert_eq!(counts.classes().last(), Some((None, 1)));
-        assert!(counts.quantile(0.25).unwrap() <= 0.000_1);
-        assert!(counts.quantile(1.0).unwrap() > 25.0);
+        assert!(counts.quantile(0.25).unwrap() <= 0.000_25);
+        assert!(counts.quantile(1.0).unwrap() > 6.0);
     }
 }

@@ -53,8 +53,8 @@ pub(super) enum Owed {
 pub(super) struct Packet {
     pub(super) timestamp: String,
     pub(super) name: Name,
-    /// When it came in.
-    pub(super) since: Instant,
+    /// When it came.
+    pub(super) came: Instant,
 }
 
 /// By what a later try of a packet is known.

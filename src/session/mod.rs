@@ -264,9 +264,8 @@ impl<S: Socket> Session<S> {
                 if note {
                     self.inbox.own(id);
                 }
-                self.context.metrics.acknowledged.inc();
+                self.context.metrics.acknowledged(packet.came.elapsed());
                 self.socket.send(self.success(&packet, id)).await?;
-                self.context.metrics.ack_seconds.observe(packet.since.elapsed());
             }
             Answer::Refreshed { timestamp, ends, token } => {
                 self.ends = ends;

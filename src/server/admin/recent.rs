@@ -60,7 +60,7 @@ impl Recent {
             stored: self.store.messages.get(),
             acknowledged: self.sessions.acknowledged.get(),
             delivered: self.sessions.delivered.get(),
-            latency: self.sessions.ack_seconds.counts(),
+            latency: self.sessions.acknowledged_seconds.counts(),
         }
     }
 

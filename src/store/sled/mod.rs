@@ -6,13 +6,18 @@
 //! where the disk fails, and where it was full until all of it was read again.
 
 mod anew;
+mod backup;
 mod books;
 mod census;
 mod codec;
 mod commit;
+mod compact;
+mod export;
+mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gone;
+mod import;
 mod keys;
 mod manifest;
 mod names;
@@ -23,34 +28,49 @@ mod reader;
 mod record;
 mod refusal;
 mod rehearsal;
+mod removal;
+mod remover;
 mod resend_index;
 mod revoked;
 mod room;
 mod seal;
 mod settings;
 mod shared;
+mod staging;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::info;
 
+pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
+pub use self::compact::{Compacted, Progress, compact};
+pub use self::fingerprint::Findings;
+pub use self::import::{ImportError, import};
 use self::keys::Pair;
+pub use self::open::must_exist;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::remover::{ORDERS, Order, Remover};
 use self::settings::Settings;
 use self::shared::Shared;
+pub use self::staging::FillError;
+pub use self::verify::verify;
 use self::writer::{Idle, Request};
 use super::{
-    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
-    HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
+    AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
+    Health, History, HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError,
+    Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -87,13 +107,15 @@ pub fn open(
     let books = settings
         .books(tree.clone(), census.last_id)
         .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let unfinished = reader::erasures(&tree)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.kept(),
         took = ?began.elapsed(),
         "store opened and checked"
     );
-    let shared = Arc::new(Shared::new(tree, census.last_id));
+    let shared = Arc::new(Shared::new(tree, census));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
     let writer = Idle {
@@ -106,15 +128,28 @@ pub fn open(
         metrics,
     };
     let writer = writer.write(opened, books);
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || writer.run())
-        .map_err(|source| OpenError::Directory {
-            path: config.path.clone(),
-            source,
-            advice: "The system gives this process no more threads.",
-        })?;
-    Ok((SledStore { shared, line }, tail))
+    spawn(config, "store-writer", move || writer.run())?;
+    let (order, orders) = mpsc::channel(ORDERS);
+    let retention = Some(config.retention).filter(|age| !age.is_zero());
+    let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
+    let remover = Remover { shared: shared_too, line: line_too, orders, retention, unfinished };
+    spawn(config, "store-remover", move || remover.run())?;
+    let dir = config.path.as_path().into();
+    Ok((SledStore { shared, line, order, dir }, tail))
+}
+
+/// Gives some work a thread of its own.
+fn spawn(
+    config: &config::Store,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), OpenError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|source| OpenError::Directory {
+        path: config.path.clone(),
+        source,
+        advice: "The system gives this process no more threads.",
+    })
 }
 
 /// A handle on the open store.
@@ -122,6 +157,8 @@ pub fn open(
 pub struct SledStore {
     shared: Arc<Shared>,
     line: mpsc::Sender<Request>,
+    dir: Arc<Path>,
+    order: mpsc::Sender<Order>,
 }
 
 impl fmt::Debug for SledStore {
@@ -143,8 +180,7 @@ impl SledStore {
             Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))
         });
         if let Err(StoreError::Damaged(what)) = &outcome {
-            error!(what, "the store is damaged: stop, copy it away, restore a backup");
-            self.shared.fail(format!("damaged: {what}"));
+            self.shared.damaged(what.clone());
         }
         outcome
     }
@@ -303,6 +339,15 @@ impl Store for SledStore {
         })
     }
 
+    fn erase(&self, user: UserId) -> Receipt<Erased> {
+        let order = self.order.clone();
+        Box::pin(async move {
+            let (reply, outcome) = oneshot::channel();
+            order.send((user, reply)).await.map_err(|_| AppendError::Unavailable)?;
+            outcome.await.unwrap_or(Err(AppendError::Unavailable))
+        })
+    }
+
     fn revoke(&self, revocation: Revocation) -> Receipt<()> {
         let store = self.clone();
         Box::pin(async move { store.ask(|reply| Request::Revoke(revocation, reply)).await?.await })
@@ -315,6 +360,14 @@ impl Store for SledStore {
 
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
         Box::pin(self.read(|tree, _| revoked::in_force(tree)))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
+        Box::pin(backup::begin(Arc::clone(&self.shared), Arc::clone(&self.dir)))
+    }
+
+    fn export(&self, whose: Option<UserId>) -> BoxFuture<'_, Result<Export, StoreError>> {
+        Box::pin(export::begin(Arc::clone(&self.shared), whose))
     }
 
     fn health(&self) -> Health {

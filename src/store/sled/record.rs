@@ -169,6 +169,17 @@ impl CommitRecord {
         whole.then_some(Self { first, stored_at, entries })
     }
 
+    /// Where those of its messages lie that are not gone, ids rising.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Pair, u64)> {
+        let ids = self.first.get()..;
+        self.entries.iter().zip(ids).filter_map(|(entry, id)| Some((entry.as_ref()?.pair, id)))
+    }
+
+    /// How many of its messages are there.
+    pub(super) fn messages(&self) -> u64 {
+        self.places().count() as u64
+    }
+
     /// The last id of the commit.
     pub(super) fn last(&self) -> u64 {
         self.first.get() + self.entries.len() as u64 - 1
@@ -178,6 +189,12 @@ impl CommitRecord {
     pub(super) fn entry(&self, id: MessageId) -> Option<&CommitEntry> {
         let at = id.get().checked_sub(self.first.get())?;
         self.entries.get(usize::try_from(at).ok()?)?.as_ref()
+    }
+
+    /// The place of a message that is not gone, to make it so.
+    pub(super) fn place_mut(&mut self, id: u64) -> Option<&mut Option<CommitEntry>> {
+        let at = usize::try_from(id.checked_sub(self.first.get())?).ok()?;
+        self.entries.get_mut(at).filter(|place| place.is_some())
     }
 }
 

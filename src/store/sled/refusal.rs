@@ -19,6 +19,12 @@ pub enum OpenError {
         /// What to do.
         advice: &'static str,
     },
+    /// There is nothing in it, and nothing is to be made.
+    #[error("there is no store in {path} (store.path): has a server ever run with it?")]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Others may read it.
     #[error(
         "the data directory {path} is open to other users of this machine (mode {mode:04o}); \
@@ -52,6 +58,15 @@ pub enum OpenError {
         /// What this version writes.
         known: u64,
     },
+    /// What was to become a store is none yet.
+    #[error(
+        "a restore or an import into {path} was cut short; run it again, or remove \
+         {path}/restoring and {path}/sled to begin with an empty store"
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Less is there than was acknowledged, or what is there does not fit together.
     #[error(
         "the data in {path} is damaged: {what}. {changed}. Copy the directory away, \
@@ -70,6 +85,10 @@ pub enum OpenError {
 
 pub(super) fn in_use(dir: &Path) -> OpenError {
     OpenError::InUse { path: dir.to_owned() }
+}
+
+pub(super) fn unfinished(dir: &Path) -> OpenError {
+    OpenError::Unfinished { path: dir.to_owned() }
 }
 
 pub(super) fn damaged(dir: &Path, what: String) -> OpenError {

@@ -81,7 +81,8 @@ pub(super) fn check(tree: &Tree) -> Result<(), Damage> {
     rows(tree).map(drop)
 }
 
-fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
+/// All rows, also of those that are over and not forgotten yet.
+pub(super) fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
     let rows = tree.scan_prefix(REVOCATIONS).map(|row| {
         let (key, value) = row.map_err(|error| error.to_string())?;
         decode(&key, &value)

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -13,8 +14,13 @@ use crate::ids::Sender;
 use crate::message::ClientMsgId;
 
 pub(super) fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
+    open_with(path, Duration::ZERO)
+}
+
+pub(super) fn open_with(path: &Path, retention: Duration) -> Result<(SledStore, Tail), OpenError> {
+    let path = path.to_owned();
     let config =
-        config::Store { path: path.to_owned(), cache_bytes: 16 << 20, ..config::Store::default() };
+        config::Store { path, cache_bytes: 16 << 20, retention, ..config::Store::default() };
     let metrics = StoreMetrics::register(&mut Registry::default());
     open(&config, &config::Limits::default(), metrics)
 }
@@ -45,7 +51,7 @@ pub(super) fn draft(number: u64) -> Draft {
     }
 }
 
-fn named(name: &str) -> ResendKey {
+pub(super) fn named(name: &str) -> ResendKey {
     ResendKey::Client { id: ClientMsgId::new(name).unwrap(), again: false }
 }
 
@@ -150,11 +156,11 @@ async fn closed() -> TempDir {
 }
 
 /// The bare database of a closed store, for as long as `work` takes.
-fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
+pub(super) fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
     let db = ::sled::open(folder.path().join("sled")).unwrap();
     let outcome = work(&db);
     drop(db);
-    open::released(folder.path());
+    open::released(&open::database(folder.path()));
     outcome
 }
 
@@ -237,7 +243,7 @@ fn version_1_draft(number: u64) -> Draft {
     }
 }
 
-fn named_again(name: &str) -> ResendKey {
+pub(super) fn named_again(name: &str) -> ResendKey {
     ResendKey::Client { id: ClientMsgId::new(name).unwrap(), again: true }
 }
 

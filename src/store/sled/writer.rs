@@ -24,6 +24,7 @@ use super::manifest::{self, Manifest, Renewed};
 use super::open::{self, Opened};
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
+use super::removal::Piece;
 use super::revoked;
 use super::room::is_full;
 use super::seal::Seal;
@@ -52,6 +53,8 @@ pub(super) enum Request {
     Known(Draft, Reply<Option<Appended>>),
     MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
+    /// Takes messages away.
+    Remove(Piece, Reply<()>),
     Revoke(Revocation, Reply<()>),
     Enable(UserId, Reply<()>),
     /// Writes what is in line, then ends.
@@ -260,6 +263,7 @@ impl Writer {
                 Request::SetProfile(user, claimed, reply) => {
                     commit.set_profile(user, claimed, reply)
                 }
+                Request::Remove(piece, reply) => commit.remove(piece, reply),
                 Request::Revoke(revocation, reply) => {
                     commit.revoke(revocation, reply);
                     Ok(())
@@ -282,7 +286,10 @@ impl Writer {
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
+        self.shared.set_messages(self.census.kept());
         self.census.read += outcome.newly_read;
+        self.census.gone += outcome.gone;
+        self.metrics.removed.inc_by(outcome.gone);
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;
             if self.shared.raise(last_id) {
@@ -342,7 +349,7 @@ impl Writer {
         // All that is open: whoever hears that the store is closed may unmount its disk.
         drop((books, db, file, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
-        open::released(&dir);
+        open::released(&open::database(&dir));
         let sealed = Seal::of(&open::database(&dir)).and_then(|seal| {
             manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
         });
@@ -377,6 +384,7 @@ impl Request {
             Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::MarkRead(_, _, _, reply)
             | Self::SetProfile(_, _, reply)
+            | Self::Remove(_, reply)
             | Self::Revoke(_, reply)
             | Self::Enable(_, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));

@@ -36,8 +36,8 @@ async fn the_status_tells_what_happened() {
     assert_eq!((sum, &classes.last().unwrap()["upTo"]), (10, &Value::Null));
 
     let page = admin(&server, "/metrics").await.body;
-    assert!(page.contains("imserver_ack_seconds_count 10\n"), "{page}");
-    assert!(page.contains("imserver_ack_seconds_bucket{le=\"+Inf\"} 10\n"), "{page}");
+    assert!(page.contains("imserver_acknowledged_seconds_count 10\n"), "{page}");
+    assert!(page.contains("imserver_acknowledged_seconds_bucket{le=\"+Inf\"} 10\n"), "{page}");
     assert!(page.contains("imserver_failures_total{reason=\"from_mismatch\"} 1\n"), "{page}");
 }
 
