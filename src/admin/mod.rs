@@ -2,6 +2,8 @@
 //! or by the command line on its host.
 
 pub mod audit;
+mod export;
 pub mod ledger;
 
 pub use audit::{Act, Audit, AuditError, Who};
+pub use export::ExportLines;

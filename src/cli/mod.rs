@@ -4,16 +4,20 @@
 //! what went wrong, and the log, go to standard error.
 
 mod audit;
+mod backup;
 mod cert;
 mod check;
 mod compact;
 mod connection;
 mod dev;
+mod export;
 mod failure;
 mod health;
 mod init;
 mod key;
 mod notify;
+mod offline;
+mod progress;
 mod reload;
 mod remote;
 mod serve;
@@ -89,6 +93,16 @@ enum Command {
     Connection(connection::Args),
     /// Send a message from the system
     Notify(notify::Args),
+    /// Copy everything into a folder, also while the server runs, and check the copy
+    Backup(backup::BackupArgs),
+    /// Make the store of a backup, in an empty `store.path`
+    Restore(backup::RestoreArgs),
+    /// Read a stopped store or a backup from end to end: does everything fit together?
+    Verify(backup::VerifyArgs),
+    /// Write everything, or one user's data, as JSON lines
+    Export(export::ExportArgs),
+    /// Make a store of exported JSON lines, in an empty `store.path`
+    Import(export::ImportArgs),
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
@@ -142,6 +156,11 @@ impl Cli {
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Connection(args) => connection::run(&args, &file.load()?, token),
             Command::Notify(args) => notify::run(args, &file.load()?, token),
+            Command::Backup(args) => backup::backup(&args, &file.load()?, token),
+            Command::Restore(args) => backup::restore(&args, &file.load()?),
+            Command::Verify(args) => backup::verify(&args, &file.load()?),
+            Command::Export(args) => export::export(&args, &file.load()?, token),
+            Command::Import(args) => export::import(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
             Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),

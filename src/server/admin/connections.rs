@@ -77,9 +77,8 @@ impl Admin {
     }
 
     /// `DELETE /admin/connections/{id}`.
-    pub(super) async fn close(&self, call: Call<'_>, id: &str) -> Result<Answer, Refusal> {
+    pub(super) async fn close(&self, call: Call<'_>, id: ConnectionId) -> Result<Answer, Refusal> {
         call.without_body()?;
-        let id = ConnectionId::parse(id).ok_or(Refusal::NotFound)?;
         let wanted = Wanted { id: Some(id), ..Wanted::default() };
         let (found, _) = self.service()?.hub.roll(&wanted, None, 1);
         let connected = found.first().ok_or(Refusal::NotFound)?;

@@ -7,6 +7,7 @@
 mod answer;
 mod audit;
 mod connections;
+mod data;
 mod gate;
 mod notifications;
 mod probes;
@@ -123,7 +124,7 @@ impl Admin {
     /// of what there is.
     async fn serve(
         self: &Arc<Self>,
-        place: Option<Place<'_>>,
+        place: Option<Place>,
         request: &Request,
         body: &mut Body,
     ) -> Result<Answer, Refusal> {
@@ -140,6 +141,9 @@ impl Admin {
             (Place::Connections, &Method::DELETE) => self.close_all(call).await,
             (Place::Connection(id), &Method::DELETE) => self.close(call, id).await,
             (Place::Notifications, &Method::POST) => self.notify(call).await,
+            (Place::Backup, &Method::GET) => self.backup(call).await,
+            (Place::Export, &Method::GET) => self.export(call, None).await,
+            (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
             (Place::Reload, &Method::POST) => self.reload(call).await,
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,

@@ -1,30 +1,46 @@
 //! What stands at which address: one spelling each.
 
+use crate::ids::{ConnectionId, UserId};
+
 /// An address that administrators call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place<'a> {
+pub(super) enum Place {
     Audit,
+    Backup,
     Connections,
-    /// One of them, by its id as it stands in the path.
-    Connection(&'a str),
+    Connection(ConnectionId),
+    Export,
     Notifications,
+    /// The data of one user.
+    UserExport(UserId),
     Reload,
     Status,
     Tokens,
 }
 
-impl<'a> Place<'a> {
+impl Place {
     /// The place at a path, which is taken as it is: nothing of it needs an escape.
-    pub(super) fn find(path: &'a str) -> Option<Self> {
+    pub(super) fn find(path: &str) -> Option<Self> {
         Some(match path.strip_prefix("/admin/")? {
             "audit" => Self::Audit,
+            "backup" => Self::Backup,
             "connections" => Self::Connections,
+            "export" => Self::Export,
             "notifications" => Self::Notifications,
             "reload" => Self::Reload,
             "status" => Self::Status,
             "tokens" => Self::Tokens,
-            other => Self::Connection(segment(other.strip_prefix("connections/")?)?),
+            other => return Self::of_one(other),
         })
+    }
+
+    /// The place of one user or connection.
+    fn of_one(path: &str) -> Option<Self> {
+        if let Some(id) = path.strip_prefix("connections/") {
+            return ConnectionId::parse(id).map(Self::Connection);
+        }
+        let user = path.strip_prefix("users/")?.strip_suffix("/export")?;
+        UserId::parse(user).map(Self::UserExport)
     }
 
     /// The label of its metric.
@@ -33,6 +49,8 @@ impl<'a> Place<'a> {
             Self::Audit => "audit",
             Self::Connections | Self::Connection(_) => "connections",
             Self::Notifications => "notifications",
+            Self::Backup => "backup",
+            Self::Export | Self::UserExport(_) => "export",
             Self::Reload => "reload",
             Self::Status => "status",
             Self::Tokens => "tokens",
@@ -42,18 +60,13 @@ impl<'a> Place<'a> {
     /// The methods that it knows.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::Audit | Self::Status => "GET",
+            Self::Audit | Self::Backup | Self::Export | Self::UserExport(_) | Self::Status => "GET",
             Self::Connections => "GET, DELETE",
             Self::Connection(_) => "DELETE",
             Self::Notifications | Self::Reload => "POST",
             Self::Tokens => "GET, POST",
         }
     }
-}
-
-/// What stands in a path where there is one name and nothing behind it.
-fn segment(text: &str) -> Option<&str> {
-    (!text.is_empty() && !text.contains('/')).then_some(text)
 }
 
 #[cfg(test)]
@@ -63,7 +76,11 @@ mod tests {
     #[test]
     fn an_address_has_one_spelling() {
         assert_eq!(Place::find("/admin/status"), Some(Place::Status));
-        assert_eq!(Place::find("/admin/connections/7"), Some(Place::Connection("7")));
+        let id = ConnectionId::draw();
+        let path = format!("/admin/connections/{id}");
+        assert_eq!(Place::find(&path), Some(Place::Connection(id)));
+        let user = UserId::new(7).unwrap();
+        assert_eq!(Place::find("/admin/users/7/export"), Some(Place::UserExport(user)));
         for nothing in [
             "/admin",
             "/admin/",
@@ -71,8 +88,10 @@ mod tests {
             "/admin/status/",
             "/admin//status",
             "/admin/connections/",
-            "/admin/connections/7/",
-            "/admin/connections/7/8",
+            "/admin/connections/7",
+            "/admin/connections/0123456789abcdef/",
+            "/admin/users/07/export",
+            "/admin/users/7/export/",
             "/admin/nothing/7",
         ] {
             assert_eq!(Place::find(nothing), None, "{nothing}");

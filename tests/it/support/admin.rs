@@ -9,7 +9,7 @@ use super::http::raw_at;
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
-pub const ROUTES: [(&str, &str, &str); 9] = [
+pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/admin/status", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
@@ -19,6 +19,9 @@ pub const ROUTES: [(&str, &str, &str); 9] = [
     ("POST", "/admin/notifications", r#"{"to":"all","content":"x"}"#),
     ("GET", "/admin/tokens", ""),
     ("POST", "/admin/tokens", r#"{"sub":7}"#),
+    ("GET", "/admin/backup", ""),
+    ("GET", "/admin/export", ""),
+    ("GET", "/admin/users/7/export", ""),
 ];
 
 /// A call.
