@@ -116,7 +116,7 @@ impl Writer {
         loop {
             if swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY) {
                 // With whatever is committed next: nobody waits for it.
-                let forgotten = revoked::sweep(&self.books.tree, SystemTime::now())?;
+                let forgotten = self.books.sweep(SystemTime::now())?;
                 // What is left over is soon gone.
                 swept = (forgotten < revoked::PIECE).then(Instant::now);
             }
@@ -176,14 +176,8 @@ impl Writer {
                 Request::SetProfile(user, claimed, reply) => {
                     commit.set_profile(user, claimed, reply)
                 }
-                Request::Revoke(revocation, reply) => {
-                    commit.revoke(revocation, reply);
-                    Ok(())
-                }
-                Request::Enable(user, reply) => {
-                    commit.enable(user, reply);
-                    Ok(())
-                }
+                Request::Revoke(revocation, reply) => commit.revoke(revocation, reply),
+                Request::Enable(user, reply) => commit.enable(user, reply),
                 Request::Close(done) => {
                     close = Some(done);
                     Ok(())
@@ -199,6 +193,14 @@ impl Writer {
         }
         self.census.messages += outcome.messages();
         self.census.read += outcome.newly_read;
+        if outcome.decrees() > 0 {
+            let first = self.census.decrees == 0;
+            self.census.decrees += outcome.decrees();
+            if first {
+                // As with the very first message.
+                self.renew_manifest()?;
+            }
+        }
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;
             if self.shared.raise(last_id) {
