@@ -37,3 +37,7 @@ bench *ARGS="all":
 torture:
     IMSERVER_CRASH_ROUNDS=200 IMSERVER_DAMAGED_COPIES=200 \
         cargo test --release --locked --test it -- --nocapture crash:: damage::
+
+# Look for inputs that break a reader, until stopped: frame, token, row …
+fuzz TARGET SECONDS="0":
+    scripts/fuzz --seconds {{SECONDS}} {{TARGET}}

@@ -19,6 +19,7 @@ pub mod certificate;
 pub mod cli;
 pub mod config;
 mod digest;
+pub mod https;
 pub mod hub;
 pub mod ids;
 pub mod message;

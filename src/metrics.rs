@@ -27,7 +27,7 @@ struct What {
     what: &'static str,
 }
 
-/// Two labels: what the API was asked, and how it answered.
+/// Two labels: what was called, and how it answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
     /// The name of the call, never a path.
@@ -50,6 +50,8 @@ pub struct StoreMetrics {
     pub commit_seconds: Histogram,
     /// Times the writer stopped for good.
     pub failed: Counter,
+    /// Times the disk was full.
+    pub full: Counter,
 }
 
 impl StoreMetrics {
@@ -63,6 +65,7 @@ impl StoreMetrics {
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
+            full: enter(registry, "store_full", "Times the disk was full", Counter::default()),
         }
     }
 }
@@ -107,6 +110,7 @@ pub struct ServerMetrics {
     pub connections: Gauge,
     refused: Reasons,
     calls: Family<Call, Counter>,
+    admin_calls: Family<Call, Counter>,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
     reloads_failed: Counter,
@@ -121,6 +125,7 @@ impl ServerMetrics {
             connections: enter(registry, "connections", "Open connections", Gauge::default()),
             refused: enter(registry, "refused", "Requests refused", Reasons::default()),
             calls: enter(registry, "api_calls", "Calls of the API", Family::default()),
+            admin_calls: enter(registry, "admin_calls", "Administrators' calls", Family::default()),
             handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
             reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),
             last_reload_successful: enter(
@@ -135,6 +140,11 @@ impl ServerMetrics {
     /// Counts a call of the API.
     pub fn called(&self, call: &'static str, status: u16) {
         self.calls.get_or_create(&Call { call, status: status.into() }).inc();
+    }
+
+    /// Counts an administrator's call, or the attempt at one.
+    pub fn administered(&self, call: &'static str, status: u16) {
+        self.admin_calls.get_or_create(&Call { call, status: status.into() }).inc();
     }
 
     /// Counts what was read, by a word for it, and whether it is in force now.

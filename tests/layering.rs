@@ -28,18 +28,18 @@ const ROOMS: [&[&str]; 10] = [
 
 /// Small things that all may use, and that may use each other.
 const SMALL: &[&str] =
-    &["config", "digest", "ids", "message", "metrics", "secret_file", "telemetry"];
+    &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
 const HOMES: [(&str, &[&str]); 19] = [
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("warp", &["server"]),
-    ("hyper", &["server"]),
-    ("hyper_util", &["server"]),
+    ("hyper", &["server", "https"]),
+    ("hyper_util", &["server", "https"]),
     ("tokio_tungstenite", &["server"]),
-    ("tokio_rustls", &["server"]),
-    ("rustls", &["server", "certificate", "main"]),
+    ("tokio_rustls", &["server", "https"]),
+    ("rustls", &["server", "certificate", "https", "main"]),
     ("rcgen", &["certificate"]),
     ("sled", &["store/sled"]),
     ("crossbeam_epoch", &["store/sled"]),

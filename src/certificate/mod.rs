@@ -111,6 +111,18 @@ fn load_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateEr
     if chain.is_empty() { Err(none("there is none in it".to_owned())) } else { Ok(chain) }
 }
 
+/// Reads the server's own certificate, the first one in the file: what it shows to clients.
+///
+/// # Errors
+/// Show the sentence.
+pub fn leaf(path: &Path) -> Result<CertificateDer<'static>, CertificateError> {
+    let none = || CertificateError::NoCertificate {
+        path: path.to_owned(),
+        why: "there is none in it".to_owned(),
+    };
+    load_chain(path)?.into_iter().next().ok_or_else(none)
+}
+
 /// From when until when the first certificate of the chain is valid; nothing
 /// when it cannot be read.
 pub fn validity(key: &CertifiedKey) -> Option<Validity> {

@@ -2,6 +2,7 @@
 
 use super::cert::{self, exists};
 use super::{ConfigFile, Failure, print, serve, shell, wiring};
+use crate::auth::{KeySet, Request};
 use crate::config::{self, Config, Override};
 use crate::ids::UserId;
 use crate::secret_file;
@@ -154,12 +155,16 @@ struct DevUser {
 impl Banner {
     fn new(config: &Config, file: &ConfigFile) -> Result<Self, Failure> {
         let lifetime = A_DAY.min(config.auth.max_lifetime);
+        let keys = KeySet::load(&config.auth.keys)?;
         let mut users = Vec::new();
         for (id, name, peer) in USERS {
             let Some(user) = UserId::new(id) else {
                 continue;
             };
-            let token = wiring::issue(&config.auth, user, name, lifetime)?;
+            let name_shown = Some(name.to_owned());
+            let request =
+                Request { user, name: name_shown, picture: None, ttl: lifetime, admin: false };
+            let token = wiring::issue(config, &keys, &request)?.token;
             users.push(DevUser { id, name, peer, token });
         }
         Ok(Self {

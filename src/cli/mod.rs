@@ -10,7 +10,10 @@ mod dev;
 mod failure;
 mod init;
 mod key;
+mod reload;
+mod remote;
 mod serve;
+mod status;
 mod token;
 mod wiring;
 
@@ -45,6 +48,11 @@ struct Cli {
     /// The configuration to use [default: config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A file that holds an administrator's token, for commands that speak to the running
+    /// server [default: the variable IMSERVER_ADMIN_TOKEN, or one made for a minute with
+    /// the signing key]
+    #[arg(long, global = true, value_name = "FILE")]
+    admin_token: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -69,6 +77,10 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// How the running server is, as JSON
+    Status,
+    /// Have the running server read configuration, certificate and keys again
+    Reload,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +112,7 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn run(self) -> Result<(), Failure> {
         let file = ConfigFile { named: self.config };
+        let token = self.admin_token.as_deref();
         match self.command {
             Command::Dev(args) => dev::run(&args, &file),
             Command::Init => init::run(&file),
@@ -109,6 +122,8 @@ impl Cli {
             Command::Token(args) => Ok(token::run(args, &file.load()?)?),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Status => status::run(&file.load()?, token),
+            Command::Reload => reload::run(&file.load()?, token),
         }
     }
 }

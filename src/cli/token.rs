@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::admin::{Audit, Who, ledger};
-use crate::auth::{self, Key, KeySet, Request, TOKEN_MAX, Verdict};
+use super::wiring;
+use crate::auth::{self, KeySet, Request, TOKEN_MAX, Verdict};
 use crate::config::Config;
 use crate::ids::UserId;
 
@@ -76,12 +76,7 @@ fn run_issue(issue: Issue, config: &Config) -> anyhow::Result<()> {
         ttl: issue.ttl,
         admin: issue.admin,
     };
-    let now = SystemTime::now();
-    let issued = auth::issue(&keys, &config.auth, &request, now)?;
-    // First of all the ledger: a token that nobody knows of cannot be revoked.
-    let key = keys.signing_key().and_then(Key::kid);
-    let audit = Audit::open(&config.store.path)?;
-    audit.append(&Who::shell(), &ledger::issue(&request, &issued, key, now))?;
+    let issued = wiring::issue(config, &keys, &request)?;
     writeln!(io::stdout(), "{}", issued.token).context("the token was issued, but not printed")
 }
 

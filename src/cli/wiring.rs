@@ -1,12 +1,12 @@
 //! What the room of tokens does for the command line, as failures for people.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::Failure;
-use crate::auth::{self, Alg, KeySet, Request};
-use crate::config::Auth;
-use crate::ids::UserId;
+use crate::admin::{Audit, Who, ledger};
+use crate::auth::{self, Alg, Issued, Key, KeySet, Request};
+use crate::config::Config;
 
 /// Makes a key set with one EdDSA key.
 pub(super) fn make_key_set(path: &Path) -> Result<(), Failure> {
@@ -28,15 +28,13 @@ pub(super) fn describe_key_set(path: &Path) -> Result<String, Failure> {
     Ok(format!("{} key{s}; {signing}", keys.len()))
 }
 
-/// Issues a token for a user.
-pub(super) fn issue(
-    auth: &Auth,
-    user: UserId,
-    name: &str,
-    ttl: Duration,
-) -> Result<String, Failure> {
-    let keys = KeySet::load(&auth.keys)?;
-    let name = Some(name.to_owned());
-    let request = Request { user, name, picture: None, ttl, admin: false };
-    Ok(auth::issue(&keys, auth, &request, SystemTime::now())?.token)
+/// Issues a token, which is in the ledger before it is anywhere else: one that nobody
+/// knows of cannot be revoked.
+pub(super) fn issue(config: &Config, keys: &KeySet, request: &Request) -> anyhow::Result<Issued> {
+    let now = SystemTime::now();
+    let issued = auth::issue(keys, &config.auth, request, now)?;
+    let key = keys.signing_key().and_then(Key::kid);
+    let audit = Audit::open(&config.store.path)?;
+    audit.append(&Who::shell(), &ledger::issue(request, &issued, key, now))?;
+    Ok(issued)
 }

@@ -7,6 +7,8 @@ mod api;
 mod descriptors;
 mod door;
 mod doorkeeper;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod page;
 mod refusal;
@@ -34,7 +36,7 @@ use tracing::{info, warn};
 use warp::filters::BoxedFilter;
 
 use self::accept::Listener;
-use self::admin::Status;
+use self::admin::{Admin, Gate, Probes, Service};
 use self::admission::Admission;
 use self::api::Api;
 use self::door::Door;
@@ -46,7 +48,9 @@ pub use self::supervisor::{InheritError, Inherited};
 use self::terms::CurrentTerms;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
-use crate::auth::{CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier};
+use crate::auth::{
+    AdminVerifier, CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier,
+};
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
@@ -194,23 +198,35 @@ impl Server {
         background.spawn_until_stopped(supervisor::show_life());
 
         // Health first: opening a large store takes its time, and somebody asks.
-        let status = Arc::new(Status { registry, store: OnceLock::new(), shutdown: stop.clone() });
+        let probes = Arc::new(Probes { registry, store: OnceLock::new(), shutdown: stop.clone() });
+        let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
+        let administration = Arc::new(Admin {
+            gate: Gate::new(AdminVerifier::new(&keys, &revocations, &config.auth)),
+            auth: config.auth.clone(),
+            keys: keys.clone(),
+            reload,
+            dir: config.store.path.clone(),
+            metrics: metrics.clone(),
+            calls: sessions.tracker.clone(),
+            shutdown: stop.clone(),
+            started: tokio::time::Instant::now(),
+            service: OnceLock::new(),
+        });
         let admin = admin.open()?;
         let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
-        let routes = admin::routes(Arc::clone(&status));
+        let routes = admin::routes(Arc::clone(&probes), Arc::clone(&administration));
         admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let (store, tail) = open_store(&config, store_metrics).await?;
         let known = store.revocations().await.map_err(StartError::Revocations)?;
         info!(revocations = known.len(), "revocations in force");
         revocations.load(known);
-        let _ = status.store.set(Arc::clone(&store));
+        let _ = probes.store.set(Arc::clone(&store));
 
         let hub = Hub::new();
         background.spawn_until_stopped(revocations.clone().keep_tidy());
         background.spawn(Arc::clone(&hub).follow(tail, revocations.clone()));
-        let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let verifier = Verifier::new(&keys, &revocations, &config.auth);
         let doorkeeper = Arc::new(Doorkeeper {
             terms: terms.clone(),
@@ -233,6 +249,8 @@ impl Server {
             metrics: metrics.clone(),
             calls: sessions.tracker.clone(),
         });
+        let service = Service { context: context.clone(), hub: Arc::clone(&hub) };
+        let _ = administration.service.set(service);
         let upgrades = Arc::new(Upgrades {
             doorkeeper,
             hub,

@@ -48,6 +48,11 @@ pub(super) enum Refusal {
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Refusal {
+    /// 400 in words that are made for the case.
+    pub(super) fn bad_request(message: String) -> Self {
+        Self::Failed(FailureCode::BadFrame, message.into())
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Malformed(_) | Self::BadCursor => StatusCode::BAD_REQUEST,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
 use hyper::upgrade::OnUpgrade;
@@ -26,7 +27,12 @@ pub(super) fn public(
     api: Arc<Api>,
     terms: CurrentTerms,
 ) -> BoxedFilter<(Answer,)> {
-    let calls = warp::path("teaching").and(warp::path("api")).and(call(api));
+    let limits = Arc::clone(&api);
+    let calls = call(
+        move || limits.body_limits(),
+        move |request, body| Arc::clone(&api).answer(request, body),
+    );
+    let calls = warp::path("teaching").and(warp::path("api")).and(calls);
     let sockets = warp::path("teaching").and(warp::path("imserver")).and(upgrade(upgrades));
     let pages = warp::any()
         .and_then(move || {
@@ -72,8 +78,15 @@ fn upgrade(
         )
 }
 
-/// The calls of the API, by the raw path too.
-fn call(api: Arc<Api>) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
+/// Calls with a body of such a size and time at the most, by the raw path too.
+pub(super) fn call<W, F>(
+    body_limits: impl Fn() -> (usize, Duration) + Clone + Send + Sync + 'static,
+    work: W,
+) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone
+where
+    W: Fn(api::Request, Body) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer> + Send,
+{
     warp::method()
         .and(warp::path::full())
         .and(query())
@@ -83,9 +96,7 @@ fn call(api: Arc<Api>) -> impl Filter<Extract = (Answer,), Error = warp::Rejecti
         .then(move |method, path: FullPath, query, headers, arrival, body| {
             let path = path.as_str().to_owned();
             let request = api::Request { method, path, query, headers, arrival };
-            let body = Body::new(body, api.body_limits());
-            let api = Arc::clone(&api);
-            async move { api.answer(request, body).await }
+            work(request, Body::new(body, body_limits()))
         })
 }
 

@@ -330,9 +330,10 @@ pub struct ReadReceipt {
 pub enum Health {
     /// It can.
     Ready,
-    /// Writing has stopped for good in this process; reading goes on.
+    /// Writing has stopped, for good in this process or until there is room again; reading
+    /// goes on.
     ReadOnly {
-        /// What happened, for the operator.
+        /// What happened and what helps, for the operator.
         why: String,
     },
     /// It was closed.

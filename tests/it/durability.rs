@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Forge, TestServer};
-use crate::support::{Setup, Upgrade, admin, frame, store, strace};
+use crate::support::{Client, Forge, TestServer};
+use crate::support::{Setup, Upgrade, admin, frame, store, strace, within};
 
 /// The first syncs succeed, this one and all after it fail.
 const FAILS: usize = 6;
@@ -86,5 +86,96 @@ async fn success_waits_for_the_disk() {
         assert_eq!(answer.0, ming.success(number));
         assert!(answer.1 >= DELAY, "acknowledged after {:?}", answer.1);
         assert!(message.1 >= DELAY, "delivered after {:?}", message.1);
+    }
+}
+
+/// Sends small messages until one is refused, or `most`; how many were acknowledged.
+async fn acknowledged(client: &mut Client, most: usize) -> usize {
+    for number in 0..most {
+        client.send(&frame(1, 2, &format!("message {number}"), &number.to_string())).await;
+        let answer = client.answer().await;
+        if answer.is_none_or(|answer| answer["type"] != 0) {
+            return number;
+        }
+    }
+    most
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_more_is_acknowledged() {
+    for failing in [3, 12, 40] {
+        let setup = Setup::new().set("limits.messages_per_second", "0");
+        let fault = format!("inject=pwrite64:error=EIO:when={failing}+");
+        let database = [setup.path("data/sled/db")];
+        let command = strace(&setup, &["trace=pwrite64", &fault], &database);
+        let server = setup.start_by(command).await;
+        let mut ming = server.connect(1).await;
+        let count = acknowledged(&mut ming, 1000).await;
+        assert!(count < 1000, "acknowledged without a write");
+        says_so(&server).await;
+        let setup = server.kill().start().await.stop().await;
+        let store = store::open(&setup.path("data"));
+        let found = store::inbox(&*store, 2, false).await;
+        assert!((count..=count + 1).contains(&found.len()), "{count}, {}", found.len());
+        for (number, entry) in found.iter().enumerate() {
+            assert_eq!(entry.message.content, format!("message {number}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_lies_about_a_write_is_found_out_at_the_next_start() {
+    let mut found_out = 0;
+    for lie in [5, 9, 20, 33] {
+        let setup = Setup::new().set("limits.messages_per_second", "0");
+        // It says that three bytes were written, and wrote none.
+        let fault = format!("inject=pwrite64:retval=3:when={lie}");
+        let database = [setup.path("data/sled/db")];
+        let command = strace(&setup, &["trace=pwrite64", &fault], &database);
+        let server = setup.start_by(command).await;
+        let count = acknowledged(&mut server.connect(1).await, 60).await;
+        // The manifest, which is renewed once a second, says how much must be there.
+        let manifest = server.setup().path("data/manifest.json");
+        let last = format!("\"last_id\":{count},");
+        within("the manifest", async {
+            while !std::fs::read_to_string(&manifest).unwrap().contains(&last) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let setup = server.kill();
+        match store::try_open(&setup.path("data")) {
+            Ok(store) => {
+                let found = store::inbox(&*store, 2, false).await;
+                assert!(found.len() >= count, "{} of {count}, and not a word", found.len());
+                store.close().await.unwrap();
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("restore the newest backup"), "{error}");
+                found_out += 1;
+            }
+        }
+    }
+    assert!(found_out > 0, "no lie was told where it mattered");
+}
+
+#[tokio::test]
+async fn after_a_kill_the_start_reads_what_is_on_the_disk_and_not_what_the_system_remembers() {
+    let server = TestServer::new().await;
+    server.connect(1).await.say(2, "kept", "1").await;
+    let setup = server.kill();
+    let calls = ["trace=openat,fsync,fadvise64,copy_file_range,sendfile,read,pread64"];
+    let server = {
+        let command = strace(&setup, &calls, &[setup.path("data/sled/db")]);
+        setup.start_by(command).await
+    };
+    assert_eq!(server.connect(2).await.message().await.1, "kept");
+    let setup = server.kill();
+    let traced = std::fs::read_to_string(setup.path("strace.txt")).unwrap();
+    let at = |call: &str| traced.lines().position(|line| line.contains(call));
+    let (synced, dropped) = (at("fsync(").unwrap(), at("POSIX_FADV_DONTNEED").unwrap());
+    assert!(synced < dropped, "{traced}");
+    for read in [" read(", "pread64(", "copy_file_range(", "sendfile("] {
+        assert!(at(read).is_none_or(|read| dropped < read), "{traced}");
     }
 }

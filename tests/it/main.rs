@@ -12,6 +12,7 @@
 )]
 
 mod addresses;
+mod admin;
 mod algorithms;
 mod api;
 mod chat;

@@ -16,7 +16,7 @@ use crate::server::refusal::Refusal;
 const DISCARD: usize = 1 << 20;
 
 /// A body that has not been read yet.
-pub(crate) struct Body {
+pub(in crate::server) struct Body {
     /// Ends with `None` where the connection does.
     chunks: BoxStream<'static, Option<Bytes>>,
     max: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Body {
 
 impl Body {
     /// A body of `max` bytes at the most that may take so long from now on.
-    pub(crate) fn new<B: Buf, E>(
+    pub(in crate::server) fn new<B: Buf, E>(
         chunks: impl Stream<Item = Result<B, E>> + Send + 'static,
         (max, time): (usize, Duration),
     ) -> Self {
@@ -40,7 +40,7 @@ impl Body {
     ///
     /// # Errors
     /// What is wrong with it; not more than the limit was kept meanwhile.
-    pub(super) async fn json(&mut self, headers: &HeaderMap) -> Result<String, Refusal> {
+    pub(in crate::server) async fn json(&mut self, headers: &HeaderMap) -> Result<String, Refusal> {
         if !is_json(headers) {
             return Err(Refusal::MediaType);
         }
@@ -60,7 +60,7 @@ impl Body {
     }
 
     /// Reads what a refused request has still to say, and forgets it.
-    pub(super) async fn discard(&mut self) {
+    pub(in crate::server) async fn discard(&mut self) {
         let mut left = DISCARD;
         while let Ok(Some(Some(chunk))) = timeout_at(self.deadline, self.chunks.next()).await {
             let Some(rest) = left.checked_sub(chunk.len()) else {

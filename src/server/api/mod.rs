@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod cors;
 mod cursor;
+pub(super) mod fuzzing;
 mod query;
 mod rate;
 mod read;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use self::body::Body;
 use self::cors::Page;
+pub(super) use self::query::Query;
 pub(super) use self::rate::Rate;
 use self::route::{Call, Route};
 use super::accept::Arrival;

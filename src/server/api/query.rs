@@ -10,14 +10,14 @@ const LIMIT_MAX: usize = 100;
 
 /// The parameters of a call.
 #[derive(Debug, Default)]
-pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(in crate::server) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     /// Takes the parameters apart.
     ///
     /// # Errors
     /// Escapes that are none, or stand for no UTF-8.
-    pub(super) fn parse(query: Option<&'a str>) -> Result<Self, Refusal> {
+    pub(in crate::server) fn parse(query: Option<&'a str>) -> Result<Self, Refusal> {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -31,7 +31,7 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// It stands there twice.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, Refusal> {
+    pub(in crate::server) fn get(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.0.iter().filter(|(known, _)| known == name);
         let value = values.next().map(|(_, value)| value.as_ref());
         if values.next().is_some() {
@@ -44,7 +44,7 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// Anything but a plain number from 1 to [`LIMIT_MAX`].
-    pub(super) fn limit(&self, default: usize) -> Result<usize, Refusal> {
+    pub(in crate::server) fn limit(&self, default: usize) -> Result<usize, Refusal> {
         let Some(digits) = self.get("limit")? else {
             return Ok(default);
         };

@@ -166,7 +166,7 @@ impl Books {
     }
 
     /// Removes some revocations that are over; says how many.
-    pub(super) fn sweep(&mut self, now: SystemTime) -> Result<usize, String> {
+    pub(super) fn sweep(&mut self, now: SystemTime) -> sled::Result<usize> {
         revoked::sweep(&self.tree, &mut self.revoked, now)
     }
 

@@ -38,11 +38,16 @@ impl Encoder {
     }
 
     /// Ends the value with the checksum that ties it to its key.
-    pub(super) fn seal(mut self, key: &[u8]) -> Vec<u8> {
-        let sum = checksum(key, &self.0);
-        self.0.extend_from_slice(&sum.to_le_bytes());
-        self.0
+    pub(super) fn seal(self, key: &[u8]) -> Vec<u8> {
+        seal(self.0, key)
     }
+}
+
+/// Adds its checksum to a value.
+pub(super) fn seal(mut value: Vec<u8>, key: &[u8]) -> Vec<u8> {
+    let sum = checksum(key, &value);
+    value.extend_from_slice(&sum.to_le_bytes());
+    value
 }
 
 /// CRC-32: against rot and misplaced rows, not against an attacker, who could

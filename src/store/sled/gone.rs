@@ -4,9 +4,7 @@
 //! them. It is what keeps their ordinals and ids from being given a second time, and what
 //! tells a message that went on purpose from one that was lost.
 
-use super::codec::Decoder;
-#[cfg(test)]
-use super::codec::Encoder;
+use super::codec::{Decoder, Encoder};
 
 /// The messages of a pair are gone up to here. Its floor of read messages never lies below.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +28,6 @@ const GONE: u8 = 1;
 const SKIPPED: u8 = 1;
 
 /// Two numbers under a key: all that these rows hold.
-#[cfg(test)]
 fn encode(version: u8, key: &[u8], numbers: [u64; 2]) -> Vec<u8> {
     let mut value = Encoder::new(version, 16);
     for number in numbers {
@@ -46,7 +43,6 @@ fn decode(version: u8, key: &[u8], value: &[u8]) -> Option<[u64; 2]> {
 }
 
 impl Gone {
-    #[cfg(test)]
     pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
         encode(GONE, key, [self.ordinal, self.id])
     }
@@ -58,7 +54,6 @@ impl Gone {
 }
 
 impl Skipped {
-    #[cfg(test)]
     pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
         encode(SKIPPED, key, [self.ids, self.up_to])
     }

@@ -1,19 +1,23 @@
 //! The store on sled 0.34: one tree, one writer thread, group commit.
 //!
 //! Durable means `sync_data` on sled's own file after its `flush`; a message is
-//! visible to readers only then, by the watermark. A failed write is final for
-//! the process: reading goes on, writing does not, because nobody can say any
-//! more what is on the disk.
+//! visible to readers only then, by the watermark. After a failed write reading goes on
+//! and writing does not, because nobody can say any more what is on the disk: for good
+//! where the disk fails, and where it was full until all of it was read again.
 
+mod anew;
 mod books;
 mod census;
 mod codec;
 mod commit;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gone;
 mod keys;
 mod manifest;
 mod names;
 mod open;
+mod page_cache;
 mod read_state;
 mod reader;
 mod record;
@@ -21,7 +25,9 @@ mod refusal;
 mod rehearsal;
 mod resend_index;
 mod revoked;
+mod room;
 mod seal;
+mod settings;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -36,12 +42,12 @@ use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
-use self::books::Books;
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::settings::Settings;
 use self::shared::Shared;
-use self::writer::{Request, Writer};
+use self::writer::{Idle, Request};
 use super::{
     AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
     HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
@@ -74,17 +80,13 @@ pub fn open(
     metrics: StoreMetrics,
 ) -> Result<(SledStore, Tail), OpenError> {
     let began = Instant::now();
-    let opened = open::open(&config.path, config.cache_bytes)?;
+    let (lock, opened) = open::open(&config.path, config.cache_bytes)?;
     let census = opened.census;
     let tree = (*opened.db).clone();
-    let books = Books::open(
-        tree.clone(),
-        census.last_id,
-        limits.unread_per_user,
-        config.resend_window,
-        config.dedup_window,
-    )
-    .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let settings = Settings::of(config, limits);
+    let books = settings
+        .books(tree.clone(), census.last_id)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.kept(),
@@ -94,19 +96,16 @@ pub fn open(
     let shared = Arc::new(Shared::new(tree, census.last_id));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
-    let writer = Writer {
-        db: opened.db,
-        file: opened.file,
-        lock: opened.lock,
+    let writer = Idle {
+        lock,
         dir: config.path.clone(),
-        manifest: opened.manifest,
-        books,
-        census,
+        settings,
         shared: Arc::clone(&shared),
         requests,
         tail: announce,
         metrics,
     };
+    let writer = writer.write(opened, books);
     std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || writer.run())

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::census::{self, Census};
 use super::keys;
 use super::manifest::{self, Manifest, Renewed};
+use super::page_cache;
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, in_use, schema, unusable};
 use super::rehearsal::Rehearsal;
@@ -28,8 +29,6 @@ pub(super) struct Opened {
     pub(super) db: Db,
     /// sled's own file, to be synced by us: its `flush` stops at `sync_file_range`.
     pub(super) file: File,
-    /// Held for as long as the store is open.
-    pub(super) lock: Flock<File>,
     pub(super) census: Census,
     pub(super) manifest: Renewed,
 }
@@ -46,10 +45,27 @@ pub(super) fn database(dir: &Path) -> PathBuf {
 /// rest is for what the writer knows by heart: ordinals, inboxes, resends.
 const SLED_SHARE: u64 = 2;
 
-/// Opens the store in `dir`, making it when there is none.
-pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+/// A data directory in which everything that must be there is there.
+#[derive(Debug)]
+pub(super) struct Checked<'a> {
+    dir: &'a Path,
+    cache_bytes: u64,
+    manifest: Manifest,
+    /// What was counted, in a copy of the database or before it was sealed.
+    census: Option<Census>,
+}
+
+/// Opens the store in `dir`, making it when there is none. The lock is to be held for as
+/// long as the store is open.
+pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Flock<File>, Opened), OpenError> {
     prepare(dir)?;
     let lock = lock(dir)?;
+    let opened = check(dir, cache_bytes)?.open()?;
+    Ok((lock, opened))
+}
+
+/// Checks what lies in `dir`, which is locked for us, and changes nothing of it.
+pub(super) fn check(dir: &Path, cache_bytes: u64) -> Result<Checked<'_>, OpenError> {
     let manifest = manifest::read(dir).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             damaged(dir, format!("manifest.json is not whole: {error}"))
@@ -67,34 +83,64 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     if !record::is_known(manifest.schema) {
         return Err(schema(dir, manifest.schema));
     }
-    let rehearsed = match is_sealed(dir, &manifest) {
+    let census = match is_sealed(dir, &manifest) {
         true => Some(manifest.census()),
         false => rehearse(dir, cache_bytes, &manifest)?,
     };
-    let (db, census) = guarded(dir, || {
-        let db = open_sled(dir, &database(dir), cache_bytes)?;
-        let census = match rehearsed {
-            Some(census) => census,
-            None => believe(dir, &db, &manifest).map_err(not_kept)?,
-        };
-        renew_layout(dir, &db)?;
-        Ok((db, census))
+    Ok(Checked { dir, cache_bytes, manifest, census })
+}
+
+impl Checked<'_> {
+    /// Opens the database itself.
+    pub(super) fn open(self) -> Result<Opened, OpenError> {
+        let Self { dir, cache_bytes, manifest, census } = self;
+        let (db, census) = guarded(dir, || {
+            let db = open_sled(dir, &database(dir), cache_bytes)?;
+            let census = match census {
+                Some(census) => census,
+                None => believe(dir, &db, &manifest).map_err(not_kept)?,
+            };
+            renew_layout(dir, &db)?;
+            Ok((db, census))
+        })?;
+        let path = database(dir).join("db");
+        let file = File::options().write(true).open(&path).map_err(|e| unusable(&path, e))?;
+        // What sled replayed from its log may still be on its way to the disk.
+        file.sync_all().map_err(|error| unusable(&path, error))?;
+        for dir in [dir, &database(dir)] {
+            manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
+        }
+        if manifest.schema != SCHEMA_VERSION {
+            // Behind the database: a stop in between leaves a newer one beside an older
+            // manifest, which is opened like this one.
+            let manifest = Manifest::new(SCHEMA_VERSION, census, None);
+            manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
+        }
+        let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
+        Ok(Opened { manifest, db, file, census })
+    }
+}
+
+/// Puts a checked copy of the database in `dir` in its place and opens that. The old files
+/// may still be open in this process.
+pub(super) fn anew(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    let manifest = manifest::read(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
+    let Some(manifest) = manifest else {
+        return Err(damaged(dir, "manifest.json is gone".to_owned()));
+    };
+    let original = database(dir);
+    page_cache::forget(&original).map_err(|error| unusable(&original, error))?;
+    let copy = Rehearsal::of(&original).map_err(|error| unusable(&original, error))?;
+    let Some(copy) = copy else {
+        return Err(unusable(&original, io::ErrorKind::StorageFull.into()));
+    };
+    let census = guarded(dir, || {
+        let db = open_sled(dir, copy.path(), cache_bytes)?;
+        believe(dir, &db, &manifest)
     })?;
-    let path = database(dir).join("db");
-    let file = File::options().write(true).open(&path).map_err(|e| unusable(&path, e))?;
-    // What sled replayed from its log may still be on its way to the disk.
-    file.sync_all().map_err(|error| unusable(&path, error))?;
-    for dir in [dir, &database(dir)] {
-        manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
-    }
-    if manifest.schema != SCHEMA_VERSION {
-        // Behind the database: a stop in between leaves a newer one beside an older
-        // manifest, which is opened like this one.
-        let manifest = Manifest::new(SCHEMA_VERSION, census, None);
-        manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
-    }
-    let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
-    Ok(Opened { manifest, db, file, lock, census })
+    copy.take_over(&original).map_err(|error| unusable(&original, error))?;
+    released(dir);
+    Checked { dir, cache_bytes, manifest, census: Some(census) }.open()
 }
 
 /// Makes the directory, or sees that it is ours alone.
@@ -174,6 +220,7 @@ fn rehearse(
             false => Err(damaged(dir, "the database is missing".to_owned())),
         };
     }
+    page_cache::forget(&original).map_err(|error| unusable(&original, error))?;
     let copy = Rehearsal::of(&original).map_err(|error| unusable(&original, error))?;
     let Some(copy) = copy else {
         warn!("there is no room to check a copy of the database: it is checked in its place");

@@ -82,6 +82,10 @@ pub(super) fn schema(dir: &Path, found: u64) -> OpenError {
 
 pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
     let advice = match source.kind() {
+        _ if source.raw_os_error() == Some(nix::libc::EIO) => {
+            "The disk fails: the system's log (`dmesg`) says how. Copy what can be read to another \
+             one before anything else."
+        }
         io::ErrorKind::PermissionDenied => "It must belong to the user that runs imserver.",
         io::ErrorKind::ReadOnlyFilesystem => "The file system must be writable.",
         io::ErrorKind::StorageFull => "Make room on the disk.",

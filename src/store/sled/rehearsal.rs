@@ -3,12 +3,17 @@
 //! What sled takes for the torn end of its log it overwrites, and after damage in
 //! the middle that is everything behind it: the very bytes from which somebody
 //! could still have saved the messages. So the database is opened and counted in a
-//! copy, which is thrown away, and the original only when the copy was whole.
+//! copy, which is thrown away, and the original only when the copy was whole. Where the
+//! original cannot be opened again, the copy takes its place.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use super::{manifest, seal};
 
 /// A copy of the database, gone when it is dropped.
 #[derive(Debug)]
@@ -34,6 +39,18 @@ impl Rehearsal {
             Err(error) if is_no_room(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Puts the copy, brought to the disk, in the place of `database`, and removes that.
+    ///
+    /// Whoever has the old files open keeps them; at no moment is there none.
+    pub(super) fn take_over(self, database: &Path) -> io::Result<()> {
+        for path in seal::files(&self.path)? {
+            File::open(path)?.sync_all()?;
+        }
+        manifest::sync_dir(&self.path)?;
+        renameat2(AT_FDCWD, &self.path, AT_FDCWD, database, RenameFlags::RENAME_EXCHANGE)?;
+        database.parent().map_or(Ok(()), manifest::sync_dir)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -63,7 +63,8 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Revocation> {
     let revocation = match *kind {
         TOKEN => Revocation::Token { jti: TokenId::new(str::from_utf8(what).ok()?)?, until },
         SUBJECT => Revocation::Subject { user: user()?, issued_up_to: read.number()?, until },
-        DISABLED => Revocation::Disabled { user: user()? },
+        // It has no end; one that has would be swept away with it.
+        DISABLED if until == u64::MAX => Revocation::Disabled { user: user()? },
         _ => return None,
     };
     read.at_end().then_some(revocation)
@@ -141,20 +142,20 @@ fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
 }
 
 /// Removes some of those that are over; says how many.
-pub(super) fn sweep(tree: &Tree, tally: &mut Tally, now: SystemTime) -> Result<usize, Damage> {
+pub(super) fn sweep(tree: &Tree, tally: &mut Tally, now: SystemTime) -> sled::Result<usize> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let first = [REVOCATIONS, &[0; 8]].concat();
     let end = [REVOCATIONS, &now.saturating_add(1).to_be_bytes()].concat();
     let (mut batch, mut count) = (Batch::default(), 0);
     for row in tree.range(first..end).take(PIECE) {
-        let (key, _) = row.map_err(|error| error.to_string())?;
+        let (key, _) = row?;
         batch.remove(key);
         count += 1;
     }
     if count > 0 {
         tally.rows = tally.rows.saturating_sub(count as u64);
         batch.insert(REVOCATIONS, tally.encode());
-        tree.apply_batch(batch).map_err(|error| error.to_string())?;
+        tree.apply_batch(batch)?;
     }
     Ok(count)
 }

@@ -37,8 +37,13 @@ impl Seal {
     }
 }
 
+/// How large the files below `database` are together.
+pub(super) fn size(database: &Path) -> io::Result<u64> {
+    files(database)?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum()
+}
+
 /// The files below `folder`, in an order that does not change.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

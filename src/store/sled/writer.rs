@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use sled::{Batch, Db};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -20,16 +21,18 @@ use super::books::Books;
 use super::census::Census;
 use super::commit::{Commit, Reply};
 use super::manifest::{self, Manifest, Renewed};
-use super::open;
+use super::open::{self, Opened};
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
 use super::revoked;
+use super::room::is_full;
 use super::seal::Seal;
+use super::settings::Settings;
 use super::shared::Shared;
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, UserId};
 use crate::metrics::StoreMetrics;
-use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft, Health};
+use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
 
 /// Requests a commit takes at the most: beyond it a commit gets no cheaper per
 /// message, and sled's garbage grows faster than it is collected.
@@ -58,44 +61,94 @@ pub(super) enum Request {
 /// The writer, until it is given its thread.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) db: Db,
+    db: Db,
     pub(super) file: File,
-    pub(super) lock: Flock<File>,
-    pub(super) dir: PathBuf,
-    pub(super) manifest: Renewed,
+    manifest: Renewed,
     pub(super) books: Books,
     /// What is durable.
     pub(super) census: Census,
+    lock: Flock<File>,
+    pub(super) dir: PathBuf,
+    pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) tail: mpsc::Sender<Vec<Announcement>>,
     pub(super) metrics: StoreMetrics,
 }
 
-/// Why the writer has to end: its books and the disk may disagree.
-type Fatal = String;
+/// A writer without a database: before it is opened, and while it is opened again.
+#[derive(Debug)]
+pub(super) struct Idle {
+    pub(super) lock: Flock<File>,
+    pub(super) dir: PathBuf,
+    pub(super) settings: Settings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) tail: mpsc::Sender<Vec<Announcement>>,
+    pub(super) metrics: StoreMetrics,
+}
 
-impl Writer {
-    /// Writes until it is closed or fails.
-    pub(super) fn run(mut self) {
-        let mut written = Written { at: Instant::now(), census: self.census };
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut written)));
-        let fatal = match outcome {
-            Ok(Ok(close)) => {
-                self.finish(close);
-                return;
-            }
-            Ok(Err(fatal)) => fatal,
-            Err(_) => "the database failed in the middle of a write".to_owned(),
-        };
+/// Why nothing is written any more: the books and the disk may disagree.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A write found no room; once there is some again, everything is opened anew.
+    Full(String),
+    /// For good, in this process.
+    Final(String),
+}
+
+impl Stop {
+    fn io(error: &io::Error, what: String) -> Self {
+        if is_full(error) { Self::Full(what) } else { Self::Final(what) }
+    }
+}
+
+impl From<sled::Error> for Stop {
+    fn from(error: sled::Error) -> Self {
+        match &error {
+            sled::Error::Io(cause) => Self::io(cause, error.to_string()),
+            _ => Self::Final(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::io(&error, error.to_string())
+    }
+}
+
+impl Idle {
+    /// Sits down at a database.
+    pub(super) fn write(self, opened: Opened, books: Books) -> Writer {
+        let Opened { db, file, census, manifest } = opened;
+        let Self { lock, dir, settings, shared, requests, tail, metrics } = self;
+        Writer {
+            db,
+            file,
+            manifest,
+            books,
+            census,
+            lock,
+            dir,
+            settings,
+            shared,
+            requests,
+            tail,
+            metrics,
+        }
+    }
+
+    /// Ends for good, in words for the operator.
+    fn give_up(mut self, why: String) {
         // A reader that met damage has said so already, and other words fit that.
-        if self.shared.health() == Health::Ready {
+        if self.shared.failure().is_none() {
             error!(
-                cause = fatal,
+                cause = why,
                 "the store stopped writing; nothing acknowledged is lost. \
                  Free the disk or mend it, then restart imserver"
             );
-            self.shared.fail(fatal);
+            self.shared.fail(why);
         }
         self.metrics.failed.inc();
         // Whoever waits or asks from now on learns that nothing is written.
@@ -104,17 +157,44 @@ impl Writer {
             request.refuse();
         }
     }
+}
+
+impl Writer {
+    /// Writes until it is closed or fails for good.
+    pub(super) fn run(mut self) {
+        let (idle, why) = loop {
+            let mut written = Written { at: Instant::now(), census: self.census };
+            let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work(&mut written)));
+            let stop = match outcome {
+                Ok(Ok(close)) => return self.finish(close),
+                Ok(Err(stop)) => stop,
+                Err(_) => Stop::Final("the database failed in the middle of a write".to_owned()),
+            };
+            match stop {
+                Stop::Full(why) => match self.begin_anew(&why) {
+                    Ok(again) => self = again,
+                    Err(end) => break *end,
+                },
+                Stop::Final(why) => break (self.abandon(), why),
+            }
+        };
+        idle.give_up(why);
+    }
+
+    /// Leaves the database to the caller.
+    pub(super) fn let_go(self) -> (Idle, Db) {
+        let Self { db, lock, dir, settings, shared, requests, tail, metrics, .. } = self;
+        (Idle { lock, dir, settings, shared, requests, tail, metrics }, db)
+    }
 
     /// Commits group after group; gives back who asked to close.
-    fn work(&mut self, written: &mut Written) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|error| format!("no runtime for the writer: {error}"))?;
+    fn work(&mut self, written: &mut Written) -> Result<Option<oneshot::Sender<bool>>, Stop> {
+        let runtime = quiet_runtime()?;
         let mut group = Vec::with_capacity(GROUP_MAX);
         let mut swept = None;
         loop {
-            if swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY) {
+            let due = swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY);
+            if due && self.has_room()? {
                 // With whatever is committed next: nobody waits for it.
                 let forgotten = self.books.sweep(SystemTime::now())?;
                 // What is left over is soon gone.
@@ -125,11 +205,15 @@ impl Writer {
                 // Everybody who could ask is gone.
                 Ok(0) => return Ok(None),
                 Ok(_) => {
-                    if let Health::ReadOnly { why } = self.shared.health() {
+                    if let Some(why) = self.shared.failure() {
                         // A reader met damage: nothing is built on top of it.
-                        return Err(why);
+                        return Err(Stop::Final(why));
                     }
-                    if let Some(close) = self.commit(group.drain(..))? {
+                    let close = match self.has_room()? {
+                        true => self.commit(group.drain(..))?,
+                        false => self.wait_for_room(&runtime, &mut group)?,
+                    };
+                    if let Some(close) = close {
                         return self.drain(close);
                     }
                 }
@@ -143,7 +227,7 @@ impl Writer {
     fn drain(
         &mut self,
         close: oneshot::Sender<bool>,
-    ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+    ) -> Result<Option<oneshot::Sender<bool>>, Stop> {
         self.requests.close();
         let mut rest = Vec::new();
         while let Ok(request) = self.requests.try_recv() {
@@ -160,7 +244,7 @@ impl Writer {
     fn commit(
         &mut self,
         group: impl Iterator<Item = Request>,
-    ) -> Result<Option<oneshot::Sender<bool>>, Fatal> {
+    ) -> Result<Option<oneshot::Sender<bool>>, Stop> {
         let mut close = None;
         // Before the commit, not behind it: after a quiet hour the resend keys of the
         // last commit are as old as that hour.
@@ -183,12 +267,12 @@ impl Writer {
                     Ok(())
                 }
             };
-            entered.map_err(|error| error.to_string())?;
+            entered.map_err(|error| Stop::Final(error.to_string()))?;
         }
         let (batch, outcome) = commit.prepare();
         if let Some(batch) = batch {
             let began = Instant::now();
-            self.persist(batch).map_err(|error| error.to_string())?;
+            self.persist(batch)?;
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
@@ -219,7 +303,7 @@ impl Writer {
     }
 
     /// Brings a batch to the disk itself.
-    fn persist(&self, batch: Batch) -> Result<(), sled::Error> {
+    fn persist(&self, batch: Batch) -> Result<(), Stop> {
         self.books.tree.apply_batch(batch)?;
         self.db.flush()?;
         // sled's flush is sync_file_range, which leaves the drive's cache and the
@@ -241,14 +325,17 @@ impl Writer {
         match self.renew_manifest() {
             Ok(()) => written.census = self.census,
             // The one before still tells the truth, only less of it: try again.
-            Err(cause) => warn!(cause, "the store goes on with an older manifest"),
+            Err(Stop::Full(cause) | Stop::Final(cause)) => {
+                warn!(cause, "the store goes on with an older manifest")
+            }
         }
         written.at = Instant::now();
     }
 
-    fn renew_manifest(&mut self) -> Result<(), Fatal> {
+    pub(super) fn renew_manifest(&mut self) -> Result<(), Stop> {
         let manifest = Manifest::new(SCHEMA_VERSION, self.census, None);
-        self.manifest.write(&manifest).map_err(not_written)
+        let written = self.manifest.write(&manifest);
+        written.map_err(|e| Stop::io(&e, format!("the manifest could not be written: {e}")))
     }
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
@@ -272,8 +359,10 @@ impl Writer {
     }
 }
 
-fn not_written(error: io::Error) -> Fatal {
-    format!("the manifest could not be written: {error}")
+/// The clock by which the writer waits.
+pub(super) fn quiet_runtime() -> Result<Runtime, Stop> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.map_err(|error| Stop::Final(format!("no runtime for the writer: {error}")))
 }
 
 /// The manifest on the disk.
@@ -283,7 +372,8 @@ struct Written {
 }
 
 impl Request {
-    fn refuse(self) {
+    /// Says that nothing is written.
+    pub(super) fn refuse(self) {
         match self {
             Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),

@@ -153,6 +153,17 @@ impl Client {
         );
     }
 
+    /// The next frame, or nothing when the server closes before.
+    pub async fn answer(&mut self) -> Option<Value> {
+        loop {
+            match within("a frame or the end", self.socket.next()).await? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(_) | Err(_) => return None,
+            }
+        }
+    }
+
     /// Reads until the server closes, whatever comes before.
     pub async fn closed(&mut self) -> Closed {
         self.answers_until_closed().await.1

@@ -75,7 +75,7 @@ pub async fn raw(server: &TestServer, request: &[u8]) -> Answer {
     raw_at(server, server.address, request).await
 }
 
-async fn raw_at(server: &TestServer, address: SocketAddr, request: &[u8]) -> Answer {
+pub(super) async fn raw_at(server: &TestServer, address: SocketAddr, request: &[u8]) -> Answer {
     exchange(&mut tls(address, server.roots()).await, request).await
 }
 

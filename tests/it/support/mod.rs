@@ -1,5 +1,6 @@
 //! A server of one's own for every test, and clients to talk to it.
 
+mod admin;
 mod api;
 mod bare;
 mod client;
@@ -11,6 +12,7 @@ pub mod store;
 mod token;
 mod v2;
 
+pub use admin::{Admin, ROUTES};
 pub use api::{Call, post_message};
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};

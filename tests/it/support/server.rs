@@ -182,6 +182,24 @@ impl TestServer {
         Self { setup: Some(setup), child, log, address, admin, roots }
     }
 
+    /// A command of the binary that speaks to this server.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.setup().command(arguments);
+        // The set-up says port 0.
+        command.env("IMSERVER_SERVER__ADMIN_LISTEN", self.admin.to_string());
+        command.env_remove("IMSERVER_ADMIN_TOKEN");
+        command
+    }
+
+    /// Runs such a command: its exit code, what it printed, and what it complained of.
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = self.command(arguments);
+        let running = tokio::task::spawn_blocking(move || command.output());
+        let output = within(&format!("{arguments:?}"), running).await.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
     /// The set-up it runs on.
     pub fn setup(&self) -> &Setup {
         self.setup.as_ref().unwrap()

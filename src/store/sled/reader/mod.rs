@@ -28,12 +28,17 @@ pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands};
 pub(super) use self::rows::newest;
 pub(super) use self::users::users;
+use super::room::is_full;
 use crate::store::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 fn unreadable(error: sled::Error) -> StoreError {
-    StoreError::Damaged(error.to_string())
+    match &error {
+        // A write found no room, of which reading hears too: nothing is damaged by that.
+        sled::Error::Io(cause) if is_full(cause) => StoreError::Unavailable,
+        _ => StoreError::Damaged(error.to_string()),
+    }
 }
 
 fn not_whole(what: &str, key: &[u8]) -> StoreError {

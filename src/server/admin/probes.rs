@@ -1,4 +1,4 @@
-//! The administrators' listener: how the service is, never on the public one.
+//! How the service is: for whoever watches it, without a token.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,31 +10,30 @@ use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
-use super::routes::{Answer, nothing};
+use crate::server::routes::Answer;
 use crate::store::{Health, Store};
 
 /// What the answers are made from.
 #[derive(Debug)]
-pub(super) struct Status {
-    pub(super) registry: Registry,
+pub(in crate::server) struct Probes {
+    pub(in crate::server) registry: Registry,
     /// Set once the store is open.
-    pub(super) store: OnceLock<Arc<dyn Store>>,
-    pub(super) shutdown: CancellationToken,
+    pub(in crate::server) store: OnceLock<Arc<dyn Store>>,
+    pub(in crate::server) shutdown: CancellationToken,
 }
 
 /// `/metrics`, `/healthz` and `/readyz`.
-pub(super) fn routes(status: Arc<Status>) -> BoxedFilter<(Answer,)> {
+pub(super) fn routes(probes: Arc<Probes>) -> BoxedFilter<(Answer,)> {
     let metrics = {
-        let status = Arc::clone(&status);
-        warp::path!("metrics").map(move || status.metrics())
+        let probes = Arc::clone(&probes);
+        warp::path!("metrics").map(move || probes.metrics())
     };
     let alive = warp::path!("healthz").map(|| text(StatusCode::OK, "alive\n".to_owned()));
-    let ready = warp::path!("readyz").map(move || status.ready());
-    let found = warp::get().and(metrics.or(alive).unify().or(ready).unify());
-    found.or(nothing()).unify().boxed()
+    let ready = warp::path!("readyz").map(move || probes.ready());
+    warp::get().and(metrics.or(alive).unify().or(ready).unify()).boxed()
 }
 
-impl Status {
+impl Probes {
     fn metrics(&self) -> Answer {
         let mut page = String::new();
         match encode(&mut page, &self.registry) {

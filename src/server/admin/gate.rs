@@ -1,0 +1,54 @@
+//! The administrators' gate: a token for them, in the header and nowhere else.
+
+use std::num::NonZeroU32;
+use std::time::SystemTime;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tracing::warn;
+
+use crate::admin::Who;
+use crate::auth::AdminVerifier;
+use crate::server::api::Request;
+use crate::server::handshake;
+use crate::server::refusal::Refusal;
+
+/// Refused tokens a minute, before the answer is to stay away: all callers together, since
+/// administrators are few. A good token is let in all the same.
+const GUESSES: NonZeroU32 = NonZeroU32::MIN.saturating_add(199);
+
+/// Whom the listener opens to.
+#[derive(Debug)]
+pub(in crate::server) struct Gate {
+    verifier: AdminVerifier,
+    guesses: DefaultDirectRateLimiter,
+}
+
+impl Gate {
+    pub(in crate::server) fn new(verifier: AdminVerifier) -> Self {
+        Self { verifier, guesses: RateLimiter::direct(Quota::per_minute(GUESSES)) }
+    }
+
+    /// Who asks.
+    ///
+    /// # Errors
+    /// The one refusal that there is for all that open nothing here: no token, a user's,
+    /// a ticket, one that is over. The log has the reason.
+    pub(super) fn admit(&self, request: &Request) -> Result<Who, Refusal> {
+        let peer = request.arrival.peer.ip();
+        let reason = match handshake::bearer(&request.headers)? {
+            None => "no_token",
+            Some(token) => match self.verifier.verify(token, SystemTime::now()) {
+                Ok(admin) => {
+                    let token = admin.token_id().map(str::to_owned);
+                    return Ok(Who::Admin { user: admin.user(), token });
+                }
+                Err(why) => why.reason(),
+            },
+        };
+        warn!(%peer, reason, "an administrator's call was refused");
+        match self.guesses.check() {
+            Ok(()) => Err(Refusal::Unauthorized),
+            Err(_) => Err(Refusal::TooMany("too many refused tokens")),
+        }
+    }
+}

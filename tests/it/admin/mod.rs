@@ -1,0 +1,6 @@
+//! What administrators do, by the listener that is theirs.
+
+mod audit;
+mod door;
+mod remote;
+mod tokens;
