@@ -44,6 +44,8 @@ type Reasons = Family<Reason, Counter>;
 pub struct StoreMetrics {
     /// Messages made durable.
     pub messages: Counter,
+    /// Messages that went, by age or with a user.
+    pub removed: Counter,
     /// Messages in one commit.
     pub commit_messages: Histogram,
     /// Time a commit took to reach the disk.
@@ -55,6 +57,11 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
+    /// Makes counters that nobody looks at.
+    pub fn unseen() -> Self {
+        Self::register(&mut Registry::default())
+    }
+
     /// Makes the counters and enters them.
     pub fn register(registry: &mut Registry) -> Self {
         // 1 to 512 messages; 0.1 ms to 3 s.
@@ -62,6 +69,7 @@ impl StoreMetrics {
         let times = Histogram::new(exponential_buckets(0.000_1, 2.0, 16));
         Self {
             messages: enter(registry, "messages", "Messages made durable", Counter::default()),
+            removed: enter(registry, "removed", "Messages aged out or erased", Counter::default()),
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),

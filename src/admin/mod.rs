@@ -3,5 +3,6 @@
 
 pub mod audit;
 pub mod ledger;
+pub mod revoke;
 
 pub use audit::{Act, Audit, AuditError, Who};

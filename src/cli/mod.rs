@@ -10,11 +10,14 @@ mod dev;
 mod failure;
 mod init;
 mod key;
+mod offline;
 mod reload;
 mod remote;
+mod revoke;
 mod serve;
 mod status;
 mod token;
+mod user;
 mod wiring;
 
 use crate::config::Config;
@@ -72,6 +75,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Users who are let in, or not
+    User(user::Args),
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -119,7 +124,8 @@ impl Cli {
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
-            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Token(args) => token::run(args, &file.load()?, token),
+            Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Status => status::run(&file.load()?, token),

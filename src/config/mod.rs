@@ -163,6 +163,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How much of it sled keeps in memory, in bytes.
     pub cache_bytes: u64,
+    /// How long a message is kept that was read; zero: for ever.
+    pub retention: Duration,
     /// For how long a `clientMsgId` is remembered.
     pub dedup_window: Duration,
     /// For how long an equal packet without one is taken for a resend.

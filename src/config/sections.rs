@@ -5,7 +5,7 @@
 
 use super::origin;
 use super::reader::{Reader, Section};
-use super::values::{self, Raw, Wrong, quoted};
+use super::values::{self, Raw, Wrong, plain, quoted};
 use super::{
     Auth, CLIENT_RESENDS_AFTER, CONTENT_BYTES_MAX, Config, Limits, Log, LogFormat, Server, Store,
     Tls, TlsMode,
@@ -38,6 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
     };
     check_listeners(reader, &config);
     check_sizes(reader, &config);
+    check_retention(reader, &config);
     check_audiences(reader, &config);
     config
 }
@@ -85,11 +86,12 @@ fn auth(mut s: Section<'_, '_>) -> Auth {
 fn store(mut s: Section<'_, '_>) -> Store {
     let d = Store::default();
     not_yet(&mut s, "backend", "sled", "messages are kept by sled");
-    not_yet(&mut s, "retention", "0", "messages are kept for ever");
     s.take("jetstream", (), |_| Err(unavailable("this section", "messages are kept by sled")));
     Store {
         path: s.path("path", d.path),
         cache_bytes: s.take("cache_bytes", d.cache_bytes, |raw| raw.number(1 << 20..=1 << 40)),
+        retention: s
+            .take("retention", d.retention, |raw| raw.duration(Duration::ZERO..=DAY * 36500)),
         dedup_window: s
             .take("dedup_window", d.dedup_window, |raw| raw.duration(Duration::from_secs(1)..=DAY)),
         resend_window: s.take("resend_window", d.resend_window, |raw| {
@@ -220,6 +222,22 @@ fn check_sizes(reader: &mut Reader<'_>, config: &Config) {
     if content > frame && !reader.any_faulty(&keys) {
         let wrong = format!("a content of {content} bytes does not fit a frame of {frame}");
         reader.conflict(&keys, Wrong::new(wrong, "make limits.frame_bytes the larger one"));
+    }
+}
+
+fn check_retention(reader: &mut Reader<'_>, config: &Config) {
+    let store = &config.store;
+    for (key, window) in
+        [("store.dedup_window", store.dedup_window), ("store.resend_window", store.resend_window)]
+    {
+        let keys = ["store.retention", key];
+        let too_short = !store.retention.is_zero() && store.retention < window;
+        if too_short && !reader.any_faulty(&keys) {
+            let (age, window) = (plain(store.retention), plain(window));
+            let wrong = format!("a message would be gone after {age}, but {key} is {window}");
+            reader
+                .conflict(&keys, Wrong::new(wrong, format!("write at least {window:?}, or \"0\"")));
+        }
     }
 }
 

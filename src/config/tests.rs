@@ -165,7 +165,6 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
 fn what_this_version_cannot_do_is_refused_and_its_default_accepted() {
     for (text, key) in [
         ("[auth]\njwks_url = \"https://id.example/keys\"", "2: auth.jwks_url: "),
-        ("[store]\nretention = \"90d\"", "2: store.retention: "),
         ("[store]\nbackend = \"jetstream\"", "2: store.backend: "),
         ("[store.jetstream]\nservers = []", "1: store.jetstream: "),
     ] {
@@ -206,6 +205,10 @@ fn settings_that_contradict_each_other_are_refused() {
             "2: limits.frame_bytes: a content of 16384 bytes does not fit a frame of 1000",
         ),
         ("[auth]\naudience = \"imserver-admin\"", "2: auth.audience: it equals"),
+        (
+            "[store]\nretention = \"9m\"",
+            "2: store.retention: a message would be gone after 9m, but store.dedup_window is 10m",
+        ),
         (
             "[limits]\nresend_after = \"6s\"",
             "2: limits.resend_after: 6s would take true resends for new messages",

@@ -172,7 +172,7 @@ impl Raw<'_> {
 }
 
 /// A time in its largest whole unit, as a person would have written it.
-fn plain(time: Duration) -> String {
+pub(super) fn plain(time: Duration) -> String {
     let millis = time.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     let fits = units.into_iter().find(|(_, unit)| millis.is_multiple_of(*unit));

@@ -71,7 +71,7 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
     let config::Tls { mode, cert, key } = tls;
     let config::Auth { keys, issuer, audience, admin_audience, require_jti, leeway, max_lifetime } =
         auth;
-    let config::Store { path, cache_bytes, dedup_window, resend_window } = store;
+    let config::Store { path, cache_bytes, retention, dedup_window, resend_window } = store;
     let config::Limits {
         frame_bytes: _,
         content_bytes: _,
@@ -106,6 +106,7 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         ("auth.max_lifetime", *max_lifetime != new.auth.max_lifetime),
         ("store.path", *path != new.store.path),
         ("store.cache_bytes", *cache_bytes != new.store.cache_bytes),
+        ("store.retention", *retention != new.store.retention),
         ("store.dedup_window", *dedup_window != new.store.dedup_window),
         ("store.resend_window", *resend_window != new.store.resend_window),
         ("limits.connections", *connections != new.limits.connections),

@@ -117,6 +117,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Remembers what a user's token says of them; a `None` leaves what is known.
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()>;
 
+    /// Erases a user: every message to and from them, their read flags, what is known of
+    /// them. Their peers are left with nothing of it.
+    ///
+    /// What is under way meanwhile is erased too or comes wholly after. Once the receipt
+    /// resolves all of it is durable; an erasure that is cut short goes on when the store
+    /// is opened again, and asking again is safe.
+    fn erase(&self, user: UserId) -> Receipt<Erased>;
+
     /// Keeps a revocation until it is over, and announces it; keeping it again changes
     /// nothing. It is in force everywhere once those who follow a [`Tail`] have heard of it.
     fn revoke(&self, revocation: Revocation) -> Receipt<()>;
@@ -192,6 +200,13 @@ pub struct Appended {
     pub id: MessageId,
     /// It was there already: an earlier try of the same packet had stored it.
     pub duplicate: bool,
+}
+
+/// What an erasure came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// How many messages went.
+    pub messages: u64,
 }
 
 /// What a reader has seen.

@@ -34,6 +34,7 @@ mod page;
 mod reading;
 mod reload;
 mod resend;
+mod revoking;
 mod signatures;
 mod slow_reader;
 mod smuggling;

@@ -17,6 +17,7 @@ mod appending;
 mod backend;
 mod closing;
 mod conversations;
+mod erasing;
 mod following;
 mod history;
 mod marking;
@@ -156,6 +157,16 @@ promises! {
         later_calls_are_unavailable,
         what_was_acknowledged_is_there_after_a_reopen,
         what_a_reader_has_seen_stays,
+    }
+    erasing {
+        nothing_is_left_of_an_erased_user,
+        after_an_erasure_everything_goes_on,
+        a_reader_is_told_that_something_is_gone,
+        an_unread_message_that_is_erased_leaves_room_in_the_inbox,
+        a_resend_of_what_was_erased_is_known,
+        messages_and_marks_during_an_erasure_are_wholly_before_or_after_it,
+        nobody_is_told_of_an_erasure,
+        a_closed_store_erases_nobody,
     }
     model {
         any_sequence_of_calls_is_as_the_model_says,

@@ -59,6 +59,9 @@ enum Step {
         until: Option<f64>,
         unread_only: bool,
     },
+    Erase {
+        who: u64,
+    },
     Reopen,
 }
 
@@ -77,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(who, peer, limits)| Step::Walk { who, peer, limits }),
         6 => (1..=USERS, part.clone(), prop::option::of(part), any::<bool>())
             .prop_map(|(inbox, after, until, unread_only)| Step::Read { inbox, after, until, unread_only }),
+        1 => (1..=USERS).prop_map(|who| Step::Erase { who }),
         1 => Just(Step::Reopen),
     ]
 }
@@ -85,6 +89,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     /// Inbox, id, sender, content, in the order of the appends.
     log: Vec<(u64, MessageId, u64, String)>,
+    /// Those of them that were erased.
+    gone: BTreeSet<MessageId>,
     read: BTreeSet<MessageId>,
     packets: Vec<((u64, u64, u64), MessageId)>,
     /// What every reader must have told every sender, each once.
@@ -92,8 +98,31 @@ struct Model {
 }
 
 impl Model {
-    fn of(&self, inbox: u64) -> impl Iterator<Item = &(u64, MessageId, u64, String)> {
-        self.log.iter().filter(move |(to, ..)| *to == inbox)
+    fn kept(&self) -> impl DoubleEndedIterator<Item = &(u64, MessageId, u64, String)> {
+        self.log.iter().filter(|(_, id, ..)| !self.gone.contains(id))
+    }
+
+    fn of(&self, inbox: u64) -> impl DoubleEndedIterator<Item = &(u64, MessageId, u64, String)> {
+        self.kept().filter(move |(to, ..)| *to == inbox)
+    }
+
+    /// The newest message of an inbox, be it kept or gone.
+    fn head(&self, inbox: u64) -> Cursor {
+        let mut all = self.log.iter().filter(|(to, ..)| *to == inbox);
+        all.next_back().map_or(Cursor::START, |(_, id, ..)| Cursor::from(*id))
+    }
+
+    /// Whether nothing of an inbox is gone behind a cursor.
+    fn is_complete(&self, inbox: u64, after: Cursor) -> bool {
+        let mut all = self.log.iter().filter(|(to, ..)| *to == inbox);
+        all.all(|(_, id, ..)| Cursor::from(*id) <= after || !self.gone.contains(id))
+    }
+
+    fn erase(&mut self, who: u64) -> u64 {
+        let gone = self.kept().filter(|(to, _, from, _)| *to == who || *from == who);
+        let gone: Vec<MessageId> = gone.map(|(_, id, ..)| *id).collect();
+        self.gone.extend(&gone);
+        gone.len() as u64
     }
 
     fn unread(&self, inbox: u64) -> u64 {
@@ -110,7 +139,8 @@ impl Model {
     /// Takes what `reader` has seen, whoever wrote it.
     fn seen(&mut self, reader: u64, ids: &[MessageId]) {
         for (to, id, from, _) in &self.log {
-            if *to == reader && ids.contains(id) && self.read.insert(*id) {
+            let seen = *to == reader && ids.contains(id) && !self.gone.contains(id);
+            if seen && self.read.insert(*id) {
                 self.told.entry((reader, *from)).or_default().insert(*id);
             }
         }
@@ -118,7 +148,7 @@ impl Model {
 
     /// What two wrote to each other: id, sender, text, whether it was read.
     fn between(&self, one: u64, other: u64) -> Vec<(MessageId, u64, String, bool)> {
-        let both = self.log.iter().filter(|(to, _, from, _)| {
+        let both = self.kept().filter(|(to, _, from, _)| {
             (*to, *from) == (one, other) || (*to, *from) == (other, one)
         });
         both.map(|(_, id, from, text)| (*id, *from, text.clone(), self.read.contains(id))).collect()
@@ -140,8 +170,7 @@ impl Model {
     }
 
     fn appended(&mut self, from: u64, to: u64, id: MessageId, content: String) {
-        let before = self.of(to).last().map(|(_, id, ..)| *id);
-        assert!(before < Some(id), "ids must rise in an inbox");
+        assert!(self.head(to) < id.into(), "ids must rise in an inbox");
         self.log.push((to, id, from, content));
     }
 }
@@ -168,20 +197,22 @@ async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
         }
         Step::Resend { from, to, mark } => {
             let key = (from, to, mark);
-            let known = model.packets.iter().find(|(known, _)| *known == key);
+            let known = model.packets.iter().rfind(|(known, _)| *known == key);
             let known = known.map(|(_, id)| *id);
+            // An erased one may be known, and is no more after a reopening.
+            let is_new = known.is_none_or(|id| model.gone.contains(&id));
             let content = format!("packet {mark}");
             let digest = from << 32 | to << 16 | mark;
             match bench.try_append(packet(from, to, &content, digest)).await {
                 Ok(appended) if appended.duplicate => assert_eq!(Some(appended.id), known),
                 Ok(appended) => {
-                    assert_eq!(known, None);
+                    assert!(is_new);
                     model.appended(from, to, appended.id, content);
                     model.packets.push((key, appended.id));
                 }
                 Err(error) => {
-                    assert_eq!((error, known), (AppendError::InboxFull, None));
-                    assert_eq!(model.unread(to), UNREAD_MAX);
+                    assert!(is_new);
+                    assert_eq!((error, model.unread(to)), (AppendError::InboxFull, UNREAD_MAX));
                 }
             }
         }
@@ -219,6 +250,12 @@ async fn take<B: Backend>(bench: &mut Bench<B>, model: &mut Model, step: Step) {
                 .map(|(_, id, from, content)| (*id, *from, content.clone()))
                 .collect();
             assert_eq!(told(&found), expected);
+            let complete = bench.page(inbox, span).await.complete;
+            assert_eq!(complete, unread_only || model.is_complete(inbox, span.after));
+        }
+        Step::Erase { who } => {
+            let erased = bench.store.erase(user(who)).await.unwrap();
+            assert_eq!(erased.messages, model.erase(who));
         }
         Step::Reopen => bench.reopen().await,
     }
@@ -248,8 +285,7 @@ async fn walk<B: Backend>(bench: &Bench<B>, model: &Model, who: u64, peer: u64, 
     let list = list.iter().map(|listed| (listed.peer.get(), listed.unread, listed.last.message.id));
     assert_eq!(list.collect::<Vec<_>>(), model.list(who));
     assert_eq!(unread, model.unread(who));
-    let head = model.of(who).last().map_or(Cursor::START, |(_, id, ..)| Cursor::from(*id));
-    assert_eq!(bench.store.inbox_head(user(who)).await, Ok(head));
+    assert_eq!(bench.store.inbox_head(user(who)).await, Ok(model.head(who)));
 }
 
 fn told(entries: &[Arc<Entry>]) -> Vec<(MessageId, u64, String)> {

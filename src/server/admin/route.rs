@@ -1,12 +1,17 @@
 //! What stands at which address: one spelling each.
 
+use crate::ids::UserId;
+
 /// An address that administrators call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Audit,
     Reload,
+    Revocations,
     Status,
     Tokens,
+    Disable(UserId),
+    Enable(UserId),
 }
 
 impl Place {
@@ -15,10 +20,22 @@ impl Place {
         Some(match path.strip_prefix("/admin/")? {
             "audit" => Self::Audit,
             "reload" => Self::Reload,
+            "revocations" => Self::Revocations,
             "status" => Self::Status,
             "tokens" => Self::Tokens,
-            _ => return None,
+            path => return Self::of_user(path.strip_prefix("users/")?),
         })
+    }
+
+    /// What belongs to one user: their number and a name.
+    fn of_user(path: &str) -> Option<Self> {
+        let (user, what) = path.split_once('/')?;
+        let user = UserId::parse(user)?;
+        match what {
+            "disable" => Some(Self::Disable(user)),
+            "enable" => Some(Self::Enable(user)),
+            _ => None,
+        }
     }
 
     /// The label of its metric.
@@ -26,8 +43,11 @@ impl Place {
         match self {
             Self::Audit => "audit",
             Self::Reload => "reload",
+            Self::Revocations => "revocations",
             Self::Status => "status",
             Self::Tokens => "tokens",
+            Self::Disable(_) => "disable",
+            Self::Enable(_) => "enable",
         }
     }
 
@@ -35,8 +55,8 @@ impl Place {
     pub(super) fn allow(self) -> &'static str {
         match self {
             Self::Audit | Self::Status => "GET",
-            Self::Reload => "POST",
-            Self::Tokens => "GET, POST",
+            Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",
+            Self::Revocations | Self::Tokens => "GET, POST",
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::{
     Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Entry,
-    Health, History, HistoryCursor, Page, ReadReceipt, Receipt, Seen, Span, Store, StoreError,
-    Stored, Stretch, Tail,
+    Erased, Health, History, HistoryCursor, Page, ReadReceipt, Receipt, Seen, Span, Store,
+    StoreError, Stored, Stretch, Tail,
 };
 
 /// A message in the store's line, whose outcome the test decides.
@@ -213,6 +213,10 @@ impl Store for Cue {
             Some(outcome) => std::future::ready(outcome).boxed(),
             None => std::future::pending().boxed(),
         }
+    }
+
+    fn erase(&self, _: UserId) -> Receipt<Erased> {
+        unreachable!("no session erases anybody")
     }
 
     fn revoke(&self, _: Revocation) -> Receipt<()> {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::super::{
-    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, PAGE_BYTES,
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, Erased, PAGE_BYTES,
     PAGE_MESSAGES, PacketDigest, Page, ReadReceipt, ResendKey, Seen, Span, Stored,
 };
 use crate::auth::Revocation;
@@ -33,6 +33,8 @@ pub(super) struct Contents {
     pub(super) inboxes: HashMap<UserId, Inbox>,
     ordinals: HashMap<(UserId, Sender), u64>,
     profiles: HashMap<UserId, Arc<Profile>>,
+    /// The highest id of an inbox that was erased.
+    gone: HashMap<UserId, Cursor>,
     packets: HashMap<PacketDigest, FirstTry>,
     names: HashMap<(Sender, ClientMsgId), FirstTry>,
     revocations: BTreeSet<Revocation>,
@@ -147,7 +149,13 @@ impl Contents {
         let first = self.names.get(&(draft.from, id.clone()));
         let first = match first.filter(|first| first.at.elapsed() < rules.dedup_window) {
             Some(first) if first.to != draft.to => return Err(AppendError::IdReused),
-            Some(first) => self.held(draft.to).iter().find(|held| held.message.id == first.id),
+            Some(first) => {
+                match self.held(draft.to).iter().find(|held| held.message.id == first.id) {
+                    // Of a message that is gone nobody knows any more what it said.
+                    None => return Ok(Some(first.id)),
+                    found => found,
+                }
+            }
             None if again => self.held(draft.to).iter().rfind(|held| {
                 held.message.from == draft.from && held.client_id.as_ref() == Some(id)
             }),
@@ -168,7 +176,8 @@ impl Contents {
         let head = Cursor(self.head);
         let end = span.until.map_or(head, |until| until.min(head));
         let up_to = end.max(span.after);
-        let mut page = Page { entries: Vec::new(), up_to, head, complete: true };
+        let complete = span.unread_only || self.gone_of(inbox) <= span.after;
+        let mut page = Page { entries: Vec::new(), up_to, head, complete };
         let mut bytes = 0;
         for held in self.held(inbox) {
             let message = &held.message;
@@ -188,7 +197,32 @@ impl Contents {
     }
 
     pub(super) fn inbox_head(&self, inbox: UserId) -> Cursor {
-        self.held(inbox).last().map_or(Cursor::START, |last| last.message.id.into())
+        let newest = self.held(inbox).last().map(|last| Cursor::from(last.message.id));
+        newest.unwrap_or_default().max(self.gone_of(inbox))
+    }
+
+    fn gone_of(&self, inbox: UserId) -> Cursor {
+        self.gone.get(&inbox).copied().unwrap_or_default()
+    }
+
+    /// Takes away all that concerns a user but for the ordinals, which go on.
+    pub(super) fn erase(&mut self, user: UserId) -> Erased {
+        let mut erased = Erased::default();
+        for (&inbox, contents) in &mut self.inboxes {
+            contents.messages.retain(|held| {
+                let message = &held.message;
+                let stays = inbox != user && message.from != user.into();
+                if !stays {
+                    contents.unread.remove(&message.id);
+                    let gone = self.gone.entry(inbox).or_default();
+                    *gone = (*gone).max(message.id.into());
+                    erased.messages += 1;
+                }
+                stays
+            });
+        }
+        self.profiles.remove(&user);
+        erased
     }
 
     pub(super) fn is_read(&self, message: &Message) -> bool {

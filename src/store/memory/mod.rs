@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use self::contents::{Contents, Rules};
 use super::{
-    Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health,
-    History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
+    Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Erased,
+    Health, History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -179,6 +179,15 @@ impl Store for MemoryStore {
                 shared.contents.set_profile(user, &claimed);
                 Ok(())
             }
+            None => Err(AppendError::Unavailable),
+        };
+        Box::pin(ready(outcome))
+    }
+
+    fn erase(&self, user: UserId) -> Receipt<Erased> {
+        let mut shared = self.locked();
+        let outcome = match shared.tail {
+            Some(_) => Ok(shared.contents.erase(user)),
             None => Err(AppendError::Unavailable),
         };
         Box::pin(ready(outcome))

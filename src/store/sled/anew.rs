@@ -73,7 +73,7 @@ impl Writer {
         let found = found.map_err(|error| Stop::Final(error.to_string()))?;
         self.renew_manifest()?;
         self.shared.resume(tree, census.last_id);
-        let messages = census.messages;
+        let messages = census.kept();
         info!(messages, found = found.len(), "the store was checked and goes on");
         if !found.is_empty() {
             // Nobody listens any more only while the server stops.

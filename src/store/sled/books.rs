@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sled::Tree;
 
-use super::keys::{self, Pair};
+use super::keys::Pair;
 use super::names;
 use super::reader;
 use super::record::{CommitRecord, ResendMark};
@@ -133,7 +133,7 @@ impl Books {
         // Back to where the window begins, then forward: oldest first, so that of two
         // equal packets the later one counts, and none is kept longer than it should.
         let mut first = None;
-        for commit in self.commits(0).rev() {
+        for commit in reader::commits(&self.tree, 0).rev() {
             let commit = commit?;
             if age(&commit) > window {
                 break;
@@ -141,7 +141,7 @@ impl Books {
             first = Some(commit.first.get());
         }
         let Some(first) = first else { return Ok(()) };
-        for commit in self.commits(first) {
+        for commit in reader::commits(&self.tree, first) {
             let commit = commit?;
             let (age, at) = (age(&commit), now.checked_sub(age(&commit)).unwrap_or(now));
             for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
@@ -151,18 +151,6 @@ impl Books {
             }
         }
         Ok(())
-    }
-
-    fn commits(
-        &self,
-        from: u64,
-    ) -> impl DoubleEndedIterator<Item = Result<CommitRecord, StoreError>> + use<> {
-        let rows = self.tree.range(keys::commit(from)..=keys::commit(u64::MAX));
-        rows.map(|row| {
-            let (key, value) = row.map_err(|error| StoreError::Damaged(error.to_string()))?;
-            CommitRecord::decode(&key, &value)
-                .ok_or_else(|| StoreError::Damaged("a commit record is not whole".to_owned()))
-        })
     }
 
     /// Removes some revocations that are over; says how many.
@@ -238,6 +226,13 @@ impl Books {
             inbox.unread += 1;
             std::mem::replace(&mut inbox.head, id.get())
         })
+    }
+
+    /// Enters that nothing of a pair is left.
+    pub(super) fn parted(&mut self, pair: Pair) {
+        if let Some(newest) = self.pairs.get_mut(&pair) {
+            newest.kept = false;
+        }
     }
 
     /// Enters that `count` messages of an inbox were read.

@@ -90,6 +90,7 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
             census.last_id, census.messages, skipped.ids
         ));
     }
+    reader::erasures(tree).map_err(|error| error.to_string())?;
     profiles(tree)?;
     census.decrees = revoked::check(tree)?;
     census.read = marks(tree)?;

@@ -1,10 +1,13 @@
 //! One group commit: from what was asked to one atomic batch and the answers to give.
 
+mod removal;
+
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use sled::Batch;
+use sled::{Batch, Tree};
 use tokio::sync::oneshot;
 
 use super::books::{Books, Newest};
@@ -17,9 +20,10 @@ use super::revoked;
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
+use crate::store;
 use crate::store::{
-    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, ReadReceipt,
-    ResendKey, StoreError, Stored,
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, ReadReceipt, ResendKey,
+    StoreError, Stored,
 };
 
 /// Where an outcome goes. Nobody waiting for it any more is no fault.
@@ -51,6 +55,7 @@ pub(super) struct Commit<'a> {
     /// What is to be announced of tokens and users.
     decrees: Vec<Announcement>,
     newly_read: u64,
+    gone: u64,
     answers: Vec<Answer>,
 }
 
@@ -59,8 +64,10 @@ pub(super) struct Commit<'a> {
 pub(super) struct Outcome {
     /// The last id in it, where it holds messages.
     pub(super) last_id: Option<u64>,
-    /// How many messages it marks.
+    /// How many messages it marks, or takes away unread.
     pub(super) newly_read: u64,
+    /// How many messages it takes away.
+    pub(super) gone: u64,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     decrees: Vec<Announcement>,
@@ -83,6 +90,7 @@ impl<'a> Commit<'a> {
             revoked: HashMap::new(),
             decrees: Vec::new(),
             newly_read: 0,
+            gone: 0,
             answers: Vec::new(),
         }
     }
@@ -175,7 +183,7 @@ impl<'a> Commit<'a> {
         };
         let is_named = client_id.is_some();
         self.stored.push(Stored {
-            entry: Arc::new(Entry {
+            entry: Arc::new(store::Entry {
                 message: Message {
                     id,
                     from: draft.from,
@@ -231,14 +239,7 @@ impl<'a> Commit<'a> {
         let mut newly: Vec<Mark> = Vec::new();
         for &mark in marks {
             let pair = Pair { to: reader, from: mark.from };
-            let tree = &self.books.tree;
-            let state = match self.reads.entry(pair) {
-                std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
-                std::collections::hash_map::Entry::Vacant(room) => {
-                    let floor = reader::floor(tree, pair)?;
-                    room.insert(ReadState { floor, ..ReadState::default() })
-                }
-            };
+            let (state, tree) = self.read_state(pair)?;
             let load = |chunk| reader::islands(tree, pair, chunk);
             if state.mark(mark.ordinal, mark.id.get(), load)? {
                 newly.push(mark);
@@ -255,6 +256,19 @@ impl<'a> Commit<'a> {
         self.newly_read += count;
         self.answers.push(Answer::Done(reply));
         Ok(())
+    }
+
+    /// The read state of a pair as this commit leaves it, and where its chunks lie.
+    fn read_state(&mut self, pair: Pair) -> Result<(&mut ReadState, &Tree), StoreError> {
+        let tree = &self.books.tree;
+        let state = match self.reads.entry(pair) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(room) => {
+                let floor = reader::floor(tree, pair)?;
+                room.insert(ReadState { floor, ..ReadState::default() })
+            }
+        };
+        Ok((state, tree))
     }
 
     /// Enters what a user's token claims into what is known of them.
@@ -323,6 +337,11 @@ impl<'a> Commit<'a> {
         self.rows += 1;
     }
 
+    fn delete(&mut self, key: Vec<u8>) {
+        self.batch.remove(key);
+        self.rows += 1;
+    }
+
     /// Closes the batch, into which the commit record and the read states go last.
     /// There is none when everything that was asked for is there already.
     pub(super) fn prepare(mut self) -> (Option<Batch>, Outcome) {
@@ -344,10 +363,7 @@ impl<'a> Commit<'a> {
                         let value = encode_islands(&key, chunk, islands);
                         self.insert(key, value);
                     }
-                    None => {
-                        self.batch.remove(key);
-                        self.rows += 1;
-                    }
+                    None => self.delete(key),
                 }
             }
         }
@@ -358,6 +374,7 @@ impl<'a> Commit<'a> {
         let outcome = Outcome {
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
+            gone: self.gone,
             stored: self.stored,
             receipts: self.receipts,
             decrees: self.decrees,

@@ -26,9 +26,17 @@ pub(super) struct Skipped {
 
 const GONE: u8 = 1;
 const SKIPPED: u8 = 1;
+const ERASURE: u8 = 1;
 
-/// Two numbers under a key: all that these rows hold.
-fn encode(version: u8, key: &[u8], numbers: [u64; 2]) -> Vec<u8> {
+/// A user is being erased: what was stored for and from them up to here goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Erasure {
+    /// The last message that goes.
+    pub(super) up_to: u64,
+}
+
+/// Some numbers under a key: all that these rows hold.
+fn encode<const N: usize>(version: u8, key: &[u8], numbers: [u64; N]) -> Vec<u8> {
     let mut value = Encoder::new(version, 16);
     for number in numbers {
         value.number(number);
@@ -36,9 +44,12 @@ fn encode(version: u8, key: &[u8], numbers: [u64; 2]) -> Vec<u8> {
     value.seal(key)
 }
 
-fn decode(version: u8, key: &[u8], value: &[u8]) -> Option<[u64; 2]> {
+fn decode<const N: usize>(version: u8, key: &[u8], value: &[u8]) -> Option<[u64; N]> {
     let mut read = Decoder::open(version, key, value)?;
-    let numbers = [read.number()?, read.number()?];
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = read.number()?;
+    }
     read.at_end().then_some(numbers)
 }
 
@@ -64,6 +75,17 @@ impl Skipped {
     }
 }
 
+impl Erasure {
+    pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
+        encode(ERASURE, key, [self.up_to])
+    }
+
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let [up_to] = decode(ERASURE, key, value)?;
+        Some(Self { up_to })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,12 +98,15 @@ mod tests {
             prop_assert_eq!(Gone::decode(&key, &gone.encode(&key)), Some(gone));
             let skipped = Skipped { ids: ordinal, up_to: id };
             prop_assert_eq!(Skipped::decode(&key, &skipped.encode(&key)), Some(skipped));
+            let erasure = Erasure { up_to: id };
+            prop_assert_eq!(Erasure::decode(&key, &erasure.encode(&key)), Some(erasure));
         }
 
         #[test]
         fn no_bytes_make_a_place_of_nothing(value: Vec<u8>) {
             prop_assert_eq!(Gone::decode(b"G", &value), None);
             prop_assert_eq!(Skipped::decode(b"K", &value), None);
+            prop_assert_eq!(Erasure::decode(b"E", &value), None);
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `A` user | a profile |
 //! | `G` to from | up to where the messages of a pair are gone |
 //! | `K` | ids that were never given to a message |
+//! | `E` user | the user is being erased |
 //! | `V` until kind what | a revocation, the first to be over first |
 //! | `S` | the schema version |
 
@@ -40,6 +41,7 @@ pub(super) const NAMES: &[u8] = b"N";
 pub(super) const PROFILES: &[u8] = b"A";
 pub(super) const GONE: &[u8] = b"G";
 pub(super) const SKIPPED: &[u8] = b"K";
+pub(super) const ERASURES: &[u8] = b"E";
 pub(super) const REVOCATIONS: &[u8] = b"V";
 
 fn key<const N: usize>(tag: &[u8], parts: [u64; N]) -> Vec<u8> {
@@ -104,6 +106,10 @@ pub(super) fn gone_of(inbox: UserId) -> Vec<u8> {
     key(GONE, [inbox.get()])
 }
 
+pub(super) fn erasure(user: UserId) -> Vec<u8> {
+    key(ERASURES, [user.get()])
+}
+
 /// Takes a key apart again: its tag and the numbers behind it.
 fn parts<const N: usize>(tag: &[u8], key: &[u8]) -> Option<[u64; N]> {
     let rest = key.strip_prefix(tag)?;
@@ -154,6 +160,11 @@ pub(super) fn parse_gone(key: &[u8]) -> Option<Pair> {
     Some(Pair { to: UserId::new(to)?, from: Sender::new(from)? })
 }
 
+pub(super) fn parse_erasure(key: &[u8]) -> Option<UserId> {
+    let [user] = parts(ERASURES, key)?;
+    UserId::new(user)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +191,7 @@ mod tests {
             prop_assert_eq!(parse_read(&read_chunk(pair, chunk)), Some((pair, Some(chunk))));
             prop_assert_eq!(parse_profile(&profile(pair.to)), Some(pair.to));
             prop_assert_eq!(parse_gone(&gone(pair)), Some(pair));
+            prop_assert_eq!(parse_erasure(&erasure(pair.to)), Some(pair.to));
         }
 
         #[test]
@@ -193,6 +205,7 @@ mod tests {
         fn no_bytes_make_a_parser_panic(key: Vec<u8>) {
             let _ = (parse_message(&key), parse_commit(&key), parse_peer(&key));
             let _ = (parse_read(&key), parse_profile(&key), parse_gone(&key));
+            let _ = parse_erasure(&key);
         }
     }
 }

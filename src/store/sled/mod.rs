@@ -23,6 +23,8 @@ mod reader;
 mod record;
 mod refusal;
 mod rehearsal;
+mod removal;
+mod remover;
 mod resend_index;
 mod revoked;
 mod room;
@@ -40,16 +42,17 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::info;
 
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
+use self::remover::{ORDERS, Order, Remover};
 use self::settings::Settings;
 use self::shared::Shared;
 use self::writer::{Idle, Request};
 use super::{
-    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Health, History,
+    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Erased, Health, History,
     HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
 };
 use crate::auth::Revocation;
@@ -87,6 +90,8 @@ pub fn open(
     let books = settings
         .books(tree.clone(), census.last_id)
         .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+    let unfinished = reader::erasures(&tree)
+        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
         messages = census.kept(),
@@ -106,15 +111,27 @@ pub fn open(
         metrics,
     };
     let writer = writer.write(opened, books);
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(move || writer.run())
-        .map_err(|source| OpenError::Directory {
-            path: config.path.clone(),
-            source,
-            advice: "The system gives this process no more threads.",
-        })?;
-    Ok((SledStore { shared, line }, tail))
+    spawn(config, "store-writer", move || writer.run())?;
+    let (order, orders) = mpsc::channel(ORDERS);
+    let retention = Some(config.retention).filter(|age| !age.is_zero());
+    let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
+    let remover = Remover { shared: shared_too, line: line_too, orders, retention, unfinished };
+    spawn(config, "store-remover", move || remover.run())?;
+    Ok((SledStore { shared, line, order }, tail))
+}
+
+/// Gives some work a thread of its own.
+fn spawn(
+    config: &config::Store,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), OpenError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|source| OpenError::Directory {
+        path: config.path.clone(),
+        source,
+        advice: "The system gives this process no more threads.",
+    })
 }
 
 /// A handle on the open store.
@@ -122,6 +139,7 @@ pub fn open(
 pub struct SledStore {
     shared: Arc<Shared>,
     line: mpsc::Sender<Request>,
+    order: mpsc::Sender<Order>,
 }
 
 impl fmt::Debug for SledStore {
@@ -143,8 +161,7 @@ impl SledStore {
             Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))
         });
         if let Err(StoreError::Damaged(what)) = &outcome {
-            error!(what, "the store is damaged: stop, copy it away, restore a backup");
-            self.shared.fail(format!("damaged: {what}"));
+            self.shared.damaged(what.clone());
         }
         outcome
     }
@@ -300,6 +317,15 @@ impl Store for SledStore {
                 return Ok(());
             }
             store.ask(|reply| Request::SetProfile(user, claimed, reply)).await?.await
+        })
+    }
+
+    fn erase(&self, user: UserId) -> Receipt<Erased> {
+        let order = self.order.clone();
+        Box::pin(async move {
+            let (reply, outcome) = oneshot::channel();
+            order.send((user, reply)).await.map_err(|_| AppendError::Unavailable)?;
+            outcome.await.unwrap_or(Err(AppendError::Unavailable))
         })
     }
 

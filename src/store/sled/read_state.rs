@@ -76,6 +76,37 @@ impl ReadState {
         Ok(true)
     }
 
+    /// Raises the floor to a message, and says how many were unread up to it.
+    pub(super) fn raise_to<E>(
+        &mut self,
+        ordinal: u64,
+        id: u64,
+        mut load: impl FnMut(u64) -> Result<Vec<Island>, E>,
+    ) -> Result<u64, E> {
+        let Some(mut unread) = ordinal.checked_sub(self.floor.ordinal) else {
+            return Ok(0);
+        };
+        let mut floor = Floor { ordinal, id, ..self.floor };
+        if self.floor.beyond > 0 {
+            for chunk in chunk_of(self.floor.ordinal + 1)..=chunk_of(ordinal) {
+                let islands = self.chunk(chunk, &mut load)?;
+                let swallowed = islands.partition_point(|island| island.first <= ordinal);
+                for island in islands.drain(..swallowed) {
+                    let below = ordinal.min(island.last) - island.first + 1;
+                    unread = unread.saturating_sub(below);
+                    floor.beyond = floor.beyond.saturating_sub(island.last - island.first + 1);
+                    if island.last > ordinal {
+                        (floor.ordinal, floor.id) = (island.last, island.last_id);
+                    }
+                }
+                self.touched.insert(chunk);
+            }
+        }
+        self.floor = floor;
+        self.raise(load)?;
+        Ok(unread)
+    }
+
     /// Lets the floor swallow the islands that it touches.
     fn raise<E>(&mut self, mut load: impl FnMut(u64) -> Result<Vec<Island>, E>) -> Result<(), E> {
         while self.floor.beyond > 0 {
@@ -201,13 +232,23 @@ mod tests {
 
     impl Stored {
         fn mark(&mut self, ordinal: u64) -> bool {
+            self.change(|state, load| state.mark(ordinal, ordinal * 10, load))
+        }
+
+        fn change<T>(
+            &mut self,
+            change: impl FnOnce(
+                &mut ReadState,
+                &dyn Fn(u64) -> Result<Vec<Island>, Infallible>,
+            ) -> Result<T, Infallible>,
+        ) -> T {
             let mut state = ReadState { floor: self.floor, ..ReadState::default() };
-            let new = state
-                .mark::<Infallible>(ordinal, ordinal * 10, |chunk| {
-                    let stored = self.chunks.get(&chunk);
-                    Ok(stored.map_or(Vec::new(), |v| decode_islands(b"k", chunk, v).unwrap()))
-                })
-                .unwrap();
+            let stored = &self.chunks;
+            let load = |chunk| {
+                let stored = stored.get(&chunk);
+                Ok(stored.map_or(Vec::new(), |v: &Vec<u8>| decode_islands(b"k", chunk, v).unwrap()))
+            };
+            let new = change(&mut state, &load).unwrap();
             for chunk in state.touched {
                 let islands = &state.chunks[&chunk];
                 if islands.is_empty() {
@@ -229,6 +270,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_raised_floor_swallows_what_lies_below(
+            marks in prop::collection::vec(1u64..2200, 0..400), to in 1u64..2300,
+        ) {
+            let mut stored = Stored::default();
+            let mut set: BTreeSet<u64> = marks.iter().copied().collect();
+            for &ordinal in &marks {
+                stored.mark(ordinal);
+            }
+            let unread = (1..=to).filter(|ordinal| !set.contains(ordinal)).count() as u64;
+            prop_assert_eq!(stored.change(|state, load| state.raise_to(to, to * 10, load)), unread);
+            set.extend(1..=to);
+            prop_assert_eq!(stored.floor.ordinal + stored.floor.beyond, set.len() as u64);
+            let floor = (1..).take_while(|o| set.contains(o)).last().unwrap_or(0);
+            prop_assert_eq!((stored.floor.ordinal, stored.floor.id), (floor, floor * 10));
+            for ordinal in 1..2400 {
+                prop_assert_eq!(stored.holds(ordinal), set.contains(&ordinal));
+            }
+        }
+
         #[test]
         fn it_is_a_set(marks in prop::collection::vec(1u64..2200, 1..400), dense in 1u64..2200) {
             let mut stored = Stored::default();

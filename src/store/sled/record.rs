@@ -179,6 +179,12 @@ impl CommitRecord {
         let at = id.get().checked_sub(self.first.get())?;
         self.entries.get(usize::try_from(at).ok()?)?.as_ref()
     }
+
+    /// The place of a message that is not gone, to make it so.
+    pub(super) fn place_mut(&mut self, id: u64) -> Option<&mut Option<CommitEntry>> {
+        let at = usize::try_from(id.checked_sub(self.first.get())?).ok()?;
+        self.entries.get_mut(at).filter(|place| place.is_some())
+    }
 }
 
 const PROFILE: u8 = 1;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sled::Tree;
+use tracing::error;
 
 use crate::store::{Cursor, Health, StoreError};
 
@@ -91,6 +92,12 @@ impl Shared {
         *locked(&self.tree) = Some(tree);
         self.raise(last_id);
         self.ready_again();
+    }
+
+    /// A reader met damage: nothing is written on top of it.
+    pub(super) fn damaged(&self, what: String) {
+        error!(what, "the store is damaged: stop, copy it away, restore a backup");
+        self.fail(format!("damaged: {what}"));
     }
 
     pub(super) fn close(&self) {

@@ -15,8 +15,13 @@ use crate::ids::Sender;
 use crate::message::ClientMsgId;
 
 pub(super) fn open_at(path: &Path) -> Result<(SledStore, Tail), OpenError> {
+    open_with(path, Duration::ZERO)
+}
+
+pub(super) fn open_with(path: &Path, retention: Duration) -> Result<(SledStore, Tail), OpenError> {
+    let path = path.to_owned();
     let config =
-        config::Store { path: path.to_owned(), cache_bytes: 16 << 20, ..config::Store::default() };
+        config::Store { path, cache_bytes: 16 << 20, retention, ..config::Store::default() };
     let metrics = StoreMetrics::register(&mut Registry::default());
     open(&config, &config::Limits::default(), metrics)
 }
@@ -47,7 +52,7 @@ pub(super) fn draft(number: u64) -> Draft {
     }
 }
 
-fn named(name: &str) -> ResendKey {
+pub(super) fn named(name: &str) -> ResendKey {
     ResendKey::Client { id: ClientMsgId::new(name).unwrap(), again: false }
 }
 
@@ -152,7 +157,7 @@ async fn closed() -> TempDir {
 }
 
 /// The bare database of a closed store, for as long as `work` takes.
-fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
+pub(super) fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
     let db = ::sled::open(folder.path().join("sled")).unwrap();
     let outcome = work(&db);
     drop(db);
@@ -239,7 +244,7 @@ fn version_1_draft(number: u64) -> Draft {
     }
 }
 
-fn named_again(name: &str) -> ResendKey {
+pub(super) fn named_again(name: &str) -> ResendKey {
     ResendKey::Client { id: ClientMsgId::new(name).unwrap(), again: true }
 }
 

@@ -24,6 +24,7 @@ use super::manifest::{self, Manifest, Renewed};
 use super::open::{self, Opened};
 use super::reader::Mark;
 use super::record::SCHEMA_VERSION;
+use super::removal::Piece;
 use super::revoked;
 use super::room::is_full;
 use super::seal::Seal;
@@ -52,6 +53,8 @@ pub(super) enum Request {
     Known(Draft, Reply<Option<Appended>>),
     MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
     SetProfile(UserId, ClaimedProfile, Reply<()>),
+    /// Takes messages away.
+    Remove(Piece, Reply<()>),
     Revoke(Revocation, Reply<()>),
     Enable(UserId, Reply<()>),
     /// Writes what is in line, then ends.
@@ -260,6 +263,7 @@ impl Writer {
                 Request::SetProfile(user, claimed, reply) => {
                     commit.set_profile(user, claimed, reply)
                 }
+                Request::Remove(piece, reply) => commit.remove(piece, reply),
                 Request::Revoke(revocation, reply) => commit.revoke(revocation, reply),
                 Request::Enable(user, reply) => commit.enable(user, reply),
                 Request::Close(done) => {
@@ -277,6 +281,8 @@ impl Writer {
         }
         self.census.messages += outcome.messages();
         self.census.read += outcome.newly_read;
+        self.census.gone += outcome.gone;
+        self.metrics.removed.inc_by(outcome.gone);
         if outcome.decrees() > 0 {
             let first = self.census.decrees == 0;
             self.census.decrees += outcome.decrees();
@@ -379,6 +385,7 @@ impl Request {
             Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
             Self::MarkRead(_, _, _, reply)
             | Self::SetProfile(_, _, reply)
+            | Self::Remove(_, reply)
             | Self::Revoke(_, reply)
             | Self::Enable(_, reply) => {
                 drop(reply.send(Err(AppendError::Unavailable)));

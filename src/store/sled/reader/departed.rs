@@ -3,7 +3,7 @@
 
 use sled::Tree;
 
-use super::super::gone::Gone;
+use super::super::gone::{Erasure, Gone};
 use super::super::keys::{self, Pair};
 use super::rows::Row;
 use super::{Result, not_whole, unreadable};
@@ -50,4 +50,14 @@ pub(super) fn departed(tree: &Tree, inbox: UserId) -> Result<u64> {
         highest = highest.max(gone.id);
     }
     Ok(highest)
+}
+
+/// The users whose erasure is under way.
+pub(in super::super) fn erasures(tree: &Tree) -> Result<Vec<(UserId, Erasure)>> {
+    let rows = tree.scan_prefix(keys::ERASURES).map(|row| {
+        let (key, value) = row.map_err(unreadable)?;
+        let found = keys::parse_erasure(&key).zip(Erasure::decode(&key, &value));
+        found.ok_or_else(|| not_whole("erasure", &key))
+    });
+    rows.collect()
 }

@@ -62,7 +62,7 @@ pub(in super::super) fn history(
 }
 
 /// The directions of a conversation: one where nobody answers.
-pub(super) fn pairs(user: UserId, peer: Sender) -> Vec<Pair> {
+pub(in super::super) fn pairs(user: UserId, peer: Sender) -> Vec<Pair> {
     let received = Pair { to: user, from: peer };
     match peer {
         Sender::User(peer) if peer != user => vec![received, Pair { to: peer, from: user.into() }],

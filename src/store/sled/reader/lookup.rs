@@ -33,8 +33,19 @@ pub(in super::super) fn profile(tree: &Tree, sender: Sender) -> Result<Arc<Profi
     }
 }
 
-/// The commit that holds `id`.
-pub(super) fn commit(tree: &Tree, id: MessageId) -> Result<Option<CommitRecord>> {
+/// The commits from that of the message `first` on, oldest first.
+pub(in super::super) fn commits(
+    tree: &Tree,
+    first: u64,
+) -> impl DoubleEndedIterator<Item = Result<CommitRecord>> + use<> {
+    tree.range(keys::commit(first)..=keys::commit(u64::MAX)).map(|row| {
+        let (key, value) = row.map_err(unreadable)?;
+        CommitRecord::decode(&key, &value).ok_or_else(|| not_whole("commit", &key))
+    })
+}
+
+/// The commit that may hold `id`.
+pub(in super::super) fn commit(tree: &Tree, id: MessageId) -> Result<Option<CommitRecord>> {
     let Some(row) = tree.range(keys::commit(0)..=keys::commit(id.get())).next_back() else {
         return Ok(None);
     };

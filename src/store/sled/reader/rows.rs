@@ -39,10 +39,10 @@ impl Row {
 }
 
 /// The rows of a pair whose ids lie in a range; each step costs one row.
-pub(super) struct Rows(sled::Iter);
+pub(in super::super) struct Rows(sled::Iter);
 
 impl Rows {
-    pub(super) fn of(tree: &Tree, pair: Pair, ids: RangeInclusive<u64>) -> Self {
+    pub(in super::super) fn of(tree: &Tree, pair: Pair, ids: RangeInclusive<u64>) -> Self {
         Self(tree.range(keys::message(pair, *ids.start())..=keys::message(pair, *ids.end())))
     }
 }
