@@ -33,11 +33,23 @@ bench *ARGS="all":
     cargo build --release --locked --workspace
     target/release/imserver-bench {{ARGS}}
 
-# Kill the server under load 200 times, and damage 400 copies of its data
-torture:
-    IMSERVER_CRASH_ROUNDS=200 IMSERVER_DAMAGED_COPIES=200 \
-        cargo test --release --locked --test it -- --nocapture crash:: damage::
+# Kill the server under load 200 times and look for everything; damage 200 copies of its data
+torture *ARGS="--rounds 200":
+    cargo build --release --locked
+    target/release/imserver torture {{ARGS}}
+    IMSERVER_DAMAGED_COPIES=200 cargo test --release --locked --test it -- --nocapture damage::
 
+<<<<<<< HEAD
+# Cut the power 60 times under load, on a disk in a file (root, loop devices, btrfs-progs)
+torture-power:
+    IMSERVER_POWER_ROUNDS=60 cargo test --release --locked --test it -- --nocapture power::
+=======
 # Look for inputs that break a reader, until stopped: frame, token, row …
 fuzz TARGET SECONDS="0":
     scripts/fuzz --seconds {{SECONDS}} {{TARGET}}
+
+# What others say of our TLS and our WebSockets (docs/conformance.md)
+judge:
+    scripts/judge-tls --thorough
+    scripts/judge-websocket
+>>>>>>> main

@@ -4,6 +4,7 @@
 //! of which may use those below it:
 //!
 //! - [`cli`]: one file a subcommand; the only place that prints
+//! - [`torture`]: the promise put to the proof, from outside
 //! - [`server`]: listeners, TLS, routes, the upgrade, WebSocket frames
 //! - [`admin`]: what administrators do, and the log of it
 //! - [`session`]: one connection after its token was verified
@@ -30,3 +31,4 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+pub mod torture;

@@ -1,5 +1,7 @@
 //! What the service counts, for `/metrics`: no user, token or content is in any label.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -81,8 +83,8 @@ impl StoreMetrics {
 /// Counters of the sessions.
 #[derive(Clone, Debug)]
 pub struct SessionMetrics {
-    /// Frames answered with success.
-    pub acknowledged: Counter,
+    acknowledged: Counter,
+    acknowledged_seconds: Histogram,
     /// Messages written to a connection.
     pub delivered: Counter,
     failures: Reasons,
@@ -94,10 +96,23 @@ impl SessionMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         Self {
             acknowledged: enter(registry, "acknowledged", "Successes sent", Counter::default()),
+            acknowledged_seconds: enter(
+                registry,
+                "acknowledged_seconds",
+                "From a message received to its success, seconds",
+                // 0.25 ms to 6.3 s, past which a client is told that it failed.
+                Histogram::new(exponential_buckets(0.000_25, 1.5, 26)),
+            ),
             delivered: enter(registry, "delivered", "Messages sent", Counter::default()),
             failures: enter(registry, "failures", "Failures sent", Reasons::default()),
             closes: enter(registry, "closes", "Closes by the server", Reasons::default()),
         }
+    }
+
+    /// Counts a message that is acknowledged so long after it came.
+    pub fn acknowledged(&self, waited: Duration) {
+        self.acknowledged.inc();
+        self.acknowledged_seconds.observe(waited.as_secs_f64());
     }
 
     /// Counts a failed frame.

@@ -17,6 +17,7 @@ mod revoke;
 mod serve;
 mod status;
 mod token;
+mod torture;
 mod user;
 mod wiring;
 
@@ -38,6 +39,7 @@ Examples:
   imserver config check                     is everything in order?
   imserver serve                            run
   TOKEN=$(imserver token issue --sub 1)     a token for user 1
+  imserver torture                          does it keep its word on this disk?
 
 Any setting of config.toml can be overridden by a variable:
   IMSERVER_SERVER__LISTEN=127.0.0.1:9000 imserver serve
@@ -77,6 +79,8 @@ enum Command {
     Token(token::Args),
     /// Users who are let in, or not
     User(user::Args),
+    /// Kill a server of its own again and again, and look for what it acknowledged
+    Torture(torture::Args),
     /// Certificates
     #[command(subcommand)]
     Cert(CertCommand),
@@ -126,6 +130,7 @@ impl Cli {
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
             Command::Token(args) => token::run(args, &file.load()?, token),
             Command::User(args) => user::run(&args, &file.load()?, token),
+            Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Status => status::run(&file.load()?, token),

@@ -103,6 +103,11 @@ impl Hub {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// How many users have one at least.
+    pub fn users(&self) -> usize {
+        self.shards.iter().map(|shard| locked(shard).len()).sum()
+    }
+
     /// Feeds what the store announces to whom it concerns, until the store is closed.
     /// Revocations concern all who check tokens.
     pub async fn follow(self: Arc<Self>, mut tail: Tail, revocations: Revocations) {
@@ -278,8 +283,9 @@ mod tests {
         let first = hub.subscribe(user, Wants::Inbox, 2).unwrap();
         let second = hub.subscribe(user, Wants::Inbox, 2).unwrap();
         assert!(hub.subscribe(user, Wants::Inbox, 2).is_none(), "as many as they may");
+        assert_eq!((hub.connections(), hub.users()), (2, 1));
         drop(first);
-        assert_eq!(hub.connections(), 1);
+        assert_eq!((hub.connections(), hub.users()), (1, 1));
         hub.announce(stored(2, 2, 1));
         assert_eq!(second.take().events.len(), 1);
         drop(second);

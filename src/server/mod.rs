@@ -8,6 +8,8 @@ mod descriptors;
 mod door;
 mod doorkeeper;
 #[doc(hidden)]
+pub mod echo;
+#[doc(hidden)]
 pub mod fuzzing;
 mod handshake;
 mod page;

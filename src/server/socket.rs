@@ -68,20 +68,35 @@ impl WebSocket {
         // A peer that is gone hears nothing, and nothing is owed to it.
         let _ = timeout(LINGER, farewell).await;
     }
+
+    /// Sends every message back, binary ones too, until the peer goes or breaks the protocol.
+    pub(super) async fn echo(mut self) {
+        let ended = loop {
+            let sent = match self.frames.next().await {
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    self.frames.send(message).await
+                }
+                next => match received(next) {
+                    Received::Fault(close) => break Ended::Close(close),
+                    Received::Gone => break Ended::Gone,
+                    Received::Text(_) | Received::Ping | Received::Pong => {
+                        self.frames.flush().await
+                    }
+                },
+            };
+            if sent.is_err() {
+                break Ended::Gone;
+            }
+        };
+        self.finish(ended).await;
+    }
 }
 
 impl Socket for WebSocket {
     type Text = Utf8Bytes;
 
     async fn receive(&mut self) -> Received<Utf8Bytes> {
-        match self.frames.next().await {
-            Some(Ok(Message::Text(text))) => Received::Text(text),
-            Some(Ok(Message::Ping(_))) => Received::Ping,
-            Some(Ok(Message::Pong(_))) => Received::Pong,
-            Some(Ok(Message::Binary(_) | Message::Frame(_))) => Received::Fault(Close::BinaryFrame),
-            Some(Ok(Message::Close(_))) | None => Received::Gone,
-            Some(Err(error)) => fault(&error),
-        }
+        received(self.frames.next().await)
     }
 
     async fn send(&mut self, text: Bytes) -> Result<(), Gone> {
@@ -96,6 +111,18 @@ impl Socket for WebSocket {
 
     async fn flush(&mut self) -> Result<(), Gone> {
         self.frames.flush().await.map_err(|_| Gone)
+    }
+}
+
+/// What the library found.
+fn received(next: Option<Result<Message, Error>>) -> Received<Utf8Bytes> {
+    match next {
+        Some(Ok(Message::Text(text))) => Received::Text(text),
+        Some(Ok(Message::Ping(_))) => Received::Ping,
+        Some(Ok(Message::Pong(_))) => Received::Pong,
+        Some(Ok(Message::Binary(_) | Message::Frame(_))) => Received::Fault(Close::BinaryFrame),
+        Some(Ok(Message::Close(_))) | None => Received::Gone,
+        Some(Err(error)) => fault(&error),
     }
 }
 

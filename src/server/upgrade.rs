@@ -149,7 +149,8 @@ impl Upgrades {
     }
 }
 
-fn switching(handshake: &Handshake<'_>) -> Result<Response<()>, Refusal> {
+/// The answer 101.
+pub(super) fn switching(handshake: &Handshake<'_>) -> Result<Response<()>, Refusal> {
     let accept = HeaderValue::try_from(derive_accept_key(handshake.key.as_bytes()))
         .map_err(|_| Refusal::Malformed("`Sec-WebSocket-Key` must be 16 bytes in base64"))?;
     let mut response = Response::new(());

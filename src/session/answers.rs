@@ -53,6 +53,8 @@ pub(super) enum Owed {
 pub(super) struct Packet {
     pub(super) timestamp: String,
     pub(super) name: Name,
+    /// When it came.
+    pub(super) came: Instant,
 }
 
 /// By what a later try of a packet is known.
@@ -257,7 +259,7 @@ impl Owed {
             }
             (Self::MarkRead { .. } | Self::Append { .. }, Ok(_)) => Answer::Silent,
             (Self::Append { packet, .. }, Err(error)) => {
-                let Packet { timestamp, name } = packet;
+                let Packet { timestamp, name, .. } = packet;
                 Answer::Failed { code: error.into(), timestamp, name: Some(name) }
             }
             (Self::MarkRead { timestamp, .. } | Self::Refresh { timestamp, .. }, Err(error)) => {

@@ -102,7 +102,7 @@ impl<S: Socket> Session<S> {
         };
         let store = Arc::clone(&self.context.store);
         let place = Place::of(async move { store.append(draft).await }.boxed());
-        Owed::Append { place, packet: Packet { timestamp, name }, note }
+        Owed::Append { place, packet: Packet { timestamp, name, came: now }, note }
     }
 
     /// Believes another token of the same user, or fails and leaves the old end.

@@ -264,7 +264,7 @@ impl<S: Socket> Session<S> {
                 if note {
                     self.inbox.own(id);
                 }
-                self.context.metrics.acknowledged.inc();
+                self.context.metrics.acknowledged(packet.came.elapsed());
                 self.socket.send(self.success(&packet, id)).await?;
             }
             Answer::Refreshed { timestamp, ends, token } => {
@@ -301,7 +301,7 @@ impl<S: Socket> Session<S> {
     }
 
     fn success(&self, packet: &Packet, id: MessageId) -> Bytes {
-        let Packet { timestamp, name } = packet;
+        let Packet { timestamp, name, .. } = packet;
         let client_id = match name {
             Name::Client(id) => Some(id),
             Name::Turn(_) => None,

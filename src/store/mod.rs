@@ -18,17 +18,20 @@
 
 mod conversation;
 pub mod memory;
+mod record;
 pub mod sled;
 
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 pub use self::conversation::{
     Conversation, Conversations, History, HistoryCursor, HistoryEntry, Stretch,
 };
+pub use self::record::{Digest, Exported, Gone, LINES_VERSION, Line, Record};
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile};
@@ -137,6 +140,22 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`Store::read_inbox`].
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>>;
+
+    /// Begins a consistent copy of everything, while writing goes on: all that was
+    /// acknowledged before is in it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] also from a store that keeps nothing beyond its process.
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>>;
+
+    /// Begins to give all that is kept, or all that concerns one user: profiles first, then
+    /// messages by id, up to the newest at this moment.
+    ///
+    /// Read flags may be newer than that.
+    ///
+    /// # Errors
+    /// As [`Store::read_inbox`].
+    fn export(&self, whose: Option<UserId>) -> BoxFuture<'_, Result<Export, StoreError>>;
 
     /// Whether messages can be written.
     fn health(&self) -> Health;
@@ -300,6 +319,35 @@ pub struct Entry {
     pub sender: Arc<Profile>,
     /// The sender's own name for the packet.
     pub client_id: Option<ClientMsgId>,
+}
+
+/// A copy of a store under way.
+#[derive(Debug)]
+pub struct Backup {
+    /// How many messages there are, for people who wait.
+    pub messages: u64,
+    /// Its bytes, in order; who takes none for a minute loses it. It is complete only where
+    /// the bytes say so themselves: a process can end in the middle.
+    pub chunks: mpsc::Receiver<Result<Bytes, StoreError>>,
+}
+
+/// What a store holds, on its way out.
+#[derive(Debug)]
+pub struct Export {
+    /// The highest id that was given when it began; 0: none.
+    pub last_id: u64,
+    /// The records in pieces; who takes none for a minute loses them. An error is the last,
+    /// and an end without [`Piece::End`] is none.
+    pub pieces: mpsc::Receiver<Result<Piece, StoreError>>,
+}
+
+/// Some of an export.
+#[derive(Debug)]
+pub enum Piece {
+    /// Further records.
+    Records(Vec<Record>),
+    /// That was all.
+    End,
 }
 
 /// Something that has become durable, for those whom it concerns.

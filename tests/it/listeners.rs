@@ -43,6 +43,7 @@ async fn no_metric_names_anybody() {
     let page = admin(&server, "/metrics").await.body;
     assert!(page.contains("imserver_connections 1\n"), "{page}");
     assert!(page.contains("imserver_acknowledged_total 1\n"), "{page}");
+    assert!(page.contains("imserver_acknowledged_seconds_count 1\n"), "{page}");
     for private in ["770077", "880088", "990099", "127.0.0.1", "eyJ"] {
         assert!(!page.contains(private), "{private}: {page}");
     }

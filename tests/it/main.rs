@@ -31,6 +31,7 @@ mod handshake;
 mod lifecycle;
 mod listeners;
 mod page;
+mod power;
 mod reading;
 mod reload;
 mod resend;

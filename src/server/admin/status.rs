@@ -13,6 +13,7 @@ struct Status<'a> {
     version: &'a str,
     uptime_seconds: u64,
     connections: usize,
+    users: usize,
     store: Store,
 }
 
@@ -41,6 +42,7 @@ impl Admin {
             version: env!("CARGO_PKG_VERSION"),
             uptime_seconds: self.started.elapsed().as_secs(),
             connections: hub.connections(),
+            users: hub.users(),
             store: context.store.health().into(),
         }))
     }

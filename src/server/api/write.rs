@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Api, answer};
 use crate::auth::Identity;
@@ -23,6 +23,7 @@ impl Api {
         text: &str,
         limits: &config::Limits,
     ) -> Result<Answer, Refusal> {
+        let came = Instant::now();
         let message = request::send(text, limits.content_bytes).map_err(failed)?;
         let resend = match message.client_id {
             Some(id) => ResendKey::Client { id, again: message.resend },
@@ -45,7 +46,7 @@ impl Api {
             store.append(draft).await?.await
         };
         let appended = self.durable(stored).await?;
-        self.context.metrics.acknowledged.inc();
+        self.context.metrics.acknowledged(came.elapsed());
         Ok(answer::stored(appended))
     }
 

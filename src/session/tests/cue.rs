@@ -11,9 +11,9 @@ use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::{
-    Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Entry,
-    Erased, Health, History, HistoryCursor, Page, ReadReceipt, Receipt, Seen, Span, Store,
-    StoreError, Stored, Stretch, Tail,
+    Announcement, AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft,
+    Entry, Erased, Export, Health, History, HistoryCursor, Page, ReadReceipt, Receipt, Seen, Span,
+    Store, StoreError, Stored, Stretch, Tail,
 };
 
 /// A message in the store's line, whose outcome the test decides.
@@ -229,6 +229,14 @@ impl Store for Cue {
 
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
         unreachable!("no session asks for revocations")
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
+        unreachable!("no session makes a backup")
+    }
+
+    fn export(&self, _: Option<UserId>) -> BoxFuture<'_, Result<Export, StoreError>> {
+        unreachable!("no session exports")
     }
 
     fn health(&self) -> Health {

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::super::{
-    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, Erased, PAGE_BYTES,
-    PAGE_MESSAGES, PacketDigest, Page, ReadReceipt, ResendKey, Seen, Span, Stored,
+    Announcement, AppendError, Appended, ClaimedProfile, Cursor, Draft, Entry, Erased, Exported,
+    PAGE_BYTES, PAGE_MESSAGES, PacketDigest, Page, ReadReceipt, Record, ResendKey, Seen, Span,
+    Stored,
 };
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
@@ -280,6 +281,33 @@ impl Contents {
         }
         let behind = users.into_iter().filter(|user| after.is_none_or(|after| after < *user));
         behind.take(limit).collect()
+    }
+
+    /// All that is kept, or all that concerns one user: profiles, then messages by id.
+    pub(super) fn records(&self, whose: Option<UserId>) -> Vec<Record> {
+        let concerns = |user: UserId| whose.is_none_or(|whose| whose == user);
+        let profiles: BTreeMap<_, _> =
+            self.profiles.iter().filter(|(user, _)| concerns(**user)).collect();
+        let mut messages = Vec::new();
+        for Held { message, client_id } in self.inboxes.values().flat_map(|inbox| &inbox.messages) {
+            let sent = match message.from {
+                Sender::User(from) => concerns(from),
+                Sender::System => false,
+            };
+            if sent || concerns(message.to) {
+                let (message, client_id) = (message.clone(), client_id.clone());
+                let read = self.is_read(&message);
+                messages.push(Exported { message, client_id, read });
+            }
+        }
+        messages.sort_by_key(|held| held.message.id);
+        let profiles =
+            profiles.into_iter().map(|(user, known)| Record::Profile(*user, (**known).clone()));
+        let revocations = match whose {
+            None => self.revocations().into_iter().map(Record::Revocation).collect(),
+            Some(_) => Vec::new(),
+        };
+        profiles.chain(revocations).chain(messages.into_iter().map(Record::Message)).collect()
     }
 
     pub(super) fn set_profile(&mut self, user: UserId, claimed: &ClaimedProfile) {

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use self::contents::{Contents, Rules};
 use super::{
-    Announcement, AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Erased,
-    Health, History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
+    Announcement, AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft,
+    Erased, Export, Health, History, HistoryCursor, Page, Piece, Receipt, Seen, Span, Store,
+    StoreError, Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -207,6 +208,22 @@ impl Store for MemoryStore {
 
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
         Box::pin(ready(self.read(|contents| Ok(contents.revocations()))))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
+        Box::pin(ready(Err(StoreError::Unavailable)))
+    }
+
+    fn export(&self, whose: Option<UserId>) -> BoxFuture<'_, Result<Export, StoreError>> {
+        let held = self.read(|contents| Ok((contents.head(), contents.records(whose))));
+        Box::pin(ready(held.map(|(last_id, records)| {
+            let (pieces, taken) = mpsc::channel(2);
+            for piece in [Piece::Records(records), Piece::End] {
+                // There is room for both.
+                let _ = pieces.try_send(Ok(piece));
+            }
+            Export { last_id, pieces: taken }
+        })))
     }
 
     fn health(&self) -> Health {

@@ -17,6 +17,8 @@ use super::read_state::{decode_floor, decode_islands};
 use super::reader;
 use super::record::{CommitRecord, MessageView, decode_profile};
 use super::revoked;
+use crate::ids::Sender;
+use crate::store::StoreError;
 
 /// What a whole store holds and held. These numbers only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,12 +214,37 @@ fn known_names(
 /// A pair's messages are found through its peer rows.
 fn known_peers(tree: &Tree, pair: Pair) -> Result<(), Damage> {
     let mut rows = vec![keys::peer(pair.to, pair.from)];
-    if let crate::ids::Sender::User(from) = pair.from {
+    if let Sender::User(from) = pair.from {
         rows.push(keys::peer(from, pair.to.into()));
     }
     for row in rows {
         if !tree.contains_key(row).map_err(|error| error.to_string())? {
             return Err(format!("the peer record of user {} is missing", pair.to));
+        }
+    }
+    Ok(())
+}
+
+/// Every peer row is there for messages that are there, or that are gone. More than a start
+/// has to know: a row without a message shows nobody anything.
+pub(super) fn peers(tree: &Tree) -> Result<(), Damage> {
+    let begun = |pair: Pair| {
+        let known = reader::newest(tree, pair, u64::MAX)?.is_some();
+        Ok::<bool, StoreError>(known || reader::gone(tree, pair)?.ordinal > 0)
+    };
+    for row in tree.scan_prefix(keys::PEERS) {
+        let (key, _) = row.map_err(|error| error.to_string())?;
+        let (user, peer) = keys::parse_peer(&key)
+            .ok_or_else(|| format!("the peer record under {key:02x?} is not whole"))?;
+        let back = match peer {
+            Sender::User(peer) => Some(Pair { to: peer, from: user.into() }),
+            Sender::System => None,
+        };
+        let mut pairs = std::iter::once(Pair { to: user, from: peer }).chain(back);
+        let found = pairs.try_fold(false, |found, pair| Ok(found || begun(pair)?));
+        if !found.map_err(|error: StoreError| error.to_string())? {
+            let peer = peer.get();
+            return Err(format!("users {user} and {peer} are said to have written to each other"));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A door for fuzzers to what reads the rows. Nothing else uses it.
 
-use super::gone::{Gone, Skipped};
+use super::gone::{Erasure, Gone, Skipped};
 use super::names::Names;
 use super::read_state::{decode_floor, decode_islands, encode_floor, encode_islands};
 use super::record::{
@@ -69,6 +69,16 @@ pub fn reread(key: &[u8], value: &[u8]) -> Option<Row> {
         }
         keys::SKIPPED if key == keys::SKIPPED => {
             Some((keys::SKIPPED.to_vec(), Skipped::decode(key, value)?.encode(keys::SKIPPED)))
+        }
+        keys::ERASURES => {
+            let user = keys::parse_erasure(key)?;
+            let erasure = Erasure::decode(key, value)?;
+            let key = keys::erasure(user);
+            let value = erasure.encode(&key);
+            Some((key, value))
+        }
+        keys::REVOCATIONS if key == keys::REVOCATIONS => {
+            Some((keys::REVOCATIONS.to_vec(), revoked::Tally::decode(value)?.encode()))
         }
         keys::REVOCATIONS => {
             let revocation = revoked::decode(key, value)?;

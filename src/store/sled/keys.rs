@@ -84,6 +84,11 @@ pub(super) fn read(pair: Pair) -> Vec<u8> {
     key(READ, [pair.to.get(), pair.from.get()])
 }
 
+/// Behind all that was read by anybody.
+pub(super) fn read_end() -> Vec<u8> {
+    vec![b'R' + 1]
+}
+
 pub(super) fn read_chunk(pair: Pair, chunk: u64) -> Vec<u8> {
     key(READ, [pair.to.get(), pair.from.get(), chunk])
 }

@@ -6,13 +6,17 @@
 //! where the disk fails, and where it was full until all of it was read again.
 
 mod anew;
+mod backup;
 mod books;
 mod census;
 mod codec;
 mod commit;
+mod export;
+mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gone;
+mod import;
 mod keys;
 mod manifest;
 mod names;
@@ -31,11 +35,15 @@ mod room;
 mod seal;
 mod settings;
 mod shared;
+mod staging;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,16 +52,22 @@ use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
+pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
+pub use self::fingerprint::Findings;
+pub use self::import::{ImportError, import};
 use self::keys::Pair;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
 use self::remover::{ORDERS, Order, Remover};
 use self::settings::Settings;
 use self::shared::Shared;
+pub use self::staging::FillError;
+pub use self::verify::verify;
 use self::writer::{Idle, Request};
 use super::{
-    AppendError, Appended, ClaimedProfile, Conversations, Cursor, Draft, Erased, Health, History,
-    HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError, Stretch, Tail,
+    AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
+    Health, History, HistoryCursor, Page, Receipt, ResendKey, Seen, Span, Store, StoreError,
+    Stretch, Tail,
 };
 use crate::auth::Revocation;
 use crate::config;
@@ -98,7 +112,7 @@ pub fn open(
         took = ?began.elapsed(),
         "store opened and checked"
     );
-    let shared = Arc::new(Shared::new(tree, census.last_id));
+    let shared = Arc::new(Shared::new(tree, census));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
     let writer = Idle {
@@ -117,7 +131,8 @@ pub fn open(
     let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
     let remover = Remover { shared: shared_too, line: line_too, orders, retention, unfinished };
     spawn(config, "store-remover", move || remover.run())?;
-    Ok((SledStore { shared, line, order }, tail))
+    let dir = config.path.as_path().into();
+    Ok((SledStore { shared, line, order, dir }, tail))
 }
 
 /// Gives some work a thread of its own.
@@ -139,6 +154,7 @@ fn spawn(
 pub struct SledStore {
     shared: Arc<Shared>,
     line: mpsc::Sender<Request>,
+    dir: Arc<Path>,
     order: mpsc::Sender<Order>,
 }
 
@@ -341,6 +357,14 @@ impl Store for SledStore {
 
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
         Box::pin(self.read(|tree, _| revoked::in_force(tree)))
+    }
+
+    fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {
+        Box::pin(backup::begin(Arc::clone(&self.shared), Arc::clone(&self.dir)))
+    }
+
+    fn export(&self, whose: Option<UserId>) -> BoxFuture<'_, Result<Export, StoreError>> {
+        Box::pin(export::begin(Arc::clone(&self.shared), whose))
     }
 
     fn health(&self) -> Health {

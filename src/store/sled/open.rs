@@ -19,9 +19,10 @@ use super::keys;
 use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
 use super::record::{self, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, in_use, schema, unusable};
+use super::refusal::{OpenError, damaged, in_use, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::seal::Seal;
+use super::staging;
 
 /// An open database and what was counted in it.
 #[derive(Debug)]
@@ -60,19 +61,16 @@ pub(super) struct Checked<'a> {
 pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Flock<File>, Opened), OpenError> {
     prepare(dir)?;
     let lock = lock(dir)?;
+    if staging::is_unfinished(dir) {
+        return Err(unfinished(dir));
+    }
     let opened = check(dir, cache_bytes)?.open()?;
     Ok((lock, opened))
 }
 
 /// Checks what lies in `dir`, which is locked for us, and changes nothing of it.
 pub(super) fn check(dir: &Path, cache_bytes: u64) -> Result<Checked<'_>, OpenError> {
-    let manifest = manifest::read(dir).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            damaged(dir, format!("manifest.json is not whole: {error}"))
-        }
-        _ => unusable(&manifest::path(dir), error),
-    })?;
-    let manifest = match manifest {
+    let manifest = match read_manifest(dir)? {
         Some(manifest) => manifest,
         None if database(dir).exists() => {
             return Err(damaged(dir, "manifest.json is missing beside the database".to_owned()));
@@ -143,8 +141,17 @@ pub(super) fn anew(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     Checked { dir, cache_bytes, manifest, census: Some(census) }.open()
 }
 
+pub(super) fn read_manifest(dir: &Path) -> Result<Option<Manifest>, OpenError> {
+    manifest::read(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            damaged(dir, format!("manifest.json is not whole: {error}"))
+        }
+        _ => unusable(&manifest::path(dir), error),
+    })
+}
+
 /// Makes the directory, or sees that it is ours alone.
-fn prepare(dir: &Path) -> Result<(), OpenError> {
+pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     if !dir.exists() {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
@@ -170,7 +177,7 @@ fn prepare(dir: &Path) -> Result<(), OpenError> {
 
 /// Takes the directory for this process: sled's own lock comes only after the first
 /// steps, and a second process must not take any of them.
-fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
+pub(super) fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
     let file = File::open(dir).map_err(|error| unusable(dir, error))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
         Errno::EWOULDBLOCK => in_use(dir),
@@ -256,7 +263,7 @@ fn is_small(database: &Path) -> bool {
     fs::metadata(database.join("db")).map_or(true, |db| db.len() < 1 << 20)
 }
 
-fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
+pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
     let config =
         sled::Config::new().path(at).cache_capacity(cache_bytes / SLED_SHARE).flush_every_ms(None);
     config.open().map_err(|error| match error {
@@ -276,7 +283,7 @@ fn is_systems(error: &io::Error) -> bool {
 }
 
 /// Compares what is there with what must be, and marks a new database as ours.
-fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
+pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
     let version = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?;
     match version.as_deref().map(record::decode_schema) {
         Some(Some(known)) if record::is_known(known) => {}
@@ -351,7 +358,10 @@ static QUIET: LazyLock<()> = LazyLock::new(|| {
 });
 
 /// Runs what may meet a damaged file: sled answers some damage with a panic.
-fn guarded<T>(dir: &Path, work: impl FnOnce() -> Result<T, OpenError>) -> Result<T, OpenError> {
+pub(super) fn guarded<T>(
+    dir: &Path,
+    work: impl FnOnce() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
     LazyLock::force(&QUIET);
     EXPECTED.set(true);
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));

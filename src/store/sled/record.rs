@@ -169,6 +169,17 @@ impl CommitRecord {
         whole.then_some(Self { first, stored_at, entries })
     }
 
+    /// Where those of its messages lie that are not gone, ids rising.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Pair, u64)> {
+        let ids = self.first.get()..;
+        self.entries.iter().zip(ids).filter_map(|(entry, id)| Some((entry.as_ref()?.pair, id)))
+    }
+
+    /// How many of its messages are there.
+    pub(super) fn messages(&self) -> u64 {
+        self.places().count() as u64
+    }
+
     /// The last id of the commit.
     pub(super) fn last(&self) -> u64 {
         self.first.get() + self.entries.len() as u64 - 1

@@ -52,6 +52,15 @@ pub enum OpenError {
         /// What this version writes.
         known: u64,
     },
+    /// What was to become a store is none yet.
+    #[error(
+        "a restore or an import into {path} was cut short; run it again, or remove \
+         {path}/restoring and {path}/sled to begin with an empty store"
+    )]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Less is there than was acknowledged, or what is there does not fit together.
     #[error(
         "the data in {path} is damaged: {what}. {changed}. Copy the directory away, \
@@ -70,6 +79,10 @@ pub enum OpenError {
 
 pub(super) fn in_use(dir: &Path) -> OpenError {
     OpenError::InUse { path: dir.to_owned() }
+}
+
+pub(super) fn unfinished(dir: &Path) -> OpenError {
+    OpenError::Unfinished { path: dir.to_owned() }
 }
 
 pub(super) fn damaged(dir: &Path, what: String) -> OpenError {

@@ -169,6 +169,8 @@ impl Remover {
         if piece.is_empty() {
             return Ok(());
         }
+        // No backup under way sees half of it.
+        let _still = self.shared.hold_still_here();
         let (reply, outcome) = oneshot::channel();
         let request = Request::Remove(piece, reply);
         self.line.blocking_send(request).map_err(|_| AppendError::Unavailable)?;

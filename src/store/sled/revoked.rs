@@ -93,7 +93,7 @@ impl Tally {
         value.seal(REVOCATIONS)
     }
 
-    fn decode(value: &[u8]) -> Option<Self> {
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let mut read = Decoder::open(REVOCATION, REVOCATIONS, value)?;
         let (rows, decrees) = (read.number()?, read.number()?);
         read.at_end().then_some(Self { rows, decrees })
@@ -127,7 +127,8 @@ pub(super) fn check(tree: &Tree) -> Result<u64, Damage> {
     Ok(tally.decrees)
 }
 
-fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
+/// All rows, also of those that are over and not forgotten yet.
+pub(super) fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
     // Behind the count.
     let first = [REVOCATIONS, &[0]].concat();
     let rows = tree

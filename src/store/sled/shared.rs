@@ -1,11 +1,13 @@
 //! What the writer and the readers have in common.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sled::Tree;
+use tokio::sync::OwnedMutexGuard;
 use tracing::error;
 
+use super::census::Census;
 use crate::store::{Cursor, Health, StoreError};
 
 #[derive(Debug)]
@@ -14,7 +16,13 @@ pub(super) struct Shared {
     tree: Mutex<Option<Tree>>,
     /// The highest id that is durable: nothing above it may be shown.
     watermark: AtomicU64,
+    /// How many messages there are.
+    messages: AtomicU64,
+    /// How often the tree was taken away.
+    suspensions: AtomicU64,
     state: Mutex<State>,
+    /// Held while a backup is made, and by whoever takes messages away.
+    still: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How the store is; it only leaves [`State::Full`] for better.
@@ -29,12 +37,43 @@ enum State {
 }
 
 impl Shared {
-    pub(super) fn new(tree: Tree, last_id: u64) -> Self {
+    pub(super) fn new(tree: Tree, census: Census) -> Self {
         Self {
             tree: Mutex::new(Some(tree)),
-            watermark: AtomicU64::new(last_id),
+            watermark: AtomicU64::new(census.last_id),
+            messages: AtomicU64::new(census.kept()),
+            suspensions: AtomicU64::new(0),
             state: Mutex::new(State::Ready),
+            still: Arc::default(),
         }
+    }
+
+    /// Waits until nothing is being taken away, and keeps it so while the guard lives.
+    ///
+    /// A backup holds it from its first row to its last; removal takes it for every piece
+    /// of its work, so that a backup sees all of a piece or nothing. The writer never
+    /// takes it: it waits for nobody.
+    pub(super) async fn hold_still(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.still).lock_owned().await
+    }
+
+    /// The same, for a thread of its own.
+    pub(super) fn hold_still_here(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.still).blocking_lock_owned()
+    }
+
+    /// How many messages there are, for people: it may be a commit behind.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_messages(&self, messages: u64) {
+        self.messages.store(messages, Ordering::Relaxed);
+    }
+
+    /// How often the tree was taken away: a walk that saw it change walked in an old one.
+    pub(super) fn suspensions(&self) -> u64 {
+        self.suspensions.load(Ordering::Acquire)
     }
 
     pub(super) fn head(&self) -> Cursor {
@@ -84,6 +123,7 @@ impl Shared {
 
     /// Takes the tree from the readers while it is opened anew.
     pub(super) fn suspend(&self) {
+        self.suspensions.fetch_add(1, Ordering::AcqRel);
         *locked(&self.tree) = None;
     }
 
@@ -98,6 +138,13 @@ impl Shared {
     pub(super) fn damaged(&self, what: String) {
         error!(what, "the store is damaged: stop, copy it away, restore a backup");
         self.fail(format!("damaged: {what}"));
+    }
+
+    /// A walk came to this.
+    pub(super) fn met(&self, error: &StoreError) {
+        if let StoreError::Damaged(what) = error {
+            self.damaged(what.clone());
+        }
     }
 
     pub(super) fn close(&self) {

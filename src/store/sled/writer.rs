@@ -280,6 +280,7 @@ impl Writer {
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
+        self.shared.set_messages(self.census.kept());
         self.census.read += outcome.newly_read;
         self.census.gone += outcome.gone;
         self.metrics.removed.inc_by(outcome.gone);

@@ -3,4 +3,5 @@
 mod audit;
 mod door;
 mod remote;
+mod status;
 mod tokens;

@@ -25,15 +25,15 @@ pub(super) use self::list::conversations;
 pub(super) use self::lookup::{commit, commits, message, peers, profile};
 pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
-pub(super) use self::reads::{floor, islands};
-pub(super) use self::rows::{Rows, newest};
+pub(super) use self::reads::{floor, islands, read_state};
+pub(super) use self::rows::{Row, Rows, newest};
 pub(super) use self::users::users;
 use super::room::is_full;
 use crate::store::StoreError;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-fn unreadable(error: sled::Error) -> StoreError {
+pub(super) fn unreadable(error: sled::Error) -> StoreError {
     match &error {
         // A write found no room, of which reading hears too: nothing is damaged by that.
         sled::Error::Io(cause) if is_full(cause) => StoreError::Unavailable,
@@ -41,6 +41,6 @@ fn unreadable(error: sled::Error) -> StoreError {
     }
 }
 
-fn not_whole(what: &str, key: &[u8]) -> StoreError {
+pub(super) fn not_whole(what: &str, key: &[u8]) -> StoreError {
     StoreError::Damaged(format!("the {what} record under {key:02x?} is not whole"))
 }

@@ -13,7 +13,7 @@ use super::super::read_state::{Floor, Island, ReadState, chunk_of, decode_floor,
 use super::{Result, not_whole, unreadable};
 
 /// The whole read state of a pair.
-pub(super) fn read_state(tree: &Tree, pair: Pair) -> Result<ReadState> {
+pub(in super::super) fn read_state(tree: &Tree, pair: Pair) -> Result<ReadState> {
     loop {
         let state = read_rows(tree, pair)?;
         if is_still(tree, pair, state.floor)? {

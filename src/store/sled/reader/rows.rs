@@ -33,7 +33,7 @@ impl Row {
     }
 
     /// The message with its texts.
-    pub(super) fn record(&self) -> Result<MessageRecord> {
+    pub(in super::super) fn record(&self) -> Result<MessageRecord> {
         Ok(self.view()?.to_record())
     }
 }

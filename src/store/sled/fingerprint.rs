@@ -1,0 +1,29 @@
+//! A digest over all that a store says, whatever the layout it says it in.
+
+use sled::Tree;
+
+use super::census::Census;
+use super::export;
+use crate::store::{Digest, Line, StoreError};
+
+/// What was found in a store that was read from end to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// The highest message id that was given or passed over; 0: none.
+    pub last_id: u64,
+    /// How many messages are there.
+    pub messages: u64,
+    /// The digest over all that an export of it would say.
+    pub digest: Digest,
+}
+
+/// Reads everything that an export would hold.
+pub(super) fn of(tree: &Tree, census: Census) -> Result<Findings, StoreError> {
+    let mut digest = Digest::default();
+    export::in_any_order(tree, &mut |record| {
+        let line = Line::from(record);
+        digest.add(&line, &line.write());
+        Ok::<(), StoreError>(())
+    })?;
+    Ok(Findings { last_id: census.last_id, messages: digest.messages(), digest })
+}
