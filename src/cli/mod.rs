@@ -6,8 +6,10 @@
 mod audit;
 mod cert;
 mod check;
+mod compact;
 mod dev;
 mod failure;
+mod health;
 mod init;
 mod key;
 mod offline;
@@ -86,6 +88,11 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Write the database of a stopped server anew, without the room that removed messages
+    /// have left in it
+    Compact,
+    /// Is the running server well? 0: it takes connections and stores messages
+    Health,
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -133,6 +140,8 @@ impl Cli {
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Compact => compact::run(&file.load()?),
+            Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }
