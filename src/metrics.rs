@@ -59,7 +59,7 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Makes counters that nobody looks at.
+    /// Counters that nobody looks at, for a store that a command opens.
     pub fn unseen() -> Self {
         Self::register(&mut Registry::default())
     }

@@ -99,7 +99,7 @@ fn durable(
     work: impl FnOnce(&crate::store::sled::SledStore) -> Receipt<()>,
 ) -> Result<(), Failure> {
     // Opened first, since it can be refused; nothing is done by that.
-    let offline = Offline::open(config)?;
+    let offline = Offline::open_or_make(config)?;
     let audit = Audit::open(&config.store.path)?;
     audit.append(&Who::shell(), act)?;
     offline.run(|store| async move {

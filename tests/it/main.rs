@@ -15,6 +15,7 @@ mod addresses;
 mod admin;
 mod algorithms;
 mod api;
+mod backup;
 mod chat;
 mod crash;
 mod damage;

@@ -6,6 +6,7 @@
 
 mod answer;
 mod audit;
+mod data;
 mod gate;
 mod probes;
 mod reload;
@@ -132,6 +133,9 @@ impl Admin {
         let call = Call { who, query, request, body };
         match (place, &request.method) {
             (Place::Audit, &Method::GET) => self.audit(call).await,
+            (Place::Backup, &Method::GET) => self.backup(call).await,
+            (Place::Export, &Method::GET) => self.export(call, None).await,
+            (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
             (Place::Reload, &Method::POST) => self.reload(call).await,
             (Place::Revocations, &Method::GET) => self.revocations(call).await,
             (Place::Revocations, &Method::POST) => self.revoke(call).await,

@@ -6,6 +6,10 @@ use crate::ids::UserId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Audit,
+    Backup,
+    Export,
+    /// The data of one user.
+    UserExport(UserId),
     Reload,
     Revocations,
     Status,
@@ -19,6 +23,8 @@ impl Place {
     pub(super) fn find(path: &str) -> Option<Self> {
         Some(match path.strip_prefix("/admin/")? {
             "audit" => Self::Audit,
+            "backup" => Self::Backup,
+            "export" => Self::Export,
             "reload" => Self::Reload,
             "revocations" => Self::Revocations,
             "status" => Self::Status,
@@ -34,6 +40,7 @@ impl Place {
         match what {
             "disable" => Some(Self::Disable(user)),
             "enable" => Some(Self::Enable(user)),
+            "export" => Some(Self::UserExport(user)),
             _ => None,
         }
     }
@@ -42,6 +49,8 @@ impl Place {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Backup => "backup",
+            Self::Export | Self::UserExport(_) => "export",
             Self::Reload => "reload",
             Self::Revocations => "revocations",
             Self::Status => "status",
@@ -54,7 +63,7 @@ impl Place {
     /// The methods that it knows.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::Audit | Self::Status => "GET",
+            Self::Audit | Self::Backup | Self::Export | Self::UserExport(_) | Self::Status => "GET",
             Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",
             Self::Revocations | Self::Tokens => "GET, POST",
         }

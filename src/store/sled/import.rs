@@ -161,6 +161,8 @@ struct Import {
 struct State {
     ordinal: u64,
     id: u64,
+    /// One of them is there, and not gone.
+    begun: bool,
     read: ReadState,
     names: Collector,
 }
@@ -209,7 +211,6 @@ impl Import {
             return Err(Refusal::Wrong(format!("{ordinal} messages cannot end with the id {id}")));
         }
         self.add_ordinals(ordinal)?;
-        self.begin(pair)?;
         let mut state = State { ordinal, id: id.get(), ..State::default() };
         state.read.floor.ordinal = ordinal;
         state.read.floor.id = id.get();
@@ -237,7 +238,7 @@ impl Import {
                 "messages stand in the order of their ids, and {id} does not come behind {before}"
             )));
         }
-        if !self.pairs.contains_key(&pair) {
+        if self.pairs.get(&pair).is_none_or(|state| !state.begun) {
             self.begin(pair)?;
         }
         self.add_ordinals(1)?;
@@ -253,7 +254,7 @@ impl Import {
                 message.ordinal,
             )));
         }
-        (state.ordinal, state.id) = (message.ordinal, id);
+        (state.ordinal, state.id, state.begun) = (message.ordinal, id, true);
         if read {
             let nothing = |_| Ok::<Vec<Island>, FillError>(Vec::new());
             state.read.mark(message.ordinal, id, nothing)?;

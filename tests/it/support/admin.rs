@@ -9,7 +9,7 @@ use super::http::raw_at;
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
-pub const ROUTES: [(&str, &str, &str); 9] = [
+pub const ROUTES: [(&str, &str, &str); 12] = [
     ("GET", "/admin/status", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
@@ -19,6 +19,9 @@ pub const ROUTES: [(&str, &str, &str); 9] = [
     ("POST", "/admin/users/7/enable", ""),
     ("GET", "/admin/tokens", ""),
     ("POST", "/admin/tokens", r#"{"sub":7}"#),
+    ("GET", "/admin/backup", ""),
+    ("GET", "/admin/export", ""),
+    ("GET", "/admin/users/7/export", ""),
 ];
 
 /// A call.
