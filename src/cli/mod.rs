@@ -20,10 +20,12 @@ mod offline;
 mod progress;
 mod reload;
 mod remote;
+mod revoke;
 mod serve;
 mod status;
 mod token;
 mod torture;
+mod user;
 mod wiring;
 
 use crate::config::Config;
@@ -82,6 +84,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Users who are let in, or not
+    User(user::Args),
     /// Kill a server of its own again and again, and look for what it acknowledged
     Torture(torture::Args),
     /// Certificates
@@ -150,7 +154,8 @@ impl Cli {
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
-            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Token(args) => token::run(args, &file.load()?, token),
+            Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),

@@ -207,6 +207,7 @@ impl Server {
             auth: config.auth.clone(),
             keys: keys.clone(),
             terms: terms.clone(),
+            revocations: revocations.clone(),
             reload,
             dir: config.store.path.clone(),
             metrics: metrics.clone(),

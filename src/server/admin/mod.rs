@@ -13,9 +13,11 @@ mod notifications;
 mod probes;
 mod recent;
 mod reload;
+mod revocations;
 mod route;
 mod status;
 mod tokens;
+mod users;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -40,7 +42,7 @@ use super::reload::Reload;
 use super::routes::{self, Answer, nothing};
 use super::terms::CurrentTerms;
 use crate::admin::{Act, Audit, Who};
-use crate::auth::CurrentKeys;
+use crate::auth::{CurrentKeys, Revocations};
 use crate::config;
 use crate::hub::Hub;
 use crate::metrics::ServerMetrics;
@@ -59,6 +61,7 @@ pub(super) struct Admin {
     pub(super) auth: config::Auth,
     pub(super) keys: CurrentKeys,
     pub(super) terms: CurrentTerms,
+    pub(super) revocations: Revocations,
     pub(super) reload: Arc<Reload>,
     /// Where the audit log is.
     pub(super) dir: PathBuf,
@@ -145,9 +148,13 @@ impl Admin {
             (Place::Export, &Method::GET) => self.export(call, None).await,
             (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
             (Place::Reload, &Method::POST) => self.reload(call).await,
+            (Place::Revocations, &Method::GET) => self.revocations(call).await,
+            (Place::Revocations, &Method::POST) => self.revoke(call).await,
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,
             (Place::Tokens, &Method::POST) => self.issue(call).await,
+            (Place::Disable(user), &Method::POST) => self.disable(call, user).await,
+            (Place::Enable(user), &Method::POST) => self.enable(call, user).await,
             (place, _) => Err(Refusal::Method(place.allow())),
         }
     }

@@ -14,8 +14,11 @@ pub(super) enum Place {
     /// The data of one user.
     UserExport(UserId),
     Reload,
+    Revocations,
     Status,
     Tokens,
+    Disable(UserId),
+    Enable(UserId),
 }
 
 impl Place {
@@ -28,19 +31,26 @@ impl Place {
             "export" => Self::Export,
             "notifications" => Self::Notifications,
             "reload" => Self::Reload,
+            "revocations" => Self::Revocations,
             "status" => Self::Status,
             "tokens" => Self::Tokens,
             other => return Self::of_one(other),
         })
     }
 
-    /// The place of one user or connection.
+    /// What belongs to one connection, or to one user: their number and a name.
     fn of_one(path: &str) -> Option<Self> {
         if let Some(id) = path.strip_prefix("connections/") {
             return ConnectionId::parse(id).map(Self::Connection);
         }
-        let user = path.strip_prefix("users/")?.strip_suffix("/export")?;
-        UserId::parse(user).map(Self::UserExport)
+        let (user, what) = path.strip_prefix("users/")?.split_once('/')?;
+        let user = UserId::parse(user)?;
+        match what {
+            "disable" => Some(Self::Disable(user)),
+            "enable" => Some(Self::Enable(user)),
+            "export" => Some(Self::UserExport(user)),
+            _ => None,
+        }
     }
 
     /// The label of its metric.
@@ -52,8 +62,11 @@ impl Place {
             Self::Backup => "backup",
             Self::Export | Self::UserExport(_) => "export",
             Self::Reload => "reload",
+            Self::Revocations => "revocations",
             Self::Status => "status",
             Self::Tokens => "tokens",
+            Self::Disable(_) => "disable",
+            Self::Enable(_) => "enable",
         }
     }
 
@@ -63,8 +76,8 @@ impl Place {
             Self::Audit | Self::Backup | Self::Export | Self::UserExport(_) | Self::Status => "GET",
             Self::Connections => "GET, DELETE",
             Self::Connection(_) => "DELETE",
-            Self::Notifications | Self::Reload => "POST",
-            Self::Tokens => "GET, POST",
+            Self::Notifications | Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",
+            Self::Revocations | Self::Tokens => "GET, POST",
         }
     }
 }
