@@ -4,6 +4,7 @@
 pub mod audit;
 mod export;
 pub mod ledger;
+pub mod revoke;
 
 pub use audit::{Act, Audit, AuditError, Who};
 pub use export::ExportLines;

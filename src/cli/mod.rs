@@ -8,20 +8,24 @@ mod backup;
 mod cert;
 mod check;
 mod compact;
+mod connection;
 mod dev;
 mod export;
 mod failure;
 mod health;
 mod init;
 mod key;
+mod notify;
 mod offline;
 mod progress;
 mod reload;
 mod remote;
+mod revoke;
 mod serve;
 mod status;
 mod token;
 mod torture;
+mod user;
 mod wiring;
 
 use crate::config::Config;
@@ -80,6 +84,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Users who are let in, or not
+    User(user::Args),
     /// Kill a server of its own again and again, and look for what it acknowledged
     Torture(torture::Args),
     /// Certificates
@@ -87,6 +93,10 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Who is connected to the running server
+    Connection(connection::Args),
+    /// Send a message from the system
+    Notify(notify::Args),
     /// Copy everything into a folder, also while the server runs, and check the copy
     Backup(backup::BackupArgs),
     /// Make the store of a backup, in an empty `store.path`
@@ -144,10 +154,13 @@ impl Cli {
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
-            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Token(args) => token::run(args, &file.load()?, token),
+            Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Connection(args) => connection::run(&args, &file.load()?, token),
+            Command::Notify(args) => notify::run(args, &file.load()?, token),
             Command::Backup(args) => backup::backup(&args, &file.load()?, token),
             Command::Restore(args) => backup::restore(&args, &file.load()?),
             Command::Verify(args) => backup::verify(&args, &file.load()?),

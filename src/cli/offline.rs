@@ -1,5 +1,6 @@
 //! The store of a server that does not run, opened by a command.
 
+use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::{Builder, Runtime};
@@ -31,6 +32,11 @@ impl Offline {
                 path.display()
             )));
         }
+        Self::open_or_make(config)
+    }
+
+    /// The same, making it where it is missing.
+    pub(super) fn open_or_make(config: &Config) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -43,7 +49,7 @@ impl Offline {
             ..config.store.clone()
         };
         let opened = sled::open(&settings, &config.limits, metrics);
-        // Nothing is written that would have to be announced.
+        // Nobody is here to be told what is announced.
         let (store, _) = opened.map_err(|error| match error {
             OpenError::InUse { path } => Failure::failed(format!(
                 "{} is in use by a server that does not answer at server.admin_listen: is that \
@@ -82,6 +88,19 @@ impl Offline {
                 take(lines.add(piece.map_err(Failure::failed)?).as_bytes())?;
             }
             Ok(())
+        })
+    }
+
+    /// Does something with the store, then closes it: what was done is durable then.
+    pub(super) fn run<T, W>(self, work: impl FnOnce(SledStore) -> W) -> Result<T, Failure>
+    where
+        W: Future<Output = Result<T, Failure>>,
+    {
+        let Self { runtime, store } = self;
+        runtime.block_on(async {
+            let done = work(store.clone()).await;
+            store.close().await.map_err(Failure::failed)?;
+            done
         })
     }
 

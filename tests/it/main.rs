@@ -40,6 +40,7 @@ mod reading;
 mod reload;
 mod removal;
 mod resend;
+mod revoking;
 mod shapes;
 mod signatures;
 mod slow_reader;
