@@ -51,11 +51,10 @@ torture *ARGS="--rounds 200":
     target/release/imserver torture {{ARGS}}
     IMSERVER_DAMAGED_COPIES=200 cargo test --release --locked --test it -- --nocapture damage::
 
-<<<<<<< HEAD
 # Cut the power 60 times under load, on a disk in a file (root, loop devices, btrfs-progs)
 torture-power:
     IMSERVER_POWER_ROUNDS=60 cargo test --release --locked --test it -- --nocapture power::
-=======
+
 # Look for inputs that break a reader, until stopped: frame, token, row …
 fuzz TARGET SECONDS="0":
     scripts/fuzz --seconds {{SECONDS}} {{TARGET}}
@@ -64,4 +63,3 @@ fuzz TARGET SECONDS="0":
 judge:
     scripts/judge-tls --thorough
     scripts/judge-websocket
->>>>>>> main

@@ -6,6 +6,7 @@
 mod audit;
 mod cert;
 mod check;
+mod compact;
 mod dev;
 mod failure;
 mod health;
@@ -82,6 +83,9 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Write the database of a stopped server anew, without the room that removed messages
+    /// have left in it
+    Compact,
     /// Is the running server well? 0: it takes connections and stores messages
     Health,
     /// How the running server is, as JSON
@@ -130,6 +134,7 @@ impl Cli {
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Compact => compact::run(&file.load()?),
             Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),

@@ -36,6 +36,7 @@ mod page;
 mod power;
 mod reading;
 mod reload;
+mod removal;
 mod resend;
 mod signatures;
 mod slow_reader;

@@ -137,7 +137,7 @@ pub(super) fn anew(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
         believe(dir, &db, &manifest)
     })?;
     copy.take_over(&original).map_err(|error| unusable(&original, error))?;
-    released(dir);
+    released(&database(dir));
     Checked { dir, cache_bytes, manifest, census: Some(census) }.open()
 }
 
@@ -175,6 +175,17 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Sees that there is a store in `dir`, for those who want no new one.
+///
+/// # Errors
+/// [`OpenError::NoStore`].
+pub fn must_exist(dir: &Path) -> Result<(), OpenError> {
+    match manifest::path(dir).exists() || database(dir).exists() {
+        true => Ok(()),
+        false => Err(OpenError::NoStore { path: dir.to_owned() }),
+    }
+}
+
 /// Takes the directory for this process: sled's own lock comes only after the first
 /// steps, and a second process must not take any of them.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
@@ -185,10 +196,10 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
     })
 }
 
-/// Waits until sled has let go of its file, which it closes on threads of its own some
-/// time after its last handle is gone.
-pub(super) fn released(dir: &Path) {
-    let path = database(dir).join("db");
+/// Waits until sled has let go of the file of a database, which it closes on threads of its
+/// own some time after its last handle is gone.
+pub(super) fn released(database: &Path) {
+    let path = database.join("db");
     let until = Instant::now() + RELEASE;
     while Instant::now() < until {
         let Ok(file) = File::open(&path) else { return };

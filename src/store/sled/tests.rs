@@ -160,7 +160,7 @@ pub(super) fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> 
     let db = ::sled::open(folder.path().join("sled")).unwrap();
     let outcome = work(&db);
     drop(db);
-    open::released(folder.path());
+    open::released(&open::database(folder.path()));
     outcome
 }
 

@@ -349,7 +349,7 @@ impl Writer {
         // All that is open: whoever hears that the store is closed may unmount its disk.
         drop((books, db, file, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
-        open::released(&dir);
+        open::released(&open::database(&dir));
         let sealed = Seal::of(&open::database(&dir)).and_then(|seal| {
             manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
         });
