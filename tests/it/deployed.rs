@@ -59,6 +59,8 @@ async fn every_metric_that_is_watched_is_there() {
         "deploy/prometheus/imserver.rules.yml",
         "deploy/prometheus/imserver.rules.test.yml",
         "deploy/grafana/imserver.json",
+        "docs/operations.md",
+        "SECURITY.md",
     ] {
         let text = read(file);
         let named = named(&text);
