@@ -4,20 +4,26 @@
 //! what went wrong, and the log, go to standard error.
 
 mod audit;
+mod backup;
 mod cert;
 mod check;
 mod compact;
 mod dev;
+mod export;
 mod failure;
 mod health;
 mod init;
 mod key;
+mod offline;
+mod progress;
 mod reload;
 mod remote;
+mod revoke;
 mod serve;
 mod status;
 mod token;
 mod torture;
+mod user;
 mod wiring;
 
 use crate::config::Config;
@@ -76,6 +82,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Users who are let in, or not
+    User(user::Args),
     /// Kill a server of its own again and again, and look for what it acknowledged
     Torture(torture::Args),
     /// Certificates
@@ -83,6 +91,16 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Copy everything into a folder, also while the server runs, and check the copy
+    Backup(backup::BackupArgs),
+    /// Make the store of a backup, in an empty `store.path`
+    Restore(backup::RestoreArgs),
+    /// Read a stopped store or a backup from end to end: does everything fit together?
+    Verify(backup::VerifyArgs),
+    /// Write everything, or one user's data, as JSON lines
+    Export(export::ExportArgs),
+    /// Make a store of exported JSON lines, in an empty `store.path`
+    Import(export::ImportArgs),
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
@@ -130,10 +148,16 @@ impl Cli {
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
-            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Token(args) => token::run(args, &file.load()?, token),
+            Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Backup(args) => backup::backup(&args, &file.load()?, token),
+            Command::Restore(args) => backup::restore(&args, &file.load()?),
+            Command::Verify(args) => backup::verify(&args, &file.load()?),
+            Command::Export(args) => export::export(&args, &file.load()?, token),
+            Command::Import(args) => export::import(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
             Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
