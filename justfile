@@ -28,6 +28,14 @@ test-deploy:
 dev *ARGS:
     cargo run --release --locked -- dev {{ARGS}}
 
+# What the binary is made of, as CycloneDX
+sbom:
+    scripts/sbom
+
+# The Debian package and the container's contents, built, installed and started (root, minutes)
+test-package:
+    scripts/test-package
+
 # Known advisories against the dependencies (needs cargo-deny and the network)
 advisories:
     cargo deny --locked check advisories
