@@ -2,6 +2,7 @@
 //! or by the command line on its host.
 
 pub mod audit;
+pub mod erase;
 pub mod ledger;
 
 pub use audit::{Act, Audit, AuditError, Who};

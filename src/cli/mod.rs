@@ -8,6 +8,7 @@ mod cert;
 mod check;
 mod compact;
 mod dev;
+mod erase;
 mod failure;
 mod health;
 mod init;
@@ -83,6 +84,8 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Erase a user and every message to and from them
+    Erase(erase::Args),
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
@@ -135,6 +138,7 @@ impl Cli {
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
+            Command::Erase(args) => erase::run(&args, &file.load()?, token),
             Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),

@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, config: &Config) -> anyhow::Result<()> {
     }
 }
 
-fn user(text: &str) -> Result<UserId, String> {
+pub(super) fn user(text: &str) -> Result<UserId, String> {
     UserId::parse(text).ok_or_else(|| {
         let why = if text == "0" { "0 is the system, and no token may carry it; " } else { "" };
         format!("{why}a user is a decimal number from 1 to 9007199254740991")

@@ -6,6 +6,7 @@
 
 mod answer;
 mod audit;
+mod erase;
 mod gate;
 mod probes;
 mod reload;
@@ -133,6 +134,7 @@ impl Admin {
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,
             (Place::Tokens, &Method::POST) => self.issue(call).await,
+            (Place::User(user), &Method::DELETE) => self.erase(call, user).await,
             (place, _) => Err(Refusal::Method(place.allow())),
         }
     }

@@ -1,5 +1,7 @@
 //! What stands at which address: one spelling each.
 
+use crate::ids::UserId;
+
 /// An address that administrators call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -7,6 +9,7 @@ pub(super) enum Place {
     Reload,
     Status,
     Tokens,
+    User(UserId),
 }
 
 impl Place {
@@ -17,7 +20,7 @@ impl Place {
             "reload" => Self::Reload,
             "status" => Self::Status,
             "tokens" => Self::Tokens,
-            _ => return None,
+            path => Self::User(UserId::parse(path.strip_prefix("users/")?)?),
         })
     }
 
@@ -28,6 +31,7 @@ impl Place {
             Self::Reload => "reload",
             Self::Status => "status",
             Self::Tokens => "tokens",
+            Self::User(_) => "user",
         }
     }
 
@@ -37,6 +41,7 @@ impl Place {
             Self::Audit | Self::Status => "GET",
             Self::Reload => "POST",
             Self::Tokens => "GET, POST",
+            Self::User(_) => "DELETE",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod door;
+mod erase;
 mod remote;
 mod status;
 mod tokens;

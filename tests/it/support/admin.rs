@@ -9,12 +9,13 @@ use super::http::raw_at;
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
-pub const ROUTES: [(&str, &str, &str); 5] = [
+pub const ROUTES: [(&str, &str, &str); 6] = [
     ("GET", "/admin/status", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
     ("GET", "/admin/tokens", ""),
     ("POST", "/admin/tokens", r#"{"sub":7}"#),
+    ("DELETE", "/admin/users/7", ""),
 ];
 
 /// A call.
