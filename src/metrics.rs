@@ -59,8 +59,8 @@ pub struct StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Makes counters that nobody reads, for a store without a server.
-    pub fn unread() -> Self {
+    /// Counters that nobody looks at, for a store that a command opens.
+    pub fn unseen() -> Self {
         Self::register(&mut Registry::default())
     }
 

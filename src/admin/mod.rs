@@ -3,6 +3,9 @@
 
 pub mod audit;
 pub mod erase;
+mod export;
 pub mod ledger;
+pub mod revoke;
 
 pub use audit::{Act, Audit, AuditError, Who};
+pub use export::ExportLines;

@@ -41,8 +41,8 @@ fn compact(config: &Config) -> Result<(), Failure> {
     ))
 }
 
-/// A store that cannot be opened by the command line.
-pub(super) fn refused(error: OpenError) -> Failure {
+/// A store that cannot be opened.
+fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { path } => Failure::failed(format!(
             "the data directory {} is in use: stop the server that has it open, then try again",

@@ -6,14 +6,13 @@ use std::time::SystemTime;
 use http::Method;
 use serde_json::Value;
 
-use super::compact::refused;
+use super::offline::Offline;
 use super::remote::Remote;
 use super::{Failure, print, token};
-use crate::admin::{Audit, Who, erase};
+use crate::admin::{Audit, Who, erase, revoke};
 use crate::config::Config;
 use crate::ids::UserId;
-use crate::metrics::StoreMetrics;
-use crate::store::{self, AppendError, Store};
+use crate::store::Store;
 
 /// What `erase` takes.
 #[derive(Debug, clap::Args)]
@@ -53,27 +52,25 @@ pub(super) fn run(args: &Args, config: &Config, token: Option<&Path>) -> Result<
 
 /// Erases in the files of a server that is stopped.
 fn offline(config: &Config, user: UserId) -> Result<u64, Failure> {
-    store::sled::must_exist(&config.store.path).map_err(refused)?;
-    let opened = store::sled::open(&config.store, &config.limits, StoreMetrics::unread());
-    let (store, tail) = opened.map_err(refused)?;
-    drop(tail);
-    let (audit, act) = (Audit::open(&config.store.path)?, erase::act(user));
+    let (offline, audit) = (Offline::open(config)?, Audit::open(&config.store.path)?);
+    let (revocation, act) =
+        (revoke::of_user(user, &config.auth, SystemTime::now()), erase::act(user));
+    audit.append(&Who::shell(), &revoke::act(&revocation))?;
     audit.append(&Who::shell(), &act)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?;
-    let outcome = runtime.block_on(async {
-        store.revoke(erase::tokens(user, &config.auth, SystemTime::now())).await?;
-        let erased = store.erase(user).await?;
-        // All of it is durable; a store that closes badly is only checked at the next start.
-        let _ = store.close().await;
-        Ok(erased.messages)
-    });
-    outcome.or_else(|cause: AppendError| {
-        audit.append(&Who::shell(), &act.failed(&cause.to_string()))?;
-        Err(Failure::failed(format!(
-            "user {user} is not wholly erased: {cause}. What has begun goes on at the next start"
-        )))
+    offline.run(|store| async move {
+        let erasing = async {
+            store.revoke(revocation).await?;
+            store.erase(user).await
+        };
+        match erasing.await {
+            Ok(erased) => Ok(erased.messages),
+            Err(cause) => {
+                audit.append(&Who::shell(), &act.failed(&cause.to_string()))?;
+                Err(Failure::failed(format!(
+                    "user {user} is not wholly erased: {cause}. What has begun goes on at the \
+                     next start"
+                )))
+            }
+        }
     })
 }

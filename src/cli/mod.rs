@@ -4,21 +4,27 @@
 //! what went wrong, and the log, go to standard error.
 
 mod audit;
+mod backup;
 mod cert;
 mod check;
 mod compact;
 mod dev;
 mod erase;
+mod export;
 mod failure;
 mod health;
 mod init;
 mod key;
+mod offline;
+mod progress;
 mod reload;
 mod remote;
+mod revoke;
 mod serve;
 mod status;
 mod token;
 mod torture;
+mod user;
 mod wiring;
 
 use crate::config::Config;
@@ -77,6 +83,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Users who are let in, or not
+    User(user::Args),
     /// Kill a server of its own again and again, and look for what it acknowledged
     Torture(torture::Args),
     /// Certificates
@@ -86,6 +94,16 @@ enum Command {
     Audit(audit::Args),
     /// Erase a user and every message to and from them
     Erase(erase::Args),
+    /// Copy everything into a folder, also while the server runs, and check the copy
+    Backup(backup::BackupArgs),
+    /// Make the store of a backup, in an empty `store.path`
+    Restore(backup::RestoreArgs),
+    /// Read a stopped store or a backup from end to end: does everything fit together?
+    Verify(backup::VerifyArgs),
+    /// Write everything, or one user's data, as JSON lines
+    Export(export::ExportArgs),
+    /// Make a store of exported JSON lines, in an empty `store.path`
+    Import(export::ImportArgs),
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
@@ -133,10 +151,16 @@ impl Cli {
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
-            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Token(args) => token::run(args, &file.load()?, token),
+            Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Backup(args) => backup::backup(&args, &file.load()?, token),
+            Command::Restore(args) => backup::restore(&args, &file.load()?),
+            Command::Verify(args) => backup::verify(&args, &file.load()?),
+            Command::Export(args) => export::export(&args, &file.load()?, token),
+            Command::Import(args) => export::import(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
             Command::Erase(args) => erase::run(&args, &file.load()?, token),
             Command::Health => health::run(&file.load()?),

@@ -106,7 +106,6 @@ impl Remote {
         })
     }
 
-    #[allow(dead_code, reason = "for commands that come with their streams")]
     /// Makes a call that is answered piece by piece, and hands each to `take`.
     pub(super) fn stream(
         &self,

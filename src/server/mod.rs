@@ -206,6 +206,7 @@ impl Server {
             gate: Gate::new(AdminVerifier::new(&keys, &revocations, &config.auth)),
             auth: config.auth.clone(),
             keys: keys.clone(),
+            revocations: revocations.clone(),
             reload,
             dir: config.store.path.clone(),
             metrics: metrics.clone(),

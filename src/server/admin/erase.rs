@@ -7,11 +7,11 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::{Admin, Call, Service, answer};
-use crate::admin::erase;
+use crate::admin::{erase, revoke};
 use crate::ids::UserId;
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
-use crate::store::{AppendError, Erased};
+use crate::store::Erased;
 
 /// How long the user's connections may take to end once their tokens are revoked: the
 /// contract says a second.
@@ -29,10 +29,16 @@ struct Gone {
 impl Admin {
     pub(super) async fn erase(&self, call: Call<'_>, user: UserId) -> Result<Answer, Refusal> {
         call.without_body()?;
-        let service = self.service()?;
+        let Service { context, hub, .. } = self.service()?;
+        self.decree(&call.who, revoke::of_user(user, &self.auth, SystemTime::now())).await?;
+        // What a connection of theirs has under way is erased too, once it has ended.
+        let until = Instant::now() + FAREWELL;
+        while hub.is_connected(user) && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
         let act = erase::act(user);
         self.note(&call.who, &act).await?;
-        match self.send_away_and_erase(service, user).await {
+        match context.store.erase(user).await {
             Ok(Erased { messages }) => Ok(answer::json(&Gone { sub: user.get(), messages })),
             Err(cause) => {
                 error!(%user, error = %cause, "a user was not wholly erased");
@@ -42,20 +48,5 @@ impl Admin {
                 ))
             }
         }
-    }
-
-    async fn send_away_and_erase(
-        &self,
-        Service { context, hub }: &Service,
-        user: UserId,
-    ) -> Result<Erased, AppendError> {
-        let tokens = erase::tokens(user, &self.auth, SystemTime::now());
-        context.store.revoke(tokens).await?;
-        // What a connection of theirs has under way is erased too, once it has ended.
-        let until = Instant::now() + FAREWELL;
-        while hub.is_connected(user) && Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
-        }
-        context.store.erase(user).await
     }
 }

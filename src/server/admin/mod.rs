@@ -6,13 +6,16 @@
 
 mod answer;
 mod audit;
+mod data;
 mod erase;
 mod gate;
 mod probes;
 mod reload;
+mod revocations;
 mod route;
 mod status;
 mod tokens;
+mod users;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +38,7 @@ use super::refusal::Refusal;
 use super::reload::Reload;
 use super::routes::{self, Answer, nothing};
 use crate::admin::{Act, Audit, Who};
-use crate::auth::CurrentKeys;
+use crate::auth::{CurrentKeys, Revocations};
 use crate::config;
 use crate::hub::Hub;
 use crate::metrics::ServerMetrics;
@@ -53,6 +56,7 @@ pub(super) struct Admin {
     pub(super) gate: Gate,
     pub(super) auth: config::Auth,
     pub(super) keys: CurrentKeys,
+    pub(super) revocations: Revocations,
     pub(super) reload: Arc<Reload>,
     /// Where the audit log is.
     pub(super) dir: PathBuf,
@@ -130,11 +134,18 @@ impl Admin {
         let call = Call { who, query, request, body };
         match (place, &request.method) {
             (Place::Audit, &Method::GET) => self.audit(call).await,
+            (Place::Backup, &Method::GET) => self.backup(call).await,
+            (Place::Export, &Method::GET) => self.export(call, None).await,
+            (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
             (Place::Reload, &Method::POST) => self.reload(call).await,
+            (Place::Revocations, &Method::GET) => self.revocations(call).await,
+            (Place::Revocations, &Method::POST) => self.revoke(call).await,
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,
             (Place::Tokens, &Method::POST) => self.issue(call).await,
             (Place::User(user), &Method::DELETE) => self.erase(call, user).await,
+            (Place::Disable(user), &Method::POST) => self.disable(call, user).await,
+            (Place::Enable(user), &Method::POST) => self.enable(call, user).await,
             (place, _) => Err(Refusal::Method(place.allow())),
         }
     }
