@@ -8,6 +8,7 @@ mod backup;
 mod cert;
 mod check;
 mod compact;
+mod connection;
 mod dev;
 mod erase;
 mod export;
@@ -15,6 +16,7 @@ mod failure;
 mod health;
 mod init;
 mod key;
+mod notify;
 mod offline;
 mod progress;
 mod reload;
@@ -94,6 +96,10 @@ enum Command {
     Audit(audit::Args),
     /// Erase a user and every message to and from them
     Erase(erase::Args),
+    /// Who is connected to the running server
+    Connection(connection::Args),
+    /// Send a message from the system
+    Notify(notify::Args),
     /// Copy everything into a folder, also while the server runs, and check the copy
     Backup(backup::BackupArgs),
     /// Make the store of a backup, in an empty `store.path`
@@ -156,6 +162,8 @@ impl Cli {
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Connection(args) => connection::run(&args, &file.load()?, token),
+            Command::Notify(args) => notify::run(args, &file.load()?, token),
             Command::Backup(args) => backup::backup(&args, &file.load()?, token),
             Command::Restore(args) => backup::restore(&args, &file.load()?),
             Command::Verify(args) => backup::verify(&args, &file.load()?),

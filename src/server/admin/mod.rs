@@ -6,10 +6,13 @@
 
 mod answer;
 mod audit;
+mod connections;
 mod data;
 mod erase;
 mod gate;
+mod notifications;
 mod probes;
+mod recent;
 mod reload;
 mod revocations;
 mod route;
@@ -19,7 +22,7 @@ mod users;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use tokio::time::Instant;
@@ -31,12 +34,15 @@ use warp::filters::BoxedFilter;
 
 pub(super) use self::gate::Gate;
 pub(super) use self::probes::Probes;
+pub(super) use self::recent::Recent;
 use self::route::Place;
 use super::api::{Body, Query, Request};
 use super::handshake;
+use super::page;
 use super::refusal::Refusal;
 use super::reload::Reload;
 use super::routes::{self, Answer, nothing};
+use super::terms::CurrentTerms;
 use crate::admin::{Act, Audit, Who};
 use crate::auth::{CurrentKeys, Revocations};
 use crate::config;
@@ -56,6 +62,7 @@ pub(super) struct Admin {
     pub(super) gate: Gate,
     pub(super) auth: config::Auth,
     pub(super) keys: CurrentKeys,
+    pub(super) terms: CurrentTerms,
     pub(super) revocations: Revocations,
     pub(super) reload: Arc<Reload>,
     /// Where the audit log is.
@@ -74,6 +81,7 @@ pub(super) struct Admin {
 pub(super) struct Service {
     pub(super) context: Context,
     pub(super) hub: Arc<Hub>,
+    pub(super) recent: Arc<Recent>,
 }
 
 /// A call of somebody who was let in.
@@ -91,7 +99,8 @@ pub(super) fn routes(probes: Arc<Probes>, admin: Arc<Admin>) -> BoxedFilter<(Ans
         move |request, body| Arc::clone(&admin).answer(request, body),
     );
     let calls = warp::path("admin").and(calls);
-    probes::routes(probes).or(calls).unify().or(nothing()).unify().boxed()
+    let page = page::admin();
+    probes::routes(probes).or(calls).unify().or(page).unify().or(nothing()).unify().boxed()
 }
 
 impl Admin {
@@ -134,6 +143,10 @@ impl Admin {
         let call = Call { who, query, request, body };
         match (place, &request.method) {
             (Place::Audit, &Method::GET) => self.audit(call).await,
+            (Place::Connections, &Method::GET) => self.connections(call),
+            (Place::Connections, &Method::DELETE) => self.close_all(call).await,
+            (Place::Connection(id), &Method::DELETE) => self.close(call, id).await,
+            (Place::Notifications, &Method::POST) => self.notify(call).await,
             (Place::Backup, &Method::GET) => self.backup(call).await,
             (Place::Export, &Method::GET) => self.export(call, None).await,
             (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
@@ -194,4 +207,10 @@ impl Call<'_> {
         }
         Ok(())
     }
+}
+
+/// A time as the answers write it: milliseconds since the Unix epoch.
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
