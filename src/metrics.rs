@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::LazyLock;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -36,6 +38,14 @@ struct Call {
     call: &'static str,
     /// The HTTP status.
     status: u32,
+}
+
+/// Faults of our own, wherever they were met.
+static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
+
+/// Counts a fault of our own.
+pub fn panicked() {
+    PANICS.inc();
 }
 
 /// Counts by reason.
@@ -129,6 +139,8 @@ pub struct ServerMetrics {
     refused: Reasons,
     calls: Family<Call, Counter>,
     admin_calls: Family<Call, Counter>,
+    /// Faults of our own: each ended one task and should be reported.
+    pub panics: Counter,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
     reloads_failed: Counter,
@@ -145,6 +157,7 @@ impl ServerMetrics {
             calls: enter(registry, "api_calls", "Calls of the API", Family::default()),
             admin_calls: enter(registry, "admin_calls", "Administrators' calls", Family::default()),
             handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
+            panics: enter(registry, "panics", "Faults of our own", PANICS.clone()),
             reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),
             last_reload_successful: enter(
                 registry,

@@ -59,6 +59,11 @@ impl Inbox {
         self.subscription.connection()
     }
 
+    /// How many connections there are in all.
+    pub(super) fn connections(&self) -> usize {
+        self.subscription.connections()
+    }
+
     /// Tells `to` that the user is typing.
     pub(super) fn typing(&self, to: UserId) {
         self.subscription.typing(to);

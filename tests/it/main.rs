@@ -16,6 +16,7 @@ mod admin;
 mod algorithms;
 mod api;
 mod chat;
+mod clock;
 mod crash;
 mod damage;
 mod delivery;
@@ -39,6 +40,8 @@ mod signatures;
 mod slow_reader;
 mod smuggling;
 mod spelling;
+mod stalls;
+mod storm;
 mod supervised;
 #[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
 mod support;
