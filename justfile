@@ -20,9 +20,21 @@ web:
 test-web:
     scripts/test-web
 
+# What is in deploy/: nginx and Caddy before the server, alerts, systemd units, Dockerfile
+test-deploy:
+    scripts/test-deploy
+
 # Serve for development: prints two chat links
 dev *ARGS:
     cargo run --release --locked -- dev {{ARGS}}
+
+# What the binary is made of, as CycloneDX
+sbom:
+    scripts/sbom
+
+# The Debian package and the container's contents, built, installed and started (root, minutes)
+test-package:
+    scripts/test-package
 
 # Known advisories against the dependencies (needs cargo-deny and the network)
 advisories:
@@ -39,11 +51,10 @@ torture *ARGS="--rounds 200":
     target/release/imserver torture {{ARGS}}
     IMSERVER_DAMAGED_COPIES=200 cargo test --release --locked --test it -- --nocapture damage::
 
-<<<<<<< HEAD
 # Cut the power 60 times under load, on a disk in a file (root, loop devices, btrfs-progs)
 torture-power:
     IMSERVER_POWER_ROUNDS=60 cargo test --release --locked --test it -- --nocapture power::
-=======
+
 # Look for inputs that break a reader, until stopped: frame, token, row …
 fuzz TARGET SECONDS="0":
     scripts/fuzz --seconds {{SECONDS}} {{TARGET}}
@@ -52,7 +63,6 @@ fuzz TARGET SECONDS="0":
 judge:
     scripts/judge-tls --thorough
     scripts/judge-websocket
->>>>>>> main
 
 # 10,000 connections that stall, and 5,000 clients that come back at once (raises open files)
 crowds:

@@ -31,7 +31,7 @@ const SMALL: &[&str] =
     &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 19] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("warp", &["server"]),
@@ -47,6 +47,7 @@ const HOMES: [(&str, &[&str]); 19] = [
     ("pkcs1", &["auth"]),
     ("pkcs8", &["auth"]),
     ("clap", &["cli"]),
+    ("indicatif", &["cli"]),
     ("anyhow", &["cli", "main"]),
     ("toml_edit", &["config"]),
     ("prometheus_client", &["metrics", "server"]),

@@ -8,10 +8,15 @@
 
 #![allow(clippy::panic, reason = "a property that is broken panics: that is what this is for")]
 
+pub mod audit;
+pub mod backup;
 pub mod config;
+mod edit;
+mod folder;
 pub mod frame;
 pub mod handshake;
 pub mod key_set;
+pub mod lines;
 pub mod request;
 pub mod row;
 mod strict;

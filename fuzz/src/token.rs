@@ -19,6 +19,7 @@ use imserver::auth::{CurrentKeys, Identity, KeySet, Revocations, TOKEN_MAX, Veri
 use imserver::config::Auth;
 use serde_json::{Map, Value};
 
+use crate::edit;
 use crate::strict;
 
 /// The time of all tokens here, in seconds.
@@ -63,17 +64,7 @@ pub fn check(data: &[u8]) {
 
 fn edited(edits: &[u8]) {
     let good = sign(Signer::Secret, GOOD.0.as_bytes(), GOOD.1.as_bytes());
-    let mut token = good.clone().into_bytes();
-    for edit in edits.chunks_exact(4) {
-        let &[what, high, low, with] = edit else { continue };
-        let at = usize::from(u16::from_be_bytes([high, low])) % (token.len() + 1);
-        match what % 4 {
-            0 => token.insert(at, with),
-            1 if at < token.len() => drop(token.remove(at)),
-            2 => token.truncate(at),
-            _ => token.get_mut(at).into_iter().for_each(|byte| *byte = with),
-        }
-    }
+    let token = edit::apply(good.as_bytes(), edits);
     let Ok(token) = String::from_utf8(token) else { return };
     assert_eq!(verify(&token).is_some(), token == good, "{token}");
 }

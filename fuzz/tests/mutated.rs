@@ -129,3 +129,18 @@ fn requests_mean_what_they_say() {
 fn handshakes_let_in_one_token_at_the_most() {
     try_all("handshake", imserver_fuzz::handshake::check, 50_000);
 }
+
+#[test]
+fn a_changed_audit_log_is_noticed_and_goes_on_where_it_may() {
+    try_all("audit", imserver_fuzz::audit::check, 5_000);
+}
+
+#[test]
+fn a_changed_backup_is_none() {
+    try_all("backup", imserver_fuzz::backup::check, 20_000);
+}
+
+#[test]
+fn lines_become_a_whole_store_or_nothing() {
+    try_all("lines", imserver_fuzz::lines::check, 2_000);
+}

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::audit::{Act, Line};
+use super::audit::{Act, Audit, AuditError, Line};
 use crate::auth::{Issued, Request};
 
 /// The act of issuing a token.
@@ -26,8 +26,17 @@ pub fn issue(request: &Request, issued: &Issued, key: Option<&str>, now: SystemT
         .with("admin", request.admin)
 }
 
+/// The token with this `jti`, if it was issued here.
+///
+/// # Errors
+/// The log cannot be read. What follows a broken line is not looked at.
+pub fn find(audit: &Audit, jti: &str) -> Result<Option<Entry>, AuditError> {
+    let mut entries = audit.lines()?.map_while(Result::ok).filter_map(|line| Entry::of(&line));
+    Ok(entries.find(|entry| entry.jti == jti))
+}
+
 /// An issued token, as the ledger knows it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Entry {
     /// By which it is revoked.
     pub jti: String,

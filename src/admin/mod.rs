@@ -2,6 +2,9 @@
 //! or by the command line on its host.
 
 pub mod audit;
+mod export;
 pub mod ledger;
+pub mod revoke;
 
 pub use audit::{Act, Audit, AuditError, Who};
+pub use export::ExportLines;

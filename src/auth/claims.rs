@@ -38,6 +38,8 @@ pub(super) struct Rules {
     issuer: String,
     audience: String,
     require_jti: bool,
+    /// Whether its time must have come.
+    begun: bool,
     leeway: Duration,
     max_lifetime: Duration,
 }
@@ -129,9 +131,15 @@ impl Rules {
             issuer: auth.issuer.clone(),
             audience: audience.to_owned(),
             require_jti: auth.require_jti,
+            begun: true,
             leeway: auth.leeway,
             max_lifetime: auth.max_lifetime,
         }
+    }
+
+    /// The same for a token whose time has not come, which is to be known and not believed.
+    pub(super) fn at_any_time(self) -> Self {
+        Self { begun: false, require_jti: false, ..self }
     }
 
     /// Believes `claims`, which stand under a good signature of `key_id`, or
@@ -191,11 +199,11 @@ impl Rules {
         if end <= now {
             return Err(Refused::Expired);
         }
-        if time(claims, "nbf")?.is_some_and(|nbf| nbf > latest_begin) {
+        if time(claims, "nbf")?.is_some_and(|nbf| self.begun && nbf > latest_begin) {
             return Err(Refused::NotYetValid);
         }
         let iat = time(claims, "iat")?;
-        if iat.is_some_and(|iat| iat > latest_begin) {
+        if iat.is_some_and(|iat| self.begun && iat > latest_begin) {
             return Err(Refused::IssuedInFuture);
         }
         if exp.saturating_sub(iat.unwrap_or(now)) > self.max_lifetime {

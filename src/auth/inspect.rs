@@ -9,6 +9,7 @@ use super::claims::{Admin, Identity, Rules};
 use super::json::{Json, from_base64url};
 use super::keys::KeySet;
 use super::refused::Refused;
+use super::revocation::TokenRef;
 use super::token::{Compact, check};
 
 /// What is in a token, fit for a terminal. The signature is not.
@@ -50,6 +51,37 @@ pub fn inspect(keys: &KeySet, auth: &Auth, token: &str, now: SystemTime) -> Insp
         header: parts.as_ref().and_then(|parts| show(parts.header)),
         claims: parts.as_ref().and_then(|parts| show(parts.claims)),
         verdict,
+    }
+}
+
+/// A token of ours that somebody wants to take back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recognized {
+    /// What it is known by.
+    pub token: TokenRef,
+    /// Whether it is an administrator's.
+    pub admin: bool,
+}
+
+/// Recognizes a token of ours, a user's or an administrator's, also one whose time has not
+/// come: it opens nothing yet, and shall not.
+///
+/// # Errors
+/// It opens nothing here and never will.
+pub fn recognize(
+    keys: &KeySet,
+    auth: &Auth,
+    token: &str,
+    now: SystemTime,
+) -> Result<Recognized, Refused> {
+    let (user, admin) = (Rules::user(auth).at_any_time(), Rules::admin(auth).at_any_time());
+    match check(keys, &user, token, now) {
+        Ok(identity) => Ok(Recognized { token: identity.token(), admin: false }),
+        Err(Refused::WrongAudience) => {
+            let identity = check(keys, &admin, token, now)?;
+            Ok(Recognized { token: identity.token(), admin: true })
+        }
+        Err(refused) => Err(refused),
     }
 }
 
@@ -117,6 +149,26 @@ mod tests {
 
         let nothing = inspect(&keys, &auth(), "no token", now());
         assert_eq!((nothing.header, nothing.claims), (None, None));
+    }
+
+    #[test]
+    fn a_token_is_recognized_before_its_time_and_not_after() {
+        let keys = set([key(Alg::EdDsa)]);
+        let signing = keys.signing_key().unwrap();
+        let later = CLAIMS.replace(r#""sub""#, r#""nbf":1800000500,"jti":"j","sub""#);
+        let token = sign(signing, &header(signing), &later);
+        assert!(matches!(
+            inspect(&keys, &auth(), &token, now()).verdict,
+            Verdict::Refused(Refused::NotYetValid)
+        ));
+        let recognized = recognize(&keys, &auth(), &token, now()).unwrap();
+        assert_eq!(recognized.token.jti.as_deref(), Some("j"));
+        assert!(!recognized.admin);
+        let admin = later.replace(r#""aud":"imserver""#, r#""aud":"imserver-admin""#);
+        let token = sign(signing, &header(signing), &admin);
+        assert!(recognize(&keys, &auth(), &token, now()).unwrap().admin);
+        let over = now() + std::time::Duration::from_secs(3631);
+        assert_eq!(recognize(&keys, &auth(), &token, over), Err(Refused::Expired));
     }
 
     #[test]

@@ -28,7 +28,7 @@ mod watch;
 pub use alg::{Alg, UnknownAlg};
 pub use claims::{Admin, Identity};
 pub use generate::{GenerateError, generate};
-pub use inspect::{Inspection, Verdict, inspect};
+pub use inspect::{Inspection, Recognized, Verdict, inspect, recognize};
 pub use issue::{IssueError, Issued, Request, issue};
 pub use jwk::{Key, KeyFault};
 pub use key_file::{FileFault, KeySetError};

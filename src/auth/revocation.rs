@@ -2,7 +2,7 @@
 //!
 //! The store keeps each revocation until no token that it covers can be alive; this
 //! is the set of those in force, in memory, where every token is looked up that comes
-//! in (`docs/adr/0011-revocation-and-rotation.md`). Times are whole seconds since the Unix epoch, as
+//! in (`docs/adr/0013-revocation-and-rotation.md`). Times are whole seconds since the Unix epoch, as
 //! tokens have them.
 
 use std::collections::{HashMap, HashSet};
@@ -119,6 +119,9 @@ impl Identity {
 /// How often what is over is forgotten: it does no harm meanwhile.
 const TIDY_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// How soon what is in the log is in force.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// Whole seconds since the epoch.
 pub(super) fn seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -186,6 +189,25 @@ impl Revocations {
         self.change(|set| {
             set.disabled.remove(&user);
         });
+    }
+
+    /// Waits until a revocation that the store keeps is in force here.
+    ///
+    /// Who made it should not put it in force: two of one user at once must be so in the
+    /// order of the log. Not for long, since another may have taken it back meanwhile.
+    pub async fn in_force(&self, revocation: &Revocation) {
+        self.settle(|set| set.holds(revocation)).await;
+    }
+
+    /// Waits until the user is let in here.
+    pub async fn enabled(&self, user: UserId) {
+        self.settle(|set| !set.disabled.contains(&user)).await;
+    }
+
+    async fn settle(&self, is: impl Fn(&Set) -> bool) {
+        let mut changed = self.watch();
+        let settled = async { while !self.read(&is) && changed.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(SETTLED, settled).await;
     }
 
     /// Forgets what is over, now and then and for ever.
@@ -262,6 +284,19 @@ impl Set {
             Revocation::Disabled { user } => {
                 self.disabled.insert(user);
             }
+        }
+    }
+
+    fn holds(&self, revocation: &Revocation) -> bool {
+        match revocation {
+            Revocation::Token { jti, until } => {
+                self.tokens.get(jti).is_some_and(|known| known >= until)
+            }
+            Revocation::Subject { user, issued_up_to, until } => self
+                .subjects
+                .get(user)
+                .is_some_and(|known| known.issued_up_to >= *issued_up_to && known.until >= *until),
+            Revocation::Disabled { user } => self.disabled.contains(user),
         }
     }
 

@@ -4,18 +4,28 @@
 //! what went wrong, and the log, go to standard error.
 
 mod audit;
+mod backup;
 mod cert;
 mod check;
+mod compact;
+mod connection;
 mod dev;
+mod export;
 mod failure;
+mod health;
 mod init;
 mod key;
+mod notify;
+mod offline;
+mod progress;
 mod reload;
 mod remote;
+mod revoke;
 mod serve;
 mod status;
 mod token;
 mod torture;
+mod user;
 mod wiring;
 
 use crate::config::Config;
@@ -74,6 +84,8 @@ enum Command {
     Key(key::Args),
     /// Tokens for users and administrators
     Token(token::Args),
+    /// Users who are let in, or not
+    User(user::Args),
     /// Kill a server of its own again and again, and look for what it acknowledged
     Torture(torture::Args),
     /// Certificates
@@ -81,6 +93,25 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Who is connected to the running server
+    Connection(connection::Args),
+    /// Send a message from the system
+    Notify(notify::Args),
+    /// Copy everything into a folder, also while the server runs, and check the copy
+    Backup(backup::BackupArgs),
+    /// Make the store of a backup, in an empty `store.path`
+    Restore(backup::RestoreArgs),
+    /// Read a stopped store or a backup from end to end: does everything fit together?
+    Verify(backup::VerifyArgs),
+    /// Write everything, or one user's data, as JSON lines
+    Export(export::ExportArgs),
+    /// Make a store of exported JSON lines, in an empty `store.path`
+    Import(export::ImportArgs),
+    /// Write the database of a stopped server anew, without the room that removed messages
+    /// have left in it
+    Compact,
+    /// Is the running server well? 0: it takes connections and stores messages
+    Health,
     /// How the running server is, as JSON
     Status,
     /// Have the running server read configuration, certificate and keys again
@@ -123,10 +154,20 @@ impl Cli {
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
             Command::Key(args) => Ok(key::run(args, &file.load()?)?),
-            Command::Token(args) => Ok(token::run(args, &file.load()?)?),
+            Command::Token(args) => token::run(args, &file.load()?, token),
+            Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),
             Command::Cert(CertCommand::Dev(args)) => cert::run(&args, &file),
             Command::Audit(args) => audit::run(&args, &file.load()?),
+            Command::Connection(args) => connection::run(&args, &file.load()?, token),
+            Command::Notify(args) => notify::run(args, &file.load()?, token),
+            Command::Backup(args) => backup::backup(&args, &file.load()?, token),
+            Command::Restore(args) => backup::restore(&args, &file.load()?),
+            Command::Verify(args) => backup::verify(&args, &file.load()?),
+            Command::Export(args) => export::export(&args, &file.load()?, token),
+            Command::Import(args) => export::import(&args, &file.load()?),
+            Command::Compact => compact::run(&file.load()?),
+            Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }

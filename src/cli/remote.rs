@@ -30,11 +30,14 @@ const A_MINUTE: Duration = Duration::from_secs(60);
 const PATIENCE: Patience =
     Patience { connect: Duration::from_secs(10), answer: Duration::from_secs(120) };
 
+/// Who looks whether all is well does not wait long to find that it is not.
+const A_MOMENT: Patience =
+    Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(2) };
+
 /// How much is read of an answer that is no stream.
 const ANSWER_BYTES: usize = 16 << 20;
 
 /// How long a line of a stream may be.
-#[allow(dead_code, reason = "for commands that come with their streams")]
 const LINE_BYTES: usize = 4 << 20;
 
 /// A running server that was found.
@@ -58,18 +61,7 @@ impl Remote {
     ///
     /// `token` is the file that `--admin-token` names.
     pub(super) fn connect(config: &Config, token: Option<&Path>) -> Result<Option<Self>, Failure> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?;
-        let trust = match config.tls.mode {
-            TlsMode::Off => Trust::Plain,
-            TlsMode::On => {
-                Trust::Exactly(certificate::leaf(&config.tls.cert).map_err(Failure::usage)?)
-            }
-        };
-        let client = Client::new(trust, PATIENCE).map_err(Failure::failed)?;
-        let address = reachable(config.server.admin_listen);
+        let (runtime, client, address) = way(config, PATIENCE)?;
         let probe = runtime.block_on(client.ask(address, Ask::get("/healthz")));
         match probe {
             Err(HttpsError::NobodyListens) => return Ok(None),
@@ -113,7 +105,6 @@ impl Remote {
         })
     }
 
-    #[allow(dead_code, reason = "for commands that come with their streams")]
     /// Makes a call that is answered piece by piece, and hands each to `take`.
     pub(super) fn stream(
         &self,
@@ -131,7 +122,6 @@ impl Remote {
         })
     }
 
-    #[allow(dead_code, reason = "for commands that come with their streams")]
     /// Makes a call that is answered with JSON lines, and hands each to `take`.
     pub(super) fn lines(
         &self,
@@ -189,6 +179,32 @@ impl Remote {
     fn broken(&self, error: &HttpsError) -> Failure {
         Failure::failed(format!("the server at {} broke off: {error}", self.address))
     }
+}
+
+/// Asks the running server of `config` what it tells everybody: the status and the text.
+pub(super) fn probe(config: &Config, target: &str) -> Result<(StatusCode, String), Failure> {
+    let (runtime, client, address) = way(config, A_MOMENT)?;
+    runtime.block_on(async {
+        let answer = client.ask(address, Ask::get(target)).await;
+        let answer = answer.map_err(|error| unreached(address, &error))?;
+        let status = answer.status;
+        let whole = answer.whole(ANSWER_BYTES).await.map_err(|error| unreached(address, &error))?;
+        Ok((status, String::from_utf8_lossy(&whole).trim().to_owned()))
+    })
+}
+
+/// A thread to work on, who asks, and where.
+fn way(config: &Config, patience: Patience) -> Result<(Runtime, Client, SocketAddr), Failure> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?;
+    let trust = match config.tls.mode {
+        TlsMode::Off => Trust::Plain,
+        TlsMode::On => Trust::Exactly(certificate::leaf(&config.tls.cert).map_err(Failure::usage)?),
+    };
+    let client = Client::new(trust, patience).map_err(Failure::failed)?;
+    Ok((runtime, client, reachable(config.server.admin_listen)))
 }
 
 fn unreached(address: SocketAddr, error: &HttpsError) -> Failure {

@@ -1,18 +1,21 @@
 //! `imserver token`: tokens for trying things out, for support and for administrators.
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
+use zeroize::Zeroizing;
 
-use super::wiring;
+use super::{Failure, revoke, wiring};
+use crate::admin::revoke::Target;
 use crate::auth::{self, KeySet, Request, TOKEN_MAX, Verdict};
 use crate::config::Config;
 use crate::ids::UserId;
 
-/// Issues and inspects tokens.
+/// Issues, inspects and revokes tokens.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -27,6 +30,29 @@ enum Command {
         /// processes and the shell's history.
         jwt: String,
     },
+    /// Takes a token back, or all of a user's: none of them opens anything any more, and the
+    /// connections that live by them are closed within a second.
+    Revoke {
+        /// The token, or its jti as `imserver token list` shows it, or - to read either from
+        /// standard input.
+        #[arg(value_name = "JWT|JTI", required_unless_present = "sub")]
+        what: Option<String>,
+        /// All tokens of this user that were issued up to now; later ones are good.
+        #[arg(long, value_name = "ID", value_parser = user, conflicts_with = "what")]
+        sub: Option<UserId>,
+    },
+    /// Shows the ledger, one token a line: jti, user, who had it issued, when, until when, and
+    /// whether it is good.
+    List {
+        /// Only tokens of this user.
+        #[arg(long, value_name = "ID", value_parser = user)]
+        sub: Option<UserId>,
+        /// Also those that have expired.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows what is revoked; that ends by itself once the tokens would have.
+    Revocations,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,14 +74,23 @@ struct Issue {
     admin: bool,
 }
 
-pub(crate) fn run(args: Args, config: &Config) -> anyhow::Result<()> {
+pub(super) fn run(args: Args, config: &Config, admin: Option<&Path>) -> Result<(), Failure> {
     match args.command {
-        Command::Issue(issue) => run_issue(issue, config),
-        Command::Inspect { jwt } => inspect(&jwt, config),
+        Command::Issue(issue) => Ok(run_issue(issue, config)?),
+        Command::Inspect { jwt } => Ok(inspect(&jwt, config)?),
+        Command::Revoke { sub: Some(user), .. } => {
+            revoke::revoke(&Target::Subject(user), config, admin)
+        }
+        Command::Revoke { what, sub: None } => {
+            let what = Zeroizing::new(given(&what.unwrap_or_default())?);
+            revoke::revoke(&revoke::target(what.trim())?, config, admin)
+        }
+        Command::List { sub, all } => revoke::ledger(sub, all, config, admin),
+        Command::Revocations => revoke::list(config, admin),
     }
 }
 
-fn user(text: &str) -> Result<UserId, String> {
+pub(super) fn user(text: &str) -> Result<UserId, String> {
     UserId::parse(text).ok_or_else(|| {
         let why = if text == "0" { "0 is the system, and no token may carry it; " } else { "" };
         format!("{why}a user is a decimal number from 1 to 9007199254740991")
@@ -82,7 +117,7 @@ fn run_issue(issue: Issue, config: &Config) -> anyhow::Result<()> {
 
 fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
     let keys = KeySet::load(&config.auth.keys)?;
-    let token = if jwt == "-" { from_stdin()? } else { jwt.to_owned() };
+    let token = given(jwt)?;
     let inspection = auth::inspect(&keys, &config.auth, token.trim(), SystemTime::now());
     let mut out = io::stdout().lock();
     for (part, text) in [("header", &inspection.header), ("claims", &inspection.claims)] {
@@ -104,6 +139,11 @@ fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What stands on the command line, or on standard input in its stead.
+fn given(text: &str) -> anyhow::Result<String> {
+    if text == "-" { from_stdin() } else { Ok(text.to_owned()) }
 }
 
 fn from_stdin() -> anyhow::Result<String> {

@@ -206,7 +206,7 @@ async fn a_fault_of_the_wire_ends_the_session_as_it_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_our_own_ends_one_connection_and_nothing_else() {
-    let mut rig = Rig::new();
+    let rig = Rig::new();
     let other = rig.elsewhere(ME);
     rig.send(2, "on its way").await;
     rig.receive(Received::Text(FAULT.to_owned())).await;

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sled::Tree;
 
@@ -14,6 +14,7 @@ use super::names;
 use super::reader;
 use super::record::{CommitRecord, ResendMark};
 use super::resend_index::ResendIndex;
+use super::revoked::{self, Tally};
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::{Profile, StoredAt};
 use crate::store::StoreError;
@@ -93,6 +94,7 @@ pub(super) struct Books {
     pairs: HashMap<Pair, Newest>,
     inboxes: HashMap<UserId, Inbox>,
     profiles: HashMap<UserId, Arc<Profile>>,
+    pub(super) revoked: Tally,
 }
 
 impl Books {
@@ -115,7 +117,9 @@ impl Books {
             pairs: HashMap::new(),
             inboxes: HashMap::new(),
             profiles: HashMap::new(),
+            revoked: Tally::default(),
         };
+        books.revoked = Tally::read(&books.tree).map_err(StoreError::Damaged)?;
         books.recall(resend_window.max(dedup_window))?;
         Ok(books)
     }
@@ -147,6 +151,11 @@ impl Books {
             }
         }
         Ok(())
+    }
+
+    /// Removes some revocations that are over; says how many.
+    pub(super) fn sweep(&mut self, now: SystemTime) -> sled::Result<usize> {
+        revoked::sweep(&self.tree, &mut self.revoked, now)
     }
 
     /// Forgets what is old or too much.

@@ -31,9 +31,16 @@ pub(super) struct Census {
     pub(super) read: u64,
     /// How many of them are gone.
     pub(super) gone: u64,
+    /// How often something was revoked, or a user enabled again.
+    pub(super) decrees: u64,
 }
 
 impl Census {
+    /// Whether nothing was ever acknowledged.
+    pub(super) fn is_new(&self) -> bool {
+        self.last_id == 0 && self.decrees == 0
+    }
+
     /// Messages that are there.
     pub(super) fn kept(&self) -> u64 {
         self.messages.saturating_sub(self.gone)
@@ -87,7 +94,7 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
     }
     reader::erasures(tree).map_err(|error| error.to_string())?;
     profiles(tree)?;
-    revoked::check(tree)?;
+    census.decrees = revoked::check(tree)?;
     census.read = marks(tree)?;
     Ok(census)
 }

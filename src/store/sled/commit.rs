@@ -50,6 +50,8 @@ pub(super) struct Commit<'a> {
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     reads: HashMap<Pair, ReadState>,
+    /// Which of the revocations touched here are there, behind this batch.
+    revoked: HashMap<Vec<u8>, bool>,
     /// What is to be announced of tokens and users.
     decrees: Vec<Announcement>,
     newly_read: u64,
@@ -85,6 +87,7 @@ impl<'a> Commit<'a> {
             stored: Vec::new(),
             receipts: Vec::new(),
             reads: HashMap::new(),
+            revoked: HashMap::new(),
             decrees: Vec::new(),
             newly_read: 0,
             gone: 0,
@@ -290,25 +293,43 @@ impl<'a> Commit<'a> {
     }
 
     /// Adds a revocation, unless it is over.
-    pub(super) fn revoke(&mut self, revocation: Revocation, reply: Reply<()>) {
+    pub(super) fn revoke(
+        &mut self,
+        revocation: Revocation,
+        reply: Reply<()>,
+    ) -> Result<(), StoreError> {
         if !revocation.is_over(SystemTime::now()) {
-            // Also where it is there already: this very group may have removed it before.
             let key = revoked::key(&revocation);
+            self.decree(&key, true)?;
             let value = revoked::encode(&key, &revocation);
             self.insert(key, value);
             self.decrees.push(Announcement::Revoked(revocation));
         }
         self.answers.push(Answer::Done(reply));
+        Ok(())
     }
 
-    /// Takes the revocation of a whole user back.
-    ///
-    /// Also where the tree does not show one: it may stand in this very group.
-    pub(super) fn enable(&mut self, user: UserId, reply: Reply<()>) {
-        self.batch.remove(revoked::key(&Revocation::Disabled { user }));
+    /// Takes the revocation of a whole user back, if there is one.
+    pub(super) fn enable(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
+        let key = revoked::key(&Revocation::Disabled { user });
+        self.decree(&key, false)?;
+        self.batch.remove(key);
         self.rows += 1;
         self.decrees.push(Announcement::Enabled(user));
         self.answers.push(Answer::Done(reply));
+        Ok(())
+    }
+
+    /// Counts whether a revocation `is` there from now on.
+    fn decree(&mut self, key: &[u8], is: bool) -> Result<(), StoreError> {
+        let there = || self.books.tree.contains_key(key);
+        let was = match self.revoked.get(key) {
+            Some(&was) => was,
+            None => there().map_err(|error| StoreError::Damaged(error.to_string()))?,
+        };
+        self.books.revoked.change(was, is);
+        self.revoked.insert(key.to_owned(), is);
+        Ok(())
     }
 
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -346,6 +367,10 @@ impl<'a> Commit<'a> {
                 }
             }
         }
+        if !self.decrees.is_empty() {
+            let value = self.books.revoked.encode();
+            self.insert(keys::REVOCATIONS.to_vec(), value);
+        }
         let outcome = Outcome {
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
@@ -363,6 +388,11 @@ impl Outcome {
     /// How many messages were new.
     pub(super) fn messages(&self) -> u64 {
         self.stored.len() as u64
+    }
+
+    /// How many revocations and their contraries there are in it.
+    pub(super) fn decrees(&self) -> u64 {
+        self.decrees.len() as u64
     }
 
     /// Tells everybody what came of their request, and gives what is to be announced.

@@ -77,6 +77,9 @@ pub fn reread(key: &[u8], value: &[u8]) -> Option<Row> {
             let value = erasure.encode(&key);
             Some((key, value))
         }
+        keys::REVOCATIONS if key == keys::REVOCATIONS => {
+            Some((keys::REVOCATIONS.to_vec(), revoked::Tally::decode(value)?.encode()))
+        }
         keys::REVOCATIONS => {
             let revocation = revoked::decode(key, value)?;
             let key = revoked::key(&revocation);

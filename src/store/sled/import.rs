@@ -1,6 +1,6 @@
 //! From an export to a store: all of it, or nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::keys::{self, Pair};
 use super::names::{self, Collector};
 use super::read_state::{Island, ReadState, encode_floor, encode_islands};
 use super::record::{self, CommitEntry, CommitRecord, ResendMark};
-use super::revoked;
+use super::revoked::{self, Tally};
 use super::staging::{FillError, Staging};
 use crate::ids::{MessageId, Sender};
 use crate::message::{ClientMsgId, StoredAt};
@@ -52,6 +52,7 @@ pub fn import(lines: impl BufRead, dir: &Path, cache_bytes: u64) -> Result<Findi
     let mut import = Import {
         staging: Staging::begin(dir, cache_bytes)?,
         pairs: HashMap::new(),
+        revoked: HashSet::new(),
         commit: None,
         last: 0,
         ordinals: 0,
@@ -147,6 +148,8 @@ struct Import {
     staging: Staging,
     pairs: HashMap<Pair, State>,
     commit: Option<CommitRecord>,
+    /// The rows of revocations.
+    revoked: HashSet<Vec<u8>>,
     /// The last id that came by.
     last: u64,
     /// Ordinals of all pairs: ids that messages have, or had.
@@ -158,6 +161,8 @@ struct Import {
 struct State {
     ordinal: u64,
     id: u64,
+    /// One of them is there, and not gone.
+    begun: bool,
     read: ReadState,
     names: Collector,
 }
@@ -183,7 +188,9 @@ impl Import {
             }
             Record::Revocation(revocation) => {
                 let key = revoked::key(&revocation);
-                Ok(self.staging.insert(&key, &revoked::encode(&key, &revocation))?)
+                self.staging.insert(&key, &revoked::encode(&key, &revocation))?;
+                self.revoked.insert(key);
+                Ok(())
             }
             Record::Gone(gone) => self.gone(gone),
             Record::Message(message) => self.message(message),
@@ -204,7 +211,6 @@ impl Import {
             return Err(Refusal::Wrong(format!("{ordinal} messages cannot end with the id {id}")));
         }
         self.add_ordinals(ordinal)?;
-        self.begin(pair)?;
         let mut state = State { ordinal, id: id.get(), ..State::default() };
         state.read.floor.ordinal = ordinal;
         state.read.floor.id = id.get();
@@ -232,7 +238,7 @@ impl Import {
                 "messages stand in the order of their ids, and {id} does not come behind {before}"
             )));
         }
-        if !self.pairs.contains_key(&pair) {
+        if self.pairs.get(&pair).is_none_or(|state| !state.begun) {
             self.begin(pair)?;
         }
         self.add_ordinals(1)?;
@@ -248,7 +254,7 @@ impl Import {
                 message.ordinal,
             )));
         }
-        (state.ordinal, state.id) = (message.ordinal, id);
+        (state.ordinal, state.id, state.begun) = (message.ordinal, id, true);
         if read {
             let nothing = |_| Ok::<Vec<Island>, FillError>(Vec::new());
             state.read.mark(message.ordinal, id, nothing)?;
@@ -320,6 +326,11 @@ impl Import {
     fn finish(mut self, skipped: Skipped, digest: &Digest) -> Result<Findings, FillError> {
         if let Some(commit) = self.commit.take() {
             self.write_commit(&commit)?;
+        }
+        let rows = self.revoked.len() as u64;
+        if rows > 0 {
+            let tally = Tally { rows, decrees: rows };
+            self.staging.insert(keys::REVOCATIONS, &tally.encode())?;
         }
         for (pair, State { read, .. }) in std::mem::take(&mut self.pairs) {
             if read.floor.ordinal == 0 && read.floor.beyond == 0 {

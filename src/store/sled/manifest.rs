@@ -32,6 +32,9 @@ pub(super) struct Manifest {
     /// How many of them are gone; layout 1 knew of none.
     #[serde(default)]
     pub(super) gone: u64,
+    /// How often something was revoked, or a user enabled again; layout 1 knew neither.
+    #[serde(default)]
+    pub(super) decrees: u64,
     /// Set at a clean stop: the numbers are exact, and the files had this checksum.
     pub(super) seal: Option<Seal>,
     checksum: u32,
@@ -45,6 +48,7 @@ impl Manifest {
             messages: census.messages,
             read: census.read,
             gone: census.gone,
+            decrees: census.decrees,
             seal,
             checksum: 0,
         };
@@ -54,14 +58,15 @@ impl Manifest {
 
     /// What the database held when this was written.
     pub(super) fn census(&self) -> Census {
-        Census { last_id: self.last_id, messages: self.messages, read: self.read, gone: self.gone }
+        let Self { last_id, messages, read, gone, decrees, .. } = *self;
+        Census { last_id, messages, read, gone, decrees }
     }
 
     fn sum(&self) -> u32 {
-        let Self { schema, last_id, messages, read, gone, seal, .. } = self;
+        let Self { schema, last_id, messages, read, gone, decrees, seal, .. } = self;
         let text = match schema {
             1 => format!("{schema} {last_id} {messages} {read} {seal:?}"),
-            _ => format!("{schema} {last_id} {messages} {read} {gone} {seal:?}"),
+            _ => format!("{schema} {last_id} {messages} {read} {gone} {decrees} {seal:?}"),
         };
         crc32fast::hash(text.as_bytes())
     }
@@ -156,7 +161,7 @@ mod tests {
     fn a_changed_digit_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(read(dir.path()).unwrap().is_none());
-        let census = Census { last_id: 1234, messages: 1200, read: 7, gone: 3 };
+        let census = Census { last_id: 1234, messages: 1200, read: 7, gone: 3, decrees: 5 };
         let manifest = Manifest::new(2, census, None);
         write(dir.path(), &manifest).unwrap();
         assert_eq!(read(dir.path()).unwrap(), Some(manifest));

@@ -11,6 +11,7 @@ mod books;
 mod census;
 mod codec;
 mod commit;
+mod compact;
 mod export;
 mod fingerprint;
 #[doc(hidden)]
@@ -53,9 +54,11 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
 pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
+pub use self::compact::{Compacted, Progress, compact};
 pub use self::fingerprint::Findings;
 pub use self::import::{ImportError, import};
 use self::keys::Pair;
+pub use self::open::must_exist;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
 use self::remover::{ORDERS, Order, Remover};

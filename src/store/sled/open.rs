@@ -137,7 +137,7 @@ pub(super) fn anew(dir: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
         believe(dir, &db, &manifest)
     })?;
     copy.take_over(&original).map_err(|error| unusable(&original, error))?;
-    released(dir);
+    released(&database(dir));
     Checked { dir, cache_bytes, manifest, census: Some(census) }.open()
 }
 
@@ -175,6 +175,17 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Sees that there is a store in `dir`, for those who want no new one.
+///
+/// # Errors
+/// [`OpenError::NoStore`].
+pub fn must_exist(dir: &Path) -> Result<(), OpenError> {
+    match manifest::path(dir).exists() || database(dir).exists() {
+        true => Ok(()),
+        false => Err(OpenError::NoStore { path: dir.to_owned() }),
+    }
+}
+
 /// Takes the directory for this process: sled's own lock comes only after the first
 /// steps, and a second process must not take any of them.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
@@ -185,10 +196,10 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
     })
 }
 
-/// Waits until sled has let go of its file, which it closes on threads of its own some
-/// time after its last handle is gone.
-pub(super) fn released(dir: &Path) {
-    let path = database(dir).join("db");
+/// Waits until sled has let go of the file of a database, which it closes on threads of its
+/// own some time after its last handle is gone.
+pub(super) fn released(database: &Path) {
+    let path = database.join("db");
     let until = Instant::now() + RELEASE;
     while Instant::now() < until {
         let Ok(file) = File::open(&path) else { return };
@@ -222,9 +233,9 @@ fn rehearse(
     let original = database(dir);
     if !original.join("db").exists() {
         // sled would make an empty one.
-        return match manifest.last_id {
-            0 => Ok(None),
-            _ => Err(damaged(dir, "the database is missing".to_owned())),
+        return match manifest.census().is_new() {
+            true => Ok(None),
+            false => Err(damaged(dir, "the database is missing".to_owned())),
         };
     }
     page_cache::forget(&original).map_err(|error| unusable(&original, error))?;
@@ -239,12 +250,12 @@ fn rehearse(
         believe(dir, &db, manifest)
     });
     match census {
-        Err(OpenError::Damaged { .. }) if manifest.last_id == 0 && is_small(&original) => {
+        Err(OpenError::Damaged { .. }) if manifest.census().is_new() && is_small(&original) => {
             fs::remove_dir_all(&original).map_err(|error| unusable(&original, error))?;
             Ok(None)
         }
         // There is no schema yet: the original is given one.
-        Ok(census) if census.last_id == 0 => Ok(None),
+        Ok(census) if census.is_new() => Ok(None),
         Ok(census) => Ok(Some(census)),
         Err(error) => Err(error),
     }
@@ -289,7 +300,7 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
         Some(Some(known)) if record::is_known(known) => {}
         Some(Some(found)) => return Err(schema(dir, found)),
         Some(None) => return Err(damaged(dir, "its version record is not whole".to_owned())),
-        None if manifest.last_id == 0 && db.is_empty() => {
+        None if manifest.census().is_new() && db.is_empty() => {
             let wrote = db
                 .insert(keys::SCHEMA, record::encode_schema(SCHEMA_VERSION))
                 .and_then(|_| db.flush());
@@ -313,6 +324,11 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
             let what = format!("{found} messages are {what}, but {before} had been");
             return Err(damaged(dir, what));
         }
+    }
+    if census.decrees < manifest.decrees {
+        let (found, before) = (census.decrees, manifest.decrees);
+        let what = format!("it knows of {found} revocations, but {before} had been made");
+        return Err(damaged(dir, what));
     }
     if census.last_id < manifest.last_id || census.messages < manifest.messages {
         return Err(damaged(

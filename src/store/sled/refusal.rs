@@ -19,6 +19,12 @@ pub enum OpenError {
         /// What to do.
         advice: &'static str,
     },
+    /// There is nothing in it, and nothing is to be made.
+    #[error("there is no store in {path} (store.path): has a server ever run with it?")]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Others may read it.
     #[error(
         "the data directory {path} is open to other users of this machine (mode {mode:04o}); \

@@ -27,18 +27,23 @@ impl Rehearsal {
     /// File systems that share blocks do this at once, others in the time it takes to
     /// read the file, which the check behind it needs again.
     pub(super) fn of(database: &Path) -> io::Result<Option<Self>> {
+        let rehearsal = Self::empty(database)?;
+        match copy(database, &rehearsal.path) {
+            Ok(()) => Ok(Some(rehearsal)),
+            Err(error) if is_no_room(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same place, with nothing in it yet.
+    pub(super) fn empty(database: &Path) -> io::Result<Self> {
         let path = database.with_extension("check");
         // Left behind by a check that was cut short.
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let rehearsal = Self { path };
-        match copy(database, &rehearsal.path) {
-            Ok(()) => Ok(Some(rehearsal)),
-            Err(error) if is_no_room(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(Self { path })
     }
 
     /// Puts the copy, brought to the disk, in the place of `database`, and removes that.

@@ -1,7 +1,9 @@
 //! The rows of revocations: `V`, until when, the kind and what it is about.
 //!
 //! With the time in front they lie in the order in which they are over, so that
-//! forgetting is a look at the first of them.
+//! forgetting is a look at the first of them. Before them all, under `V` alone, stands how
+//! many there are: sled may lose a row, and a token that was taken back must not come to
+//! life again by that.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,6 +70,46 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Revocation> {
     read.at_end().then_some(revocation)
 }
 
+/// How many revocations there are, and how often that was changed by somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) rows: u64,
+    /// Revocations and their contraries; what is over and forgotten does not count.
+    pub(super) decrees: u64,
+}
+
+impl Tally {
+    pub(super) fn read(tree: &Tree) -> Result<Self, Damage> {
+        let damage = || "the count of the revocations is not whole".to_owned();
+        match tree.get(REVOCATIONS).map_err(|error| error.to_string())? {
+            Some(value) => Self::decode(&value).ok_or_else(damage),
+            None => Ok(Self::default()),
+        }
+    }
+
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut value = Encoder::new(REVOCATION, 16);
+        value.number(self.rows).number(self.decrees);
+        value.seal(REVOCATIONS)
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let mut read = Decoder::open(REVOCATION, REVOCATIONS, value)?;
+        let (rows, decrees) = (read.number()?, read.number()?);
+        read.at_end().then_some(Self { rows, decrees })
+    }
+
+    /// Enters that a row is there now which was, or was not, before; or the contrary.
+    pub(super) fn change(&mut self, before: bool, now: bool) {
+        self.decrees += 1;
+        match (before, now) {
+            (false, true) => self.rows += 1,
+            (true, false) => self.rows = self.rows.saturating_sub(1),
+            _ => {}
+        }
+    }
+}
+
 /// All that are not over.
 pub(super) fn in_force(tree: &Tree) -> Result<Vec<Revocation>, StoreError> {
     let now = SystemTime::now();
@@ -76,14 +118,23 @@ pub(super) fn in_force(tree: &Tree) -> Result<Vec<Revocation>, StoreError> {
     Ok(found)
 }
 
-/// Every row must be whole.
-pub(super) fn check(tree: &Tree) -> Result<(), Damage> {
-    rows(tree).map(drop)
+/// Every row must be there and whole. Gives how often somebody changed them.
+pub(super) fn check(tree: &Tree) -> Result<u64, Damage> {
+    let (rows, tally) = (rows(tree)?.len() as u64, Tally::read(tree)?);
+    if rows != tally.rows {
+        return Err(format!("{} revocations are in force, but {rows} are there", tally.rows));
+    }
+    Ok(tally.decrees)
 }
 
 /// All rows, also of those that are over and not forgotten yet.
 pub(super) fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
-    let rows = tree.scan_prefix(REVOCATIONS).map(|row| {
+    // Behind the count.
+    let first = [REVOCATIONS, &[0]].concat();
+    let rows = tree
+        .range(first..)
+        .take_while(|row| row.as_ref().map_or(true, |(key, _)| key.starts_with(REVOCATIONS)));
+    let rows = rows.map(|row| {
         let (key, value) = row.map_err(|error| error.to_string())?;
         decode(&key, &value)
             .ok_or_else(|| format!("the revocation record under {key:02x?} is not whole"))
@@ -92,16 +143,19 @@ pub(super) fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
 }
 
 /// Removes some of those that are over; says how many.
-pub(super) fn sweep(tree: &Tree, now: SystemTime) -> sled::Result<usize> {
+pub(super) fn sweep(tree: &Tree, tally: &mut Tally, now: SystemTime) -> sled::Result<usize> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let first = [REVOCATIONS, &[0; 8]].concat();
     let end = [REVOCATIONS, &now.saturating_add(1).to_be_bytes()].concat();
     let (mut batch, mut count) = (Batch::default(), 0);
-    for row in tree.range(REVOCATIONS.to_vec()..end).take(PIECE) {
+    for row in tree.range(first..end).take(PIECE) {
         let (key, _) = row?;
         batch.remove(key);
         count += 1;
     }
     if count > 0 {
+        tally.rows = tally.rows.saturating_sub(count as u64);
+        batch.insert(REVOCATIONS, tally.encode());
         tree.apply_batch(batch)?;
     }
     Ok(count)
@@ -136,7 +190,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_the_decoder_panic(key: Vec<u8>, value: Vec<u8>) {
-            let _ = decode(&key, &value);
+            let _ = (decode(&key, &value), Tally::decode(&value));
         }
     }
 }

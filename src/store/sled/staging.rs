@@ -172,7 +172,7 @@ impl Staging {
             db.flush().map_err(|error| damaged(&self.dir, error.to_string()))?;
         }
         let built = self.built();
-        open::released(&built);
+        open::released(&database(&built));
         let (census, findings) = self.counted()?;
         check(&findings).map_err(FillError::Source)?;
         let failed = |error: io::Error| unusable(&self.dir, error);
@@ -195,7 +195,7 @@ impl Staging {
                 .map_err(|error| damaged(&self.dir, error.to_string()))?;
             Ok((census, findings))
         })?;
-        open::released(&built);
+        open::released(&database(&built));
         Ok(counted)
     }
 
@@ -221,7 +221,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if self.db.take().is_some() {
-            open::released(&self.built());
+            open::released(&database(&self.built()));
         }
         // What cannot be removed now is removed by the next one. After the last move there
         // is nothing any more.

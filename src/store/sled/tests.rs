@@ -3,13 +3,14 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 
 use super::super::ResendKey;
 use super::*;
+use crate::auth::TokenId;
 use crate::ids::Sender;
 use crate::message::ClientMsgId;
 
@@ -160,7 +161,7 @@ pub(super) fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> 
     let db = ::sled::open(folder.path().join("sled")).unwrap();
     let outcome = work(&db);
     drop(db);
-    open::released(folder.path());
+    open::released(&open::database(folder.path()));
     outcome
 }
 
@@ -283,9 +284,10 @@ async fn a_store_of_the_first_layout_that_lacks_something_is_refused() {
 #[tokio::test]
 async fn a_store_behind_its_manifest_is_refused() {
     let folder = closed().await;
-    let ahead = [(2, 1, 0, 0), (1, 2, 0, 0), (1, 1, 1, 0), (1, 1, 0, 1)];
-    for (last_id, messages, read, gone) in ahead {
-        let census = census::Census { last_id, messages, read, gone };
+    let ahead =
+        [(2, 1, 0, 0, 0), (1, 2, 0, 0, 0), (1, 1, 1, 0, 0), (1, 1, 0, 1, 0), (1, 1, 0, 0, 1)];
+    for (last_id, messages, read, gone, decrees) in ahead {
+        let census = census::Census { last_id, messages, read, gone, decrees };
         let manifest = manifest::Manifest::new(record::SCHEMA_VERSION, census, None);
         manifest::write(folder.path(), &manifest).unwrap();
         let error = refused(folder.path());
@@ -306,6 +308,9 @@ async fn a_row_that_is_gone_is_noticed() {
             store.mark_read(reader, Seen::Ids(vec![id]), None).await.unwrap();
         }
     }
+    for revocation in revocations() {
+        store.revoke(revocation).await.unwrap();
+    }
     store.close().await.unwrap();
     let rows: Vec<_> = bare(&folder, |db| db.iter().map(Result::unwrap).collect());
     assert!(rows.len() > 90, "{}", rows.len());
@@ -323,6 +328,70 @@ async fn a_row_that_is_gone_is_noticed() {
         bare(&folder, |db| db.insert(&key, value).unwrap());
     }
     open_at(folder.path()).unwrap();
+}
+
+/// One of each kind, in force until the year 2100.
+fn revocations() -> [Revocation; 3] {
+    let (user, until) = (UserId::new(1).unwrap(), 4_102_444_800);
+    [
+        Revocation::Token { jti: TokenId::new("a").unwrap(), until },
+        Revocation::Subject { user, issued_up_to: 1, until },
+        Revocation::Disabled { user },
+    ]
+}
+
+/// A database without a message used to make room for a new one when it could not be read.
+#[tokio::test]
+async fn what_was_revoked_before_the_first_message_is_not_thrown_away() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    let [token, ..] = revocations();
+    store.revoke(token.clone()).await.unwrap();
+    store.close().await.unwrap();
+    let database = open::database(folder.path());
+    for file in ["db", "conf"] {
+        let whole = fs::read(database.join(file)).unwrap();
+        fs::write(database.join(file), &whole[..whole.len() / 3]).unwrap();
+        assert!(refused(folder.path()).contains("is damaged"), "{file}");
+        fs::write(database.join(file), &whole).unwrap();
+    }
+    fs::rename(&database, folder.path().join("elsewhere")).unwrap();
+    assert!(refused(folder.path()).contains("the database is missing"));
+    fs::rename(folder.path().join("elsewhere"), &database).unwrap();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    assert_eq!(store.revocations().await.unwrap(), [token]);
+}
+
+#[tokio::test]
+async fn revocations_that_are_over_leave_no_rows() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    for revocation in revocations() {
+        store.revoke(revocation).await.unwrap();
+    }
+    let until = SystemTime::now() + Duration::from_secs(3600);
+    let seconds = until.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for number in 0..2 * revoked::PIECE {
+        let jti = TokenId::new(&number.to_string()).unwrap();
+        drop(store.revoke(Revocation::Token { jti, until: seconds }));
+        let jti = TokenId::new(&number.to_string()).unwrap();
+        store.revoke(Revocation::Token { jti, until: seconds }).await.unwrap();
+    }
+    store.close().await.unwrap();
+    bare(&folder, |db| {
+        let mut tally = revoked::Tally::read(db).unwrap();
+        assert_eq!(tally.rows, 3 + 2 * revoked::PIECE as u64);
+        for expected in [0, 0] {
+            let early = until - Duration::from_secs(1);
+            assert_eq!(revoked::sweep(db, &mut tally, early).unwrap(), expected);
+        }
+        for expected in [revoked::PIECE, revoked::PIECE, 0] {
+            assert_eq!(revoked::sweep(db, &mut tally, until).unwrap(), expected);
+        }
+        assert_eq!(db.scan_prefix(keys::REVOCATIONS).count(), 1 + 3);
+    });
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    assert_eq!(store.revocations().await.unwrap(), revocations());
 }
 
 /// The names of a stretch are looked for in its row, and of the last one in its messages.

@@ -199,7 +199,7 @@ impl Writer {
             let due = swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY);
             if due && self.has_room()? {
                 // With whatever is committed next: nobody waits for it.
-                let forgotten = revoked::sweep(&self.books.tree, SystemTime::now())?;
+                let forgotten = self.books.sweep(SystemTime::now())?;
                 // What is left over is soon gone.
                 swept = (forgotten < revoked::PIECE).then(Instant::now);
             }
@@ -264,14 +264,8 @@ impl Writer {
                     commit.set_profile(user, claimed, reply)
                 }
                 Request::Remove(piece, reply) => commit.remove(piece, reply),
-                Request::Revoke(revocation, reply) => {
-                    commit.revoke(revocation, reply);
-                    Ok(())
-                }
-                Request::Enable(user, reply) => {
-                    commit.enable(user, reply);
-                    Ok(())
-                }
+                Request::Revoke(revocation, reply) => commit.revoke(revocation, reply),
+                Request::Enable(user, reply) => commit.enable(user, reply),
                 Request::Close(done) => {
                     close = Some(done);
                     Ok(())
@@ -290,6 +284,14 @@ impl Writer {
         self.census.read += outcome.newly_read;
         self.census.gone += outcome.gone;
         self.metrics.removed.inc_by(outcome.gone);
+        if outcome.decrees() > 0 {
+            let first = self.census.decrees == 0;
+            self.census.decrees += outcome.decrees();
+            if first {
+                // As with the very first message.
+                self.renew_manifest()?;
+            }
+        }
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;
             if self.shared.raise(last_id) {
@@ -349,7 +351,7 @@ impl Writer {
         // All that is open: whoever hears that the store is closed may unmount its disk.
         drop((books, db, file, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
-        open::released(&dir);
+        open::released(&open::database(&dir));
         let sealed = Seal::of(&open::database(&dir)).and_then(|seal| {
             manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
         });

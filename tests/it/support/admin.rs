@@ -9,12 +9,23 @@ use super::http::raw_at;
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
-pub const ROUTES: [(&str, &str, &str); 5] = [
+pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/admin/status", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
+    ("GET", "/admin/connections", ""),
+    ("DELETE", "/admin/connections?user=7", ""),
+    ("DELETE", "/admin/connections/0123456789abcdef", ""),
+    ("POST", "/admin/notifications", r#"{"to":"all","content":"x"}"#),
+    ("GET", "/admin/revocations", ""),
+    ("POST", "/admin/revocations", r#"{"sub":7}"#),
+    ("POST", "/admin/users/7/disable", ""),
+    ("POST", "/admin/users/7/enable", ""),
     ("GET", "/admin/tokens", ""),
     ("POST", "/admin/tokens", r#"{"sub":7}"#),
+    ("GET", "/admin/backup", ""),
+    ("GET", "/admin/export", ""),
+    ("GET", "/admin/users/7/export", ""),
 ];
 
 /// A call.

@@ -98,6 +98,11 @@ impl Client {
         assert_eq!(answer, self.success(timestamp), "{content:?}");
     }
 
+    /// Sends a packet, also where the server may be closing.
+    pub async fn send_into_the_blue(&mut self, packet: &Value) {
+        let _ = within("room to write", self.socket.send(Message::text(packet.to_string()))).await;
+    }
+
     /// The success frame for `timestamp`, as the server must write it.
     pub fn success(&self, timestamp: &str) -> Value {
         json!({

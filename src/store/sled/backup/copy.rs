@@ -20,7 +20,7 @@ use super::super::names::Names;
 use super::super::read_state::{encode_floor, encode_islands};
 use super::super::reader;
 use super::super::record::{CommitRecord, MessageView, SCHEMA_VERSION, decode_profile};
-use super::super::revoked;
+use super::super::revoked::{self, Tally};
 use super::super::shared::Shared;
 use super::super::stream::{Line, Stop};
 use super::format::{Framer, Header};
@@ -76,6 +76,8 @@ struct Copy<'a> {
 /// What becomes of a row.
 enum Fate {
     Copied,
+    /// A revocation, which is counted.
+    Revocation,
     /// A message, which is counted.
     Message,
     /// A commit of so many messages that are there.
@@ -112,16 +114,23 @@ impl Copy<'_> {
 
     /// Everything else; gives how many messages that is.
     fn rows(&mut self) -> Result<u64, Stop> {
-        let (mut messages, mut committed) = (0, 0);
+        let (mut messages, mut committed, mut revoked) = (0, 0, 0);
         for row in self.tree.iter() {
             let (key, value) = row.map_err(reader::unreadable)?;
             match self.fate(&key, &value)? {
                 Fate::LeftOut => continue,
                 Fate::Message => messages += 1,
                 Fate::Commit(count) => committed += count,
+                Fate::Revocation => revoked += 1,
                 Fate::Copied => {}
             }
             self.row(&key, &value)?;
+        }
+        let decrees = Tally::read(self.tree).map_err(StoreError::Damaged)?.decrees;
+        if decrees > 0 {
+            // As many as were copied: their own count may be of another moment.
+            let tally = Tally { rows: revoked, decrees };
+            self.row(keys::REVOCATIONS, &tally.encode())?;
         }
         match messages == committed {
             true => Ok(messages),
@@ -170,9 +179,10 @@ impl Copy<'_> {
                 decode_profile(key, value).ok_or_else(|| reader::not_whole("profile", key))?;
                 Fate::Copied
             }
+            keys::REVOCATIONS if key == keys::REVOCATIONS => Fate::LeftOut,
             keys::REVOCATIONS => {
                 revoked::decode(key, value).ok_or_else(|| reader::not_whole("revocation", key))?;
-                Fate::Copied
+                Fate::Revocation
             }
             keys::GONE => {
                 Gone::decode(key, value).ok_or_else(|| reader::not_whole("gone", key))?;

@@ -318,7 +318,7 @@ async fn a_bad_line_is_named_and_nothing_is_imported() {
         (without(last - 2), last - 1, "not the end"),
         (with(message, &all[message].replace("xxx", "xyx")), last, "not the end"),
         (all[..last - 1].join("\n") + "\n", last, "cut short"),
-        (lines.clone() + "\n", last + 1, "expected value"),
+        (lines.clone() + "\n", last + 1, "value"),
         (lines.clone() + all[1] + "\n", last + 1, "behind the last line"),
         (lines.trim_end().to_owned(), last, "line feed"),
     ];

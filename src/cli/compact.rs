@@ -1,0 +1,53 @@
+//! `imserver compact`: the database without the room that nobody needs any more.
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use super::{Failure, print};
+use crate::admin::{Act, Audit, Who};
+use crate::config::Config;
+use crate::store::sled::{self, Compacted, OpenError};
+
+const BAR: &str = "{bar:40} {human_pos}/{human_len} rows, {elapsed}";
+
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    let store = &config.store;
+    sled::must_exist(&store.path).map_err(refused)?;
+    let act = Act::new("store.compact");
+    let audit = Audit::open(&store.path)?;
+    audit.append(&Who::shell(), &act)?;
+    let outcome = compact(config);
+    if let Err(failure) = &outcome {
+        audit.append(&Who::shell(), &act.failed(&failure.to_string()))?;
+    }
+    outcome
+}
+
+fn compact(config: &Config) -> Result<(), Failure> {
+    let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Not shown where standard error is no terminal.
+    let bar = ProgressBar::no_length().with_style(style);
+    let compacted = sled::compact(&config.store, |progress| {
+        bar.set_length(progress.of);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let Compacted { before, after, messages } = compacted.map_err(refused)?;
+    print(format!(
+        "{}: {} before, {} now, {messages} messages, all counted",
+        config.store.path.display(),
+        HumanBytes(before),
+        HumanBytes(after)
+    ))
+}
+
+/// A store that cannot be opened by the command line.
+pub(super) fn refused(error: OpenError) -> Failure {
+    match error {
+        OpenError::InUse { path } => Failure::failed(format!(
+            "the data directory {} is in use: stop the server that has it open, then try again",
+            path.display()
+        )),
+        OpenError::NoStore { .. } => Failure::usage(error),
+        other => Failure::failed(other),
+    }
+}

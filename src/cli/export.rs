@@ -1,0 +1,169 @@
+//! `imserver export` and `import`: everything as JSON lines, out and in again.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use http::Method;
+
+use super::backup::note;
+use super::offline::{self, Offline};
+use super::progress::Progress;
+use super::remote::Remote;
+use super::{Failure, print};
+use crate::admin::Act;
+use crate::config::Config;
+use crate::ids::UserId;
+use crate::store::sled::{self, FillError, ImportError};
+
+/// What `export` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+One JSON object a line: what follows, then profiles, what is gone, revocations and messages by
+id, and at the end their number and a digest over them. docs/backup.md describes each.
+
+Examples:
+  imserver export > everything.jsonl
+  imserver export --sub 1 user-1.jsonl      what user 1 and others wrote to each other")]
+pub(super) struct ExportArgs {
+    /// Only the data of this user
+    #[arg(long, value_name = "ID", value_parser = user)]
+    sub: Option<UserId>,
+    /// The file to write, which must not exist; - is standard output
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+}
+
+/// What `import` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Takes an export of everything into a `store.path` that is empty or absent, of a server that
+does not run. Message ids stay as they are. All lines are taken, or nothing is.")]
+pub(super) struct ImportArgs {
+    /// The file to read; - is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+fn user(text: &str) -> Result<UserId, String> {
+    UserId::parse(text).ok_or_else(|| "a user id is a number from 1 to 9007199254740991".to_owned())
+}
+
+pub(super) fn export(
+    args: &ExportArgs,
+    config: &Config,
+    token: Option<&Path>,
+) -> Result<(), Failure> {
+    if args.file == Path::new("-") {
+        return lines(
+            args.sub,
+            config,
+            token,
+            &mut BufWriter::new(io::stdout().lock()),
+            &args.file,
+        );
+    }
+    let mut options = File::options();
+    let file = options.write(true).create_new(true).mode(0o600).open(&args.file);
+    let file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::usage(format!(
+            "{} exists, and nothing is overwritten: name another file",
+            args.file.display()
+        )),
+        _ => cannot_write(&args.file, &error),
+    })?;
+    let mut out = BufWriter::new(&file);
+    let written = lines(args.sub, config, token, &mut out, &args.file)
+        .and_then(|()| file.sync_all().map_err(|error| cannot_write(&args.file, &error)));
+    if written.is_err() {
+        // Half of it would pass for all of it.
+        let _ = fs::remove_file(&args.file);
+    }
+    written
+}
+
+/// Writes the lines, and sees that they have an end.
+fn lines(
+    whose: Option<UserId>,
+    config: &Config,
+    token: Option<&Path>,
+    out: &mut dyn Write,
+    name: &Path,
+) -> Result<(), Failure> {
+    const END: &[u8] = b"{\"kind\":\"end\"";
+    let mut last = Vec::new();
+    let mut take = |piece: &[u8]| {
+        // The last line alone is of interest, and it is short.
+        match piece.iter().rposition(|&byte| byte == b'\n') {
+            Some(end) => {
+                let before = piece.get(..end).unwrap_or_default();
+                if let Some(begin) = before.iter().rposition(|&byte| byte == b'\n') {
+                    last = before.get(begin + 1..).unwrap_or_default().to_vec();
+                } else {
+                    last = before.to_vec();
+                }
+            }
+            None => last.clear(),
+        }
+        out.write_all(piece).map_err(|error| cannot_write(name, &error))
+    };
+    match Remote::connect(config, token)? {
+        Some(server) => {
+            let target = match whose {
+                Some(user) => format!("/admin/users/{user}/export"),
+                None => "/admin/export".to_owned(),
+            };
+            server.stream(Method::GET, &target, None, take)?;
+        }
+        None => {
+            note(config, &act(whose))?;
+            let store = Offline::open(config)?;
+            store.export(whose, &mut take)?;
+            store.close()?;
+        }
+    }
+    out.flush().map_err(|error| cannot_write(name, &error))?;
+    match last.starts_with(END) {
+        true => Ok(()),
+        false => Err(Failure::failed("the export was broken off before its end")),
+    }
+}
+
+fn act(whose: Option<UserId>) -> Act {
+    match whose {
+        Some(user) => Act::new("user.export").with("user", user.get()),
+        None => Act::new("export"),
+    }
+}
+
+pub(super) fn import(args: &ImportArgs, config: &Config) -> Result<(), Failure> {
+    let path = &config.store.path;
+    let imported = if args.file == Path::new("-") {
+        sled::import(io::stdin().lock(), path, offline::CACHE_BYTES)
+    } else {
+        let (lines, size) = open(&args.file)?;
+        let progress = Progress::bytes("importing", size);
+        let lines = BufReader::new(progress.reading(lines));
+        let imported = sled::import(lines, path, offline::CACHE_BYTES);
+        progress.end();
+        imported
+    };
+    let found = imported.map_err(|error| match error {
+        ImportError::Fill(error @ FillError::Occupied { .. }) => Failure::usage(error),
+        ImportError::Line { .. } => Failure::failed(format!("{}, {error}", args.file.display())),
+        other => Failure::failed(other),
+    })?;
+    note(config, &Act::new("import").with("messages", found.messages))?;
+    print(format!("{}: imported and verified", path.display()))?;
+    print(super::backup::summary(&found))
+}
+
+fn open(path: &Path) -> Result<(File, u64), Failure> {
+    let opened = File::open(path).and_then(|file| file.metadata().map(|found| (file, found.len())));
+    opened.map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("{} cannot be written: {error}", path.display()))
+}

@@ -1,0 +1,116 @@
+//! The store of a server that does not run, opened by a command.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::Failure;
+use crate::admin::ExportLines;
+use crate::config::{self, Config};
+use crate::ids::UserId;
+use crate::metrics::StoreMetrics;
+use crate::store::Store;
+use crate::store::sled::{self, OpenError, SledStore};
+
+/// What a command lets the database keep in memory: it walks, and comes by each row once.
+pub(super) const CACHE_BYTES: u64 = 64 << 20;
+
+/// An open store, and what it is used with.
+pub(super) struct Offline {
+    runtime: Runtime,
+    store: SledStore,
+}
+
+impl Offline {
+    /// Opens the store of `config`, which must be there.
+    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        let path = &config.store.path;
+        if !path.join("manifest.json").exists() {
+            return Err(Failure::failed(format!(
+                "there is no data in {} (store.path), and no server runs",
+                path.display()
+            )));
+        }
+        Self::open_or_make(config)
+    }
+
+    /// The same, making it where it is missing.
+    pub(super) fn open_or_make(config: &Config) -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?;
+        let metrics = StoreMetrics::unseen();
+        // Nothing is removed by the way.
+        let settings = config::Store {
+            cache_bytes: CACHE_BYTES,
+            retention: Duration::ZERO,
+            ..config.store.clone()
+        };
+        let opened = sled::open(&settings, &config.limits, metrics);
+        // Nobody is here to be told what is announced.
+        let (store, _) = opened.map_err(|error| match error {
+            OpenError::InUse { path } => Failure::failed(format!(
+                "{} is in use by a server that does not answer at server.admin_listen: is that \
+                 another configuration?",
+                path.display()
+            )),
+            other => Failure::failed(other),
+        })?;
+        Ok(Self { runtime, store })
+    }
+
+    /// Hands the bytes of a backup to `take`.
+    pub(super) fn backup(
+        &self,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let mut backup = self.store.backup().await.map_err(Failure::failed)?;
+            while let Some(chunk) = backup.chunks.recv().await {
+                take(&chunk.map_err(Failure::failed)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands the lines of an export to `take`.
+    pub(super) fn export(
+        &self,
+        whose: Option<UserId>,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let mut export = self.store.export(whose).await.map_err(Failure::failed)?;
+            let mut lines = ExportLines::begin(whose, export.last_id);
+            while let Some(piece) = export.pieces.recv().await {
+                take(lines.add(piece.map_err(Failure::failed)?).as_bytes())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Does something with the store, then closes it: what was done is durable then.
+    pub(super) fn run<T, W>(self, work: impl FnOnce(SledStore) -> W) -> Result<T, Failure>
+    where
+        W: Future<Output = Result<T, Failure>>,
+    {
+        let Self { runtime, store } = self;
+        runtime.block_on(async {
+            let done = work(store.clone()).await;
+            store.close().await.map_err(Failure::failed)?;
+            done
+        })
+    }
+
+    pub(super) fn close(self) -> Result<(), Failure> {
+        self.runtime.block_on(self.store.close()).map_err(Failure::failed)
+    }
+}
+
+/// A time in milliseconds since the Unix epoch, for people.
+pub(super) fn time(milliseconds: u64) -> String {
+    let time: Option<SystemTime> = UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
+    time.map_or_else(String::new, |time| humantime::format_rfc3339_seconds(time).to_string())
+}

@@ -1,0 +1,111 @@
+//! What `deploy/` says of the server is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{Admin, Call, TestServer, Upgrade, admin};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository(path)).unwrap()
+}
+
+/// The metrics that a text names.
+fn named(text: &str) -> BTreeSet<&str> {
+    let word = |at: usize| {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    };
+    let found = text.match_indices("imserver_").map(|(at, _)| word(at));
+    // A package's file has a version there.
+    found.filter(|word| word["imserver_".len()..].starts_with(char::is_lowercase)).collect()
+}
+
+/// The names of the series that a page of metrics has or will have.
+fn exported(page: &str) -> BTreeSet<String> {
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .flat_map(|(name, kind)| {
+            let endings: &[&str] = match kind {
+                "counter" => &["_total"],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                _ => &[""],
+            };
+            endings.iter().map(move |ending| format!("{name}{ending}"))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_metric_that_is_watched_is_there() {
+    let server = TestServer::new().await;
+    // What has reasons is there from the first of them on.
+    let mut ming = server.connect(1).await;
+    ming.send_text("no frame").await;
+    assert_eq!(ming.failure().await, "bad_frame");
+    ming.send_message(Message::Binary("x".into())).await;
+    assert_eq!(ming.closed().await.code, 1003);
+    assert_eq!(Upgrade::token("nonsense").send(&server).await.status, 401);
+    assert_eq!(Call::get(1, "me").send(&server).await.status, 200);
+    assert_eq!(Admin::get("/admin/status").send(&server).await.status, 200);
+    let exported = exported(&admin(&server, "/metrics").await.body);
+    for file in [
+        "deploy/prometheus/imserver.rules.yml",
+        "deploy/prometheus/imserver.rules.test.yml",
+        "deploy/grafana/imserver.json",
+        "docs/operations.md",
+        "SECURITY.md",
+    ] {
+        let text = read(file);
+        let named = named(&text);
+        assert!(!named.is_empty(), "{file} names no metric");
+        for metric in named {
+            assert!(exported.contains(metric), "{file} watches {metric}, which nobody exports");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_is_whole() {
+    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/imserver.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels with one id: {panel}");
+        assert!(!panel["title"].as_str().unwrap().is_empty());
+        let targets = panel["targets"].as_array().unwrap();
+        let asks = |target: &Value| !target["expr"].as_str().unwrap().is_empty();
+        assert!(!targets.is_empty() && targets.iter().all(asks), "{panel}");
+    }
+}
+
+#[test]
+fn the_image_is_built_with_the_toolchain_that_is_tested() {
+    let toolchain = read("rust-toolchain.toml");
+    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap();
+    let dockerfile = read("deploy/Dockerfile");
+    let version = channel.trim_matches('"');
+    for line in [format!("FROM rust:{version}-"), format!("RUSTUP_TOOLCHAIN={version} ")] {
+        assert!(dockerfile.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn what_is_installed_is_a_valid_configuration() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_imserver"))
+        .args(["config", "check", "--config"])
+        .arg(repository("deploy/config.toml"))
+        .output()
+        .unwrap();
+    // Certificate and keys are not there yet, which is said; every setting is valid.
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("every setting is valid"), "{said}");
+}
