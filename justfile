@@ -12,11 +12,11 @@ check:
 test:
     scripts/test
 
-# Build the client and the chat page into the files that are served
+# Build the client and the pages into the files that are served
 web:
     cd client && npm ci --silent && npm run build && npm run build:page
 
-# The client and the chat page: types, builds, Node, real Chromium
+# The client and the pages: types, builds, Node, real Chromium
 test-web:
     scripts/test-web
 
