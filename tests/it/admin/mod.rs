@@ -5,6 +5,7 @@ mod connections;
 mod description;
 mod door;
 mod notifications;
+mod page;
 mod remote;
 mod status;
 mod tokens;
