@@ -2,6 +2,7 @@
 
 mod audit;
 mod connections;
+mod description;
 mod door;
 mod erase;
 mod notifications;
