@@ -11,10 +11,10 @@ use crate::store::sled::{Compacted, OpenError};
 const BAR: &str = "{bar:40} {human_pos}/{human_len} rows, {elapsed}";
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    let store = &config.store;
-    store::sled::must_exist(&store.path).map_err(refused)?;
+    let dir = &config.store.path;
+    store::sled::must_exist(dir).map_err(refused)?;
     let act = Act::new("store.compact");
-    let audit = Audit::open(&store.path)?;
+    let audit = Audit::open(dir)?;
     audit.append(&Who::shell(), &act)?;
     let outcome = compact(config);
     if let Err(failure) = &outcome {
@@ -41,8 +41,8 @@ fn compact(config: &Config) -> Result<(), Failure> {
     ))
 }
 
-/// A store that cannot be opened by the command line.
-pub(super) fn refused(error: OpenError) -> Failure {
+/// A store that cannot be opened.
+fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { path } => Failure::failed(format!(
             "the data directory {} is in use: stop the server that has it open, then try again",

@@ -14,6 +14,7 @@ mod roll;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -123,18 +124,30 @@ impl Hub {
         self.shards.iter().map(|shard| locked(shard).len()).sum()
     }
 
+    /// Whether a user has a connection.
+    pub fn is_connected(&self, user: UserId) -> bool {
+        self.shard(user).is_some_and(|shard| locked(shard).contains_key(&user))
+    }
+
     /// Feeds what the store announces to whom it concerns, until the store is closed.
     /// Revocations concern all who check tokens.
     pub async fn follow(self: Arc<Self>, mut tail: Tail, revocations: Revocations) {
         while let Some(commit) = tail.recv().await {
             for announcement in commit {
-                match announcement {
-                    Announcement::Stored(stored) => self.announce(stored),
-                    Announcement::Read(receipt) => self.announce_read(receipt),
-                    Announcement::Revoked(revocation) => revocations.add(revocation),
-                    Announcement::Enabled(user) => revocations.enable(user),
-                }
+                // A fault of ours in here costs a wake-up, which the next one makes good,
+                // and not everybody's.
+                let telling = AssertUnwindSafe(|| self.tell(announcement, &revocations));
+                let _ = panic::catch_unwind(telling);
             }
+        }
+    }
+
+    fn tell(&self, announcement: Announcement, revocations: &Revocations) {
+        match announcement {
+            Announcement::Stored(stored) => self.announce(stored),
+            Announcement::Read(receipt) => self.announce_read(receipt),
+            Announcement::Revoked(revocation) => revocations.add(revocation),
+            Announcement::Enabled(user) => revocations.enable(user),
         }
     }
 
@@ -212,6 +225,11 @@ impl Subscription {
     /// The connection that this place is for.
     pub fn connection(&self) -> ConnectionId {
         self.slot.connection
+    }
+
+    /// How many connections there are in all.
+    pub fn connections(&self) -> usize {
+        self.hub.connections()
     }
 
     /// The token that it was opened with.

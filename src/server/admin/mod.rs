@@ -8,6 +8,7 @@ mod answer;
 mod audit;
 mod connections;
 mod data;
+mod erase;
 mod gate;
 mod notifications;
 mod probes;
@@ -37,6 +38,7 @@ pub(super) use self::recent::Recent;
 use self::route::Place;
 use super::api::{Body, Query, Request};
 use super::handshake;
+use super::page;
 use super::refusal::Refusal;
 use super::reload::Reload;
 use super::routes::{self, Answer, nothing};
@@ -97,7 +99,8 @@ pub(super) fn routes(probes: Arc<Probes>, admin: Arc<Admin>) -> BoxedFilter<(Ans
         move |request, body| Arc::clone(&admin).answer(request, body),
     );
     let calls = warp::path("admin").and(calls);
-    probes::routes(probes).or(calls).unify().or(nothing()).unify().boxed()
+    let page = page::admin();
+    probes::routes(probes).or(calls).unify().or(page).unify().or(nothing()).unify().boxed()
 }
 
 impl Admin {
@@ -153,6 +156,7 @@ impl Admin {
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,
             (Place::Tokens, &Method::POST) => self.issue(call).await,
+            (Place::User(user), &Method::DELETE) => self.erase(call, user).await,
             (Place::Disable(user), &Method::POST) => self.disable(call, user).await,
             (Place::Enable(user), &Method::POST) => self.enable(call, user).await,
             (place, _) => Err(Refusal::Method(place.allow())),

@@ -2,8 +2,11 @@
 
 mod audit;
 mod connections;
+mod description;
 mod door;
+mod erase;
 mod notifications;
+mod page;
 mod remote;
 mod status;
 mod tokens;
