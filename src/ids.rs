@@ -109,13 +109,28 @@ impl fmt::Display for MessageId {
 
 /// One connection among all that there are, on every node: what it did itself need not
 /// be told to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
 impl ConnectionId {
     /// Draws a new one; 64 random bits do not meet twice.
     pub fn draw() -> Self {
         Self(fastrand::u64(..))
+    }
+
+    /// Reads the 16 hexadecimal digits that one is shown as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if text.len() != 16 || !plain {
+            return None;
+        }
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -145,6 +160,17 @@ mod tests {
         }
         assert_eq!(UserId::parse("9007199254740991"), UserId::new(ID_END - 1));
         assert_eq!(UserId::parse("7"), UserId::new(7));
+    }
+
+    #[test]
+    fn a_connection_is_named_by_16_digits() {
+        let id = ConnectionId::draw();
+        assert_eq!(ConnectionId::parse(&id.to_string()), Some(id));
+        for bad in
+            ["", "0", "+000000000000001", "00000000000000001", "000000000000000G", "é0000000000000"]
+        {
+            assert_eq!(ConnectionId::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! What the service counts, for `/metrics`: no user, token or content is in any label.
 
+mod latency;
+mod reasons;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,17 +13,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::latency::{Counts, Latency};
+use self::reasons::Reasons;
+
 /// Enters a metric and gives a handle on it.
 fn enter<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
     registry.register(name, help, metric.clone());
     metric
-}
-
-/// One label: why something was refused, failed or ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    /// A word from a fixed list, never from a client.
-    reason: &'static str,
 }
 
 /// One label: what was read again.
@@ -37,9 +37,6 @@ struct Call {
     /// The HTTP status.
     status: u32,
 }
-
-/// Counts by reason.
-type Reasons = Family<Reason, Counter>;
 
 /// Counters of the store's writer.
 #[derive(Clone, Debug)]
@@ -83,8 +80,10 @@ impl StoreMetrics {
 /// Counters of the sessions.
 #[derive(Clone, Debug)]
 pub struct SessionMetrics {
-    acknowledged: Counter,
-    acknowledged_seconds: Histogram,
+    /// Messages that were acknowledged on connections.
+    pub acknowledged: Counter,
+    /// From a message's coming in to its success's going out.
+    pub acknowledged_seconds: Latency,
     /// Messages written to a connection.
     pub delivered: Counter,
     failures: Reasons,
@@ -100,8 +99,7 @@ impl SessionMetrics {
                 registry,
                 "acknowledged_seconds",
                 "From a message received to its success, seconds",
-                // 0.25 ms to 6.3 s, past which a client is told that it failed.
-                Histogram::new(exponential_buckets(0.000_25, 1.5, 26)),
+                Latency::default(),
             ),
             delivered: enter(registry, "delivered", "Messages sent", Counter::default()),
             failures: enter(registry, "failures", "Failures sent", Reasons::default()),
@@ -112,17 +110,27 @@ impl SessionMetrics {
     /// Counts a message that is acknowledged so long after it came.
     pub fn acknowledged(&self, waited: Duration) {
         self.acknowledged.inc();
-        self.acknowledged_seconds.observe(waited.as_secs_f64());
+        self.acknowledged_seconds.observe(waited);
     }
 
     /// Counts a failed frame.
     pub fn failure(&self, code: &'static str) {
-        self.failures.get_or_create(&Reason { reason: code }).inc();
+        self.failures.count(code);
+    }
+
+    /// Failed frames by their code.
+    pub fn failures(&self) -> BTreeMap<&'static str, u64> {
+        self.failures.counts()
+    }
+
+    /// Closes by their reason.
+    pub fn closes(&self) -> BTreeMap<&'static str, u64> {
+        self.closes.counts()
     }
 
     /// Counts a close.
     pub fn close(&self, reason: &'static str) {
-        self.closes.get_or_create(&Reason { reason }).inc();
+        self.closes.count(reason);
     }
 }
 
@@ -178,8 +186,18 @@ impl ServerMetrics {
         }
     }
 
+    /// Refused requests by their reason.
+    pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.refused.counts()
+    }
+
+    /// How often something was read again and refused.
+    pub fn reloads_refused(&self) -> u64 {
+        self.reloads_failed.get()
+    }
+
     /// Counts a refused request, by the true reason.
     pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&Reason { reason }).inc();
+        self.refused.count(reason);
     }
 }

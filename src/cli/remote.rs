@@ -38,7 +38,6 @@ const A_MOMENT: Patience =
 const ANSWER_BYTES: usize = 16 << 20;
 
 /// How long a line of a stream may be.
-#[allow(dead_code, reason = "for commands that come with their streams")]
 const LINE_BYTES: usize = 4 << 20;
 
 /// A running server that was found.
@@ -123,7 +122,6 @@ impl Remote {
         })
     }
 
-    #[allow(dead_code, reason = "for commands that come with their streams")]
     /// Makes a call that is answered with JSON lines, and hands each to `take`.
     pub(super) fn lines(
         &self,

@@ -10,17 +10,20 @@
 //! goes the same way to those who asked for it, and they are told when some was lost.
 
 mod news;
+mod roll;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
 use self::news::Waiting;
 pub use self::news::{Delivery, Event, News};
-use crate::auth::Revocations;
+pub use self::roll::{About, Connected, Wanted};
+use crate::auth::{Revocations, TokenRef};
 use crate::ids::{ConnectionId, Sender, UserId};
 use crate::store::{Announcement, ReadReceipt, Stored, Tail};
 
@@ -50,8 +53,12 @@ pub enum Wants {
 struct Slot {
     connection: ConnectionId,
     wants: Wants,
+    about: About,
+    /// What refreshed its first token, and may be taken back too.
+    refreshed: Mutex<Vec<Arc<TokenRef>>>,
     news: Mutex<Waiting>,
     wake: Notify,
+    sent_away: AtomicBool,
 }
 
 impl Slot {
@@ -74,18 +81,26 @@ impl Hub {
         Arc::new(Self { shards, hasher, connections: AtomicUsize::new(0) })
     }
 
-    /// Enters a connection of `user`, or nothing when they have `at_most` already.
+    /// Enters a connection, or nothing when its user has `at_most` already.
     ///
     /// Subscribe before the first read: a message committed between the two is
     /// then either in the read or announced; the other order could miss it.
     pub fn subscribe(
         self: &Arc<Self>,
-        user: UserId,
+        about: About,
         wants: Wants,
         at_most: usize,
     ) -> Option<Subscription> {
-        let (connection, news, wake) = (ConnectionId::draw(), Mutex::default(), Notify::new());
-        let slot = Arc::new(Slot { connection, wants, news, wake });
+        let user = about.token.user;
+        let slot = Arc::new(Slot {
+            connection: ConnectionId::draw(),
+            wants,
+            about,
+            refreshed: Mutex::default(),
+            news: Mutex::default(),
+            wake: Notify::new(),
+            sent_away: AtomicBool::new(false),
+        });
         {
             let mut shard = locked(self.shard(user)?);
             let slots = shard.entry(user).or_default();
@@ -199,6 +214,24 @@ impl Subscription {
         self.slot.connection
     }
 
+    /// The token that it was opened with.
+    pub fn token(&self) -> Arc<TokenRef> {
+        Arc::clone(&self.slot.about.token)
+    }
+
+    /// Lets the roll know of a token that the connection lives by from now on too.
+    pub fn refreshed(&self, token: Arc<TokenRef>) {
+        let now = SystemTime::now();
+        let mut refreshed = locked(&self.slot.refreshed);
+        refreshed.retain(|token| !token.has_ended(now));
+        refreshed.push(token);
+    }
+
+    /// Whether the connection was told to go, and come back later.
+    pub fn is_sent_away(&self) -> bool {
+        self.slot.sent_away.load(Ordering::Acquire)
+    }
+
     /// Waits until there may be news. Cancel safe.
     pub async fn woken(&self) {
         self.slot.wake.notified().await;
@@ -259,8 +292,8 @@ mod tests {
         let hub = Hub::new();
         let user = UserId::new(2).unwrap();
         let (idle, large) = (
-            hub.subscribe(user, Wants::Inbox, 2).unwrap(),
-            hub.subscribe(user, Wants::Inbox, 2).unwrap(),
+            hub.subscribe(About::of(user, "k"), Wants::Inbox, 2).unwrap(),
+            hub.subscribe(About::of(user, "k"), Wants::Inbox, 2).unwrap(),
         );
         for id in 2..2 + IN_HAND as u64 {
             hub.announce(stored(2, id, 10));
@@ -280,9 +313,12 @@ mod tests {
     fn leaving_evicts_nobody_else() {
         let hub = Hub::new();
         let user = UserId::new(2).unwrap();
-        let first = hub.subscribe(user, Wants::Inbox, 2).unwrap();
-        let second = hub.subscribe(user, Wants::Inbox, 2).unwrap();
-        assert!(hub.subscribe(user, Wants::Inbox, 2).is_none(), "as many as they may");
+        let first = hub.subscribe(About::of(user, "k"), Wants::Inbox, 2).unwrap();
+        let second = hub.subscribe(About::of(user, "k"), Wants::Inbox, 2).unwrap();
+        assert!(
+            hub.subscribe(About::of(user, "k"), Wants::Inbox, 2).is_none(),
+            "as many as they may"
+        );
         assert_eq!((hub.connections(), hub.users()), (2, 1));
         drop(first);
         assert_eq!((hub.connections(), hub.users()), (1, 1));
@@ -296,8 +332,9 @@ mod tests {
     fn only_those_who_want_it_hear_of_what_the_user_did_elsewhere() {
         let hub = Hub::new();
         let (writer, reader) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
-        let [here, there] = [(); 2].map(|()| hub.subscribe(writer, Wants::Everything, 3).unwrap());
-        let plain = hub.subscribe(writer, Wants::Inbox, 3).unwrap();
+        let [here, there] =
+            [(); 2].map(|()| hub.subscribe(About::of(writer, "k"), Wants::Everything, 3).unwrap());
+        let plain = hub.subscribe(About::of(writer, "k"), Wants::Inbox, 3).unwrap();
         let message = Stored { origin: Some(here.connection()), ..stored(2, 2, 10) };
         hub.announce(message);
         assert!(here.take().events.is_empty(), "it wrote this itself");
@@ -305,7 +342,7 @@ mod tests {
         let ids = vec![MessageId::new(2).unwrap()];
         hub.announce_read(ReadReceipt { reader, from: writer.into(), ids, origin: None });
         assert!(matches!(here.take().events[..], [Event::Read(_)]));
-        hub.subscribe(reader, Wants::Inbox, 3).unwrap().typing(writer);
+        hub.subscribe(About::of(reader, "k"), Wants::Inbox, 3).unwrap().typing(writer);
         assert!(matches!(there.take().events[..], [Event::Read(_), Event::Typing(_)]));
         assert!(plain.take().events.is_empty());
     }
@@ -314,7 +351,7 @@ mod tests {
     fn who_is_slow_is_told_that_something_was_lost_for_good() {
         let hub = Hub::new();
         let writer = UserId::new(1).unwrap();
-        let slow = hub.subscribe(writer, Wants::Everything, 1).unwrap();
+        let slow = hub.subscribe(About::of(writer, "k"), Wants::Everything, 1).unwrap();
         for id in 2..2 + IN_HAND as u64 {
             hub.announce(stored(1, id, 10));
         }

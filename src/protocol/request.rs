@@ -8,7 +8,7 @@ use super::checks::{self, Id, READ_LIST_MAX, id, recipient, refuse};
 use super::failure::{FailureCode, Refusal};
 use super::json::{self, Known, Member, Place};
 use crate::ids::{MessageId, Sender, UserId};
-use crate::message::ClientMsgId;
+use crate::message::{ClientMsgId, TIMESTAMP_MAX};
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,22 @@ pub enum MarkRead {
         /// The last one.
         id: MessageId,
     },
+}
+
+/// Checks what the system sends, by the rules for everybody's messages.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn notification(
+    content: &str,
+    timestamp: Option<&str>,
+    content_max: usize,
+) -> Result<(), Refusal> {
+    if timestamp.is_some_and(|timestamp| timestamp.len() > TIMESTAMP_MAX) {
+        let message = format!("`timestamp` is over {TIMESTAMP_MAX} bytes");
+        return refuse(FailureCode::BadFrame, message);
+    }
+    checks::content(content, content_max)
 }
 
 /// Reads `{"toId","content","timestamp"?,"clientMsgId"?,"resend"?}`.

@@ -38,7 +38,7 @@ use tracing::{info, warn};
 use warp::filters::BoxedFilter;
 
 use self::accept::Listener;
-use self::admin::{Admin, Gate, Probes, Service};
+use self::admin::{Admin, Gate, Probes, Recent, Service};
 use self::admission::Admission;
 use self::api::Api;
 use self::door::Door;
@@ -206,6 +206,7 @@ impl Server {
             gate: Gate::new(AdminVerifier::new(&keys, &revocations, &config.auth)),
             auth: config.auth.clone(),
             keys: keys.clone(),
+            terms: terms.clone(),
             revocations: revocations.clone(),
             reload,
             dir: config.store.path.clone(),
@@ -221,6 +222,7 @@ impl Server {
         let routes = admin::routes(Arc::clone(&probes), Arc::clone(&administration));
         admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
+        let recent = Arc::new(Recent::new(store_metrics.clone(), session_metrics.clone()));
         let (store, tail) = open_store(&config, store_metrics).await?;
         let known = store.revocations().await.map_err(StartError::Revocations)?;
         info!(revocations = known.len(), "revocations in force");
@@ -252,7 +254,9 @@ impl Server {
             metrics: metrics.clone(),
             calls: sessions.tracker.clone(),
         });
-        let service = Service { context: context.clone(), hub: Arc::clone(&hub) };
+        let looking = Arc::clone(&recent);
+        background.spawn_until_stopped(async move { looking.keep_looking().await });
+        let service = Service { context: context.clone(), hub: Arc::clone(&hub), recent };
         let _ = administration.service.set(service);
         let upgrades = Arc::new(Upgrades {
             doorkeeper,

@@ -124,6 +124,11 @@ impl Reload {
         }
     }
 
+    /// Until when the certificate in use is good, where there is one and it says so.
+    pub(super) fn certificate_end(&self) -> Option<SystemTime> {
+        self.certificate.as_ref()?.end()
+    }
+
     /// Watches for ever.
     pub(super) async fn run(self: Arc<Self>) {
         let mut hangup = match signal(SignalKind::hangup()) {

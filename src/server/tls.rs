@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificate::{self, Validity};
+use crate::certificate;
 
 /// The certificate in use, which can be exchanged without dropping a connection.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ pub(super) struct Certificate(ArcSwap<CertifiedKey>);
 impl Certificate {
     pub(super) fn new(certified: CertifiedKey) -> Arc<Self> {
         Arc::new(Self(ArcSwap::from_pointee(certified)))
+    }
+
+    /// Until when the one in use is good, where it says.
+    pub(super) fn end(&self) -> Option<SystemTime> {
+        certificate::validity(&self.0.load()).map(|validity| validity.until)
     }
 
     /// Uses `certified` for every handshake from now on.
@@ -40,7 +45,7 @@ impl ResolvesServerCert for Certificate {
 /// How long the certificate in use is still good, reckoned when somebody asks.
 impl Collector for Certificate {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(Validity { until, .. }) = certificate::validity(&self.0.load()) else {
+        let Some(until) = self.end() else {
             return Ok(());
         };
         let unix = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();

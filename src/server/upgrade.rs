@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -23,7 +23,7 @@ use super::refusal::{COMMON, Refusal};
 use super::socket::WebSocket;
 use super::stream::Stream;
 use super::terms::Terms;
-use crate::hub::{Hub, Wants};
+use crate::hub::{About, Hub, Wants};
 use crate::metrics::ServerMetrics;
 use crate::protocol::Dialect;
 use crate::session::{Context, Ended, Opening, Session};
@@ -113,9 +113,10 @@ impl Upgrades {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
         };
+        let about = About { token: Arc::new(identity.token()), address, since: SystemTime::now() };
         let subscription = self
             .hub
-            .subscribe(identity.user(), wants, limits.connections_per_user)
+            .subscribe(about, wants, limits.connections_per_user)
             .ok_or(Refusal::TooMany("this user has all their connections"))?;
         let (dialect, after) = (handshake.dialect, handshake.after);
         let limits = Arc::clone(limits);

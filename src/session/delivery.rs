@@ -1,9 +1,11 @@
 //! A connection's place in its user's inbox, and what comes next from there.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::auth::TokenRef;
 use crate::hub::{Delivery, Event, News, Subscription};
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::protocol::{Dialect, reply};
@@ -57,6 +59,16 @@ impl Inbox {
     /// The connection that all this is for.
     pub(super) fn connection(&self) -> ConnectionId {
         self.subscription.connection()
+    }
+
+    /// Whether the connection was told to go, by an administrator.
+    pub(super) fn is_sent_away(&self) -> bool {
+        self.subscription.is_sent_away()
+    }
+
+    /// Lets the roll know of a further token.
+    pub(super) fn refreshed(&self, token: Arc<TokenRef>) {
+        self.subscription.refreshed(token);
     }
 
     /// Tells `to` that the user is typing.

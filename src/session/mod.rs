@@ -161,7 +161,7 @@ impl<S: Socket> Session<S> {
     /// Makes the session of the identity that came in on `socket`.
     pub fn new(opening: Opening, socket: S, context: Context) -> Self {
         let Opening { identity, subscription, dialect, after, limits } = opening;
-        let tokens = Arc::new(Tokens::new(identity.token(), context.verifier.clone()));
+        let tokens = Arc::new(Tokens::new(subscription.token(), context.verifier.clone()));
         Self {
             user: identity.user(),
             dialect,
@@ -269,7 +269,9 @@ impl<S: Socket> Session<S> {
             }
             Answer::Refreshed { timestamp, ends, token } => {
                 self.ends = ends;
-                self.tokens.add(token);
+                let token = Arc::new(token);
+                self.tokens.add(Arc::clone(&token));
+                self.inbox.refreshed(token);
                 // It may have been taken back before it was one of ours.
                 self.look_at_tokens()?;
                 self.socket.send(reply::success(self.user, &timestamp).into()).await?;
@@ -323,6 +325,9 @@ impl<S: Socket> Session<S> {
     }
 
     async fn deliver(&mut self) -> Result<(), Ended> {
+        if self.inbox.is_sent_away() {
+            return Err(self.drain().await);
+        }
         let reading = self.inbox.next(&*self.context.store);
         // Nothing else happens meanwhile: neither the token's end nor the server's.
         let frames = match tokio::time::timeout(answers::PATIENCE, reading).await {

@@ -1,7 +1,7 @@
 //! The tokens that a connection lives by: the one it was opened with, and those that
 //! refreshed it. It ends when one of them is taken back.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::auth::{TokenRef, Verifier, Watch};
@@ -13,11 +13,11 @@ const MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Tokens {
     verifier: Verifier,
-    held: Mutex<Vec<TokenRef>>,
+    held: Mutex<Vec<Arc<TokenRef>>>,
 }
 
 impl Tokens {
-    pub(super) fn new(first: TokenRef, verifier: Verifier) -> Self {
+    pub(super) fn new(first: Arc<TokenRef>, verifier: Verifier) -> Self {
         Self { verifier, held: Mutex::new(vec![first]) }
     }
 
@@ -27,11 +27,11 @@ impl Tokens {
         let now = SystemTime::now();
         let mut held = self.held();
         held.retain(|token| !token.has_ended(now));
-        held.len() < MAX || held.contains(token)
+        held.len() < MAX || held.iter().any(|held| **held == *token)
     }
 
     /// Lets the connection live by another token too.
-    pub(super) fn add(&self, token: TokenRef) {
+    pub(super) fn add(&self, token: Arc<TokenRef>) {
         let mut held = self.held();
         if !held.contains(&token) {
             held.push(token);
@@ -57,7 +57,7 @@ impl Tokens {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<TokenRef>> {
+    fn held(&self) -> MutexGuard<'_, Vec<Arc<TokenRef>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,9 +6,12 @@
 
 mod answer;
 mod audit;
+mod connections;
 mod data;
 mod gate;
+mod notifications;
 mod probes;
+mod recent;
 mod reload;
 mod revocations;
 mod route;
@@ -18,7 +21,7 @@ mod users;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use tokio::time::Instant;
@@ -30,12 +33,14 @@ use warp::filters::BoxedFilter;
 
 pub(super) use self::gate::Gate;
 pub(super) use self::probes::Probes;
+pub(super) use self::recent::Recent;
 use self::route::Place;
 use super::api::{Body, Query, Request};
 use super::handshake;
 use super::refusal::Refusal;
 use super::reload::Reload;
 use super::routes::{self, Answer, nothing};
+use super::terms::CurrentTerms;
 use crate::admin::{Act, Audit, Who};
 use crate::auth::{CurrentKeys, Revocations};
 use crate::config;
@@ -55,6 +60,7 @@ pub(super) struct Admin {
     pub(super) gate: Gate,
     pub(super) auth: config::Auth,
     pub(super) keys: CurrentKeys,
+    pub(super) terms: CurrentTerms,
     pub(super) revocations: Revocations,
     pub(super) reload: Arc<Reload>,
     /// Where the audit log is.
@@ -73,6 +79,7 @@ pub(super) struct Admin {
 pub(super) struct Service {
     pub(super) context: Context,
     pub(super) hub: Arc<Hub>,
+    pub(super) recent: Arc<Recent>,
 }
 
 /// A call of somebody who was let in.
@@ -133,6 +140,10 @@ impl Admin {
         let call = Call { who, query, request, body };
         match (place, &request.method) {
             (Place::Audit, &Method::GET) => self.audit(call).await,
+            (Place::Connections, &Method::GET) => self.connections(call),
+            (Place::Connections, &Method::DELETE) => self.close_all(call).await,
+            (Place::Connection(id), &Method::DELETE) => self.close(call, id).await,
+            (Place::Notifications, &Method::POST) => self.notify(call).await,
             (Place::Backup, &Method::GET) => self.backup(call).await,
             (Place::Export, &Method::GET) => self.export(call, None).await,
             (Place::UserExport(user), &Method::GET) => self.export(call, Some(user)).await,
@@ -192,4 +203,10 @@ impl Call<'_> {
         }
         Ok(())
     }
+}
+
+/// A time as the answers write it: milliseconds since the Unix epoch.
+fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

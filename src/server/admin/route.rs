@@ -1,13 +1,16 @@
 //! What stands at which address: one spelling each.
 
-use crate::ids::UserId;
+use crate::ids::{ConnectionId, UserId};
 
 /// An address that administrators call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Audit,
     Backup,
+    Connections,
+    Connection(ConnectionId),
     Export,
+    Notifications,
     /// The data of one user.
     UserExport(UserId),
     Reload,
@@ -24,18 +27,23 @@ impl Place {
         Some(match path.strip_prefix("/admin/")? {
             "audit" => Self::Audit,
             "backup" => Self::Backup,
+            "connections" => Self::Connections,
             "export" => Self::Export,
+            "notifications" => Self::Notifications,
             "reload" => Self::Reload,
             "revocations" => Self::Revocations,
             "status" => Self::Status,
             "tokens" => Self::Tokens,
-            path => return Self::of_user(path.strip_prefix("users/")?),
+            other => return Self::of_one(other),
         })
     }
 
-    /// What belongs to one user: their number and a name.
-    fn of_user(path: &str) -> Option<Self> {
-        let (user, what) = path.split_once('/')?;
+    /// What belongs to one connection, or to one user: their number and a name.
+    fn of_one(path: &str) -> Option<Self> {
+        if let Some(id) = path.strip_prefix("connections/") {
+            return ConnectionId::parse(id).map(Self::Connection);
+        }
+        let (user, what) = path.strip_prefix("users/")?.split_once('/')?;
         let user = UserId::parse(user)?;
         match what {
             "disable" => Some(Self::Disable(user)),
@@ -49,6 +57,8 @@ impl Place {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit",
+            Self::Connections | Self::Connection(_) => "connections",
+            Self::Notifications => "notifications",
             Self::Backup => "backup",
             Self::Export | Self::UserExport(_) => "export",
             Self::Reload => "reload",
@@ -64,8 +74,40 @@ impl Place {
     pub(super) fn allow(self) -> &'static str {
         match self {
             Self::Audit | Self::Backup | Self::Export | Self::UserExport(_) | Self::Status => "GET",
-            Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",
+            Self::Connections => "GET, DELETE",
+            Self::Connection(_) => "DELETE",
+            Self::Notifications | Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",
             Self::Revocations | Self::Tokens => "GET, POST",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_one_spelling() {
+        assert_eq!(Place::find("/admin/status"), Some(Place::Status));
+        let id = ConnectionId::draw();
+        let path = format!("/admin/connections/{id}");
+        assert_eq!(Place::find(&path), Some(Place::Connection(id)));
+        let user = UserId::new(7).unwrap();
+        assert_eq!(Place::find("/admin/users/7/export"), Some(Place::UserExport(user)));
+        for nothing in [
+            "/admin",
+            "/admin/",
+            "/admin/Status",
+            "/admin/status/",
+            "/admin//status",
+            "/admin/connections/",
+            "/admin/connections/7",
+            "/admin/connections/0123456789abcdef/",
+            "/admin/users/07/export",
+            "/admin/users/7/export/",
+            "/admin/nothing/7",
+        ] {
+            assert_eq!(Place::find(nothing), None, "{nothing}");
         }
     }
 }

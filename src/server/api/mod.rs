@@ -25,6 +25,7 @@ use self::cors::Page;
 pub(super) use self::query::Query;
 pub(super) use self::rate::Rate;
 use self::route::{Call, Route};
+pub(super) use self::write::now;
 use super::accept::Arrival;
 use super::doorkeeper::Doorkeeper;
 use super::handshake::{self, Token};

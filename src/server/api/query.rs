@@ -45,14 +45,22 @@ impl<'a> Query<'a> {
     /// # Errors
     /// Anything but a plain number from 1 to [`LIMIT_MAX`].
     pub(in crate::server) fn limit(&self, default: usize) -> Result<usize, Refusal> {
+        self.limit_to(default, LIMIT_MAX)
+    }
+
+    /// The same with another bound.
+    ///
+    /// # Errors
+    /// Anything but a plain number from 1 to `max`.
+    pub(in crate::server) fn limit_to(&self, default: usize, max: usize) -> Result<usize, Refusal> {
         let Some(digits) = self.get("limit")? else {
             return Ok(default);
         };
         let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
         let limit = plain.then(|| digits.parse().ok()).flatten();
-        limit
-            .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-            .ok_or(Refusal::Malformed("`limit` must be a number from 1 to 100"))
+        limit.filter(|limit| (1..=max).contains(limit)).ok_or_else(|| {
+            Refusal::bad_request(format!("`limit` must be a number from 1 to {max}"))
+        })
     }
 }
 

@@ -100,7 +100,7 @@ fn failure(code: FailureCode) -> Refusal {
 }
 
 /// The time that a message has whose sender named none, as the document's clients write it.
-fn now() -> String {
+pub(in crate::server) fn now() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs().to_string()
 }

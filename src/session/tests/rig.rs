@@ -19,7 +19,7 @@ use crate::auth::{
     generate, issue,
 };
 use crate::config;
-use crate::hub::{Hub, Subscription, Wants};
+use crate::hub::{About, Hub, Subscription, Wants};
 use crate::ids::{MessageId, UserId};
 use crate::metrics::SessionMetrics;
 use crate::protocol::Dialect;
@@ -153,7 +153,9 @@ impl Plan {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
         };
-        let subscription = hub.subscribe(identity.user(), wants, 10).unwrap();
+        let (token, address) = (Arc::new(identity.token()), [127, 0, 0, 1].into());
+        let about = About { token, address, since: SystemTime::now() };
+        let subscription = hub.subscribe(about, wants, 10).unwrap();
         let after = self.after.map(|id| MessageId::new(id).map_or(Cursor::START, Cursor::from));
         let (dialect, limits) = (self.dialect, Arc::new(self.limits));
         let opening = Opening { identity, subscription, dialect, after, limits };
@@ -263,7 +265,9 @@ impl Rig {
 
     /// Another connection of `user`.
     pub(super) fn elsewhere(&self, user: u64) -> Subscription {
-        self.hub.subscribe(UserId::new(user).unwrap(), Wants::Everything, 10).unwrap()
+        self.hub
+            .subscribe(About::of(UserId::new(user).unwrap(), "k"), Wants::Everything, 10)
+            .unwrap()
     }
 
     /// The client takes nothing any more.

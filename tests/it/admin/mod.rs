@@ -1,7 +1,9 @@
 //! What administrators do, by the listener that is theirs.
 
 mod audit;
+mod connections;
 mod door;
+mod notifications;
 mod remote;
 mod status;
 mod tokens;

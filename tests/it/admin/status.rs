@@ -1,16 +1,64 @@
-//! How the service is.
+//! How the service is, in one answer.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Admin, TestServer};
+use crate::support::{Admin, Forge, Setup, TestServer, Upgrade, admin, frame, within};
 
 #[tokio::test]
-async fn the_status_tells_who_is_there() {
+async fn the_status_tells_what_happened() {
     let server = TestServer::new().await;
-    let _ming = (server.connect(7).await, server.connect(7).await);
-    let _hong = server.connect(8).await;
+    let mut ming = server.connect(1).await;
+    let _also_ming = server.connect(1).await;
+    for number in 0..10 {
+        ming.say(2, "hello", &number.to_string()).await;
+    }
+    ming.send(&frame(2, 1, "not from me", "1")).await;
+    assert_eq!(ming.failure().await, "from_mismatch");
+    Upgrade::token(&(Forge::token(1) + "A")).send(&server).await;
+
     let status = Admin::get("/admin/status").done(&server).await;
-    assert_eq!((&status["connections"], &status["users"]), (&json!(3), &json!(2)), "{status}");
-    assert_eq!(status["store"], json!({ "health": "ready" }));
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&status["connections"], &status["users"]), (&json!(2), &json!(1)));
+    let counted = json!({ "stored": 10, "acknowledged": 10, "delivered": 0 });
+    assert_eq!(status["messages"], counted);
+    assert_eq!(status["failures"], json!({ "from_mismatch": 1 }));
+    assert_eq!(status["refused"], json!({ "bad_signature": 1 }));
+    assert_eq!(status["closes"], json!({}));
+    assert_eq!(status["store"], json!({ "health": "ready" }));
+    let left = status["certificate"]["secondsLeft"].as_i64().unwrap();
+    assert!(left > 300 * 24 * 3600, "{status}");
+    let latency = &status["ackLatency"];
+    assert_eq!(latency["count"], 10);
+    let [p50, p99] = ["p50", "p99"].map(|name| latency[name].as_f64().unwrap());
+    assert!(p50 > 0.0 && p50 <= p99 && p99 < 20.0, "{latency}");
+    let classes = latency["classes"].as_array().unwrap();
+    let sum: u64 = classes.iter().map(|class| class["count"].as_u64().unwrap()).sum();
+    assert_eq!((sum, &classes.last().unwrap()["upTo"]), (10, &Value::Null));
+
+    let page = admin(&server, "/metrics").await.body;
+    assert!(page.contains("imserver_acknowledged_seconds_count 10\n"), "{page}");
+    assert!(page.contains("imserver_acknowledged_seconds_bucket{le=\"+Inf\"} 10\n"), "{page}");
+    assert!(page.contains("imserver_failures_total{reason=\"from_mismatch\"} 1\n"), "{page}");
+}
+
+#[tokio::test]
+async fn the_rate_is_that_of_the_last_seconds() {
+    let server = TestServer::new().await;
+    let mut ming = server.connect(1).await;
+    let rate = async || {
+        let status = Admin::get("/admin/status").done(&server).await;
+        status["perSecond"]["acknowledged"].as_f64().unwrap()
+    };
+    ming.say(2, "hello", "1").await;
+    within("a rate", async { while rate().await <= 0.0 {} }).await;
+    within("silence", async { while rate().await > 0.0 {} }).await;
+}
+
+#[tokio::test]
+async fn without_tls_there_is_no_certificate_to_run_out() {
+    let server = Setup::new().set("tls.mode", "\"off\"").start().await;
+    let (code, out, err) = server.run(&["status"]).await;
+    assert_eq!(code, 0, "{err}");
+    let status: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(status["certificate"], Value::Null);
 }

@@ -9,10 +9,14 @@ use super::http::raw_at;
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
-pub const ROUTES: [(&str, &str, &str); 12] = [
+pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/admin/status", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
+    ("GET", "/admin/connections", ""),
+    ("DELETE", "/admin/connections?user=7", ""),
+    ("DELETE", "/admin/connections/0123456789abcdef", ""),
+    ("POST", "/admin/notifications", r#"{"to":"all","content":"x"}"#),
     ("GET", "/admin/revocations", ""),
     ("POST", "/admin/revocations", r#"{"sub":7}"#),
     ("POST", "/admin/users/7/disable", ""),
