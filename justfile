@@ -12,11 +12,11 @@ check:
 test:
     scripts/test
 
-# Build the client and the chat page into the files that are served
+# Build the client and the pages into the files that are served
 web:
     cd client && npm ci --silent && npm run build && npm run build:page
 
-# The client and the chat page: types, builds, Node, real Chromium
+# The client and the pages: types, builds, Node, real Chromium
 test-web:
     scripts/test-web
 
@@ -27,6 +27,14 @@ test-deploy:
 # Serve for development: prints two chat links
 dev *ARGS:
     cargo run --release --locked -- dev {{ARGS}}
+
+# What the binary is made of, as CycloneDX
+sbom:
+    scripts/sbom
+
+# The Debian package and the container's contents, built, installed and started (root, minutes)
+test-package:
+    scripts/test-package
 
 # Known advisories against the dependencies (needs cargo-deny and the network)
 advisories:

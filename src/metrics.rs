@@ -186,6 +186,11 @@ impl ServerMetrics {
         }
     }
 
+    /// Whether what was read last, by a word for it, is in force.
+    pub fn is_in_force(&self, what: &'static str) -> bool {
+        self.last_reload_successful.get(&What { what }).is_none_or(|gauge| gauge.get() != 0)
+    }
+
     /// Refused requests by their reason.
     pub fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.refused.counts()

@@ -2,26 +2,15 @@
 // What it looked at is kept as pictures in .shots/, for people to look at too.
 
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { mkdir } from "node:fs/promises";
 import test from "node:test";
-import { Tab, newContext, shots, startBrowser } from "./support/browser.mjs";
+import { Tab, newContext, shots, startBrowser, violations } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
-
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const WIDTHS = {
   desktop: { viewport: { width: 1280, height: 800 } },
   phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
 };
-
-/** What axe finds wrong, in words. */
-async function violations(page) {
-  // Evaluated from outside: the page's own policy would let no such script in.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  return violations.flatMap((found) => found.nodes.map((node) => `${found.id}: ${node.html} ${node.failureSummary}`));
-}
 
 async function fill(server, one, two, three) {
   const say = (token, toId, content) => server.api(token, "POST", "messages", { toId, content });

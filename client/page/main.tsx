@@ -64,7 +64,7 @@ function Page() {
   };
   return chat
     ? <App key={chat.userId} chat={chat} signOut={() => void signOut()} />
-    : <SignInForm notice={notice} signIn={signIn} />;
+    : <SignInForm words={words} command="imserver token issue --sub 1" notice={notice} signIn={signIn} />;
 }
 
 function begin(token: string | null): Chat | null {

@@ -3,15 +3,34 @@
 import { useRef, useState } from "preact/hooks";
 import { Icon } from "./icons";
 import { claims, find } from "./sign-in";
-import { words } from "./words";
 
-export function SignInForm({ notice, signIn }: { notice: string; signIn: (token: string) => void }) {
+/** What the form says. */
+export interface SignInWords {
+  signInTitle: string;
+  signInLead: string;
+  token: string;
+  signIn: string;
+  howToIssue: string;
+  noToken: string;
+  tokenEnded: string;
+}
+
+interface Props {
+  words: SignInWords;
+  /** What makes a token that opens this page. */
+  command: string;
+  notice: string;
+  signIn(token: string): void;
+}
+
+export function SignInForm({ words, command, notice, signIn }: Props) {
   const [wrong, setWrong] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
   const submit = (event: Event) => {
     event.preventDefault();
     const token = find(field.current!.value);
     const about = token === null ? null : claims(token);
+    setWrong("");
     if (token === null || about === null) setWrong(words.noToken);
     else if (about.endsAt < Date.now()) setWrong(words.tokenEnded);
     else signIn(token);
@@ -31,7 +50,7 @@ export function SignInForm({ notice, signIn }: { notice: string; signIn: (token:
         />
         {wrong && <p id="token-wrong" class="wrong" role="alert">{wrong}</p>}
         <button class="primary">{words.signIn}</button>
-        <p class="quiet">{words.howToIssue}<br /><code>imserver token issue --sub 1</code></p>
+        <p class="quiet">{words.howToIssue}<br /><code>{command}</code></p>
       </form>
     </main>
   );

@@ -1,5 +1,7 @@
 // Everything the page says, in each language it speaks.
 
+import { choose } from "./languages";
+
 const en = {
   lang: "en",
   conversations: "Conversations",
@@ -168,19 +170,8 @@ const zh: Words = {
   yesterday: "昨天",
 };
 
-const spoken: [RegExp, Words][] = [[/^en\b/i, en], [/^zh\b/i, zh]];
-
-/** The first of the browser's languages that the page speaks, else English. */
-function choose(): [Words, string] {
-  for (const language of navigator.languages) {
-    const found = spoken.find(([pattern]) => pattern.test(language));
-    if (found) return [found[1], language];
-  }
-  return [en, en.lang];
-}
-
 /** The page's words, and how their readers write times and dates. */
-export const [words, locale] = choose();
+export const [words, locale] = choose([en, zh]);
 
 /** The words for a reason that the client gives, or those for any other. */
 export function reason(among: Record<string, string> & { other: string }, code = ""): string {

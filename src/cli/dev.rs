@@ -136,12 +136,25 @@ fn hosts(ip: IpAddr) -> Vec<String> {
     hosts
 }
 
+/// An address as a browser on this machine writes it.
+fn place(address: SocketAddr) -> String {
+    let host = hosts(address.ip()).into_iter().next().unwrap_or_default();
+    format!("{host}:{}", address.port())
+}
+
 /// What is printed once clients can connect.
 struct Banner {
     folder: PathBuf,
     option: String,
     chat_page: bool,
     users: Vec<DevUser>,
+    admin: Option<DevAdmin>,
+}
+
+/// Where the service is administered, and what opens it.
+struct DevAdmin {
+    address: SocketAddr,
+    token: String,
 }
 
 /// One of the users that links are printed for.
@@ -156,31 +169,39 @@ impl Banner {
     fn new(config: &Config, file: &ConfigFile) -> Result<Self, Failure> {
         let lifetime = A_DAY.min(config.auth.max_lifetime);
         let keys = KeySet::load(&config.auth.keys)?;
+        let issue = |user, name, admin| {
+            let request = Request { user, name, picture: None, ttl: lifetime, admin };
+            wiring::issue(config, &keys, &request).map(|issued| issued.token)
+        };
         let mut users = Vec::new();
+        let mut admin = None;
+        let address = config.server.admin_listen;
         for (id, name, peer) in USERS {
             let Some(user) = UserId::new(id) else {
                 continue;
             };
-            let name_shown = Some(name.to_owned());
-            let request =
-                Request { user, name: name_shown, picture: None, ttl: lifetime, admin: false };
-            let token = wiring::issue(config, &keys, &request)?.token;
+            let token = issue(user, Some(name.to_owned()), false)?;
             users.push(DevUser { id, name, peer, token });
+            // One is enough; and nobody knows which port 0 will be.
+            if admin.is_none() && address.port() != 0 {
+                admin = Some(DevAdmin { address, token: issue(user, None, true)? });
+            }
         }
         Ok(Self {
             folder: file.path().parent().unwrap_or(Path::new(".")).to_owned(),
             option: file.option(),
             chat_page: config.server.chat_page,
             users,
+            admin,
         })
     }
 
     fn text(&self, address: SocketAddr) -> String {
-        let host = hosts(address.ip()).into_iter().next().unwrap_or_default();
-        let at = format!("{host}:{}", address.port());
+        let at = place(address);
         let mut text = format!(
             "\nimserver is running, FOR DEVELOPMENT ONLY: nobody vouches for its certificate, and\n\
-             whoever sees these links can write as these users. All it keeps is in {}/.\n",
+             whoever sees these links can write as these users and administer the service. All it\n\
+             keeps is in {}/.\n",
             self.folder.display()
         );
         for DevUser { id, name, peer, token } in &self.users {
@@ -191,6 +212,10 @@ impl Banner {
                 let _ = writeln!(text, "  page:   https://{at}/#token={token}&to={peer}");
             }
             let _ = write!(text, "  wss:    {wss}\n  wscat:  wscat -n -c '{wss}'\n");
+        }
+        if let Some(DevAdmin { address, token }) = &self.admin {
+            let at = place(*address);
+            let _ = write!(text, "\nAdministration\n  page:   https://{at}/#token={token}\n");
         }
         if self.chat_page {
             text.push_str(

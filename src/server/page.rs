@@ -1,4 +1,5 @@
-//! The client for pages anywhere, and the chat page that is built on it; compiled in.
+//! The client for pages anywhere, the chat page that is built on it, and the
+//! administrators' page; compiled in.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
@@ -18,6 +19,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; \
     trusted-types 'none'";
 
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The JavaScript client. Pages of all origins may load it: it opens nothing without a
@@ -34,15 +37,33 @@ pub(super) fn client() -> impl Filter<Extract = (Answer,), Error = warp::Rejecti
 
 /// `/` and what it loads beside the client.
 pub(super) fn chat() -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    let html = File::new("text/html; charset=utf-8", include_str!("../web/index.html"));
+    let page = File::new(HTML, include_str!("../web/index.html"));
     let script = File::new(JAVASCRIPT, include_str!("../web/chat.js"));
-    let style = File::new("text/css; charset=utf-8", include_str!("../web/chat.css"));
-    let icon = File::new("image/svg+xml", include_str!("../web/icon.svg"));
-    let html = warp::path::end().and(served(html));
+    let style = File::new(CSS, include_str!("../web/chat.css"));
     let script = warp::path!("chat.js").and(served(script));
     let style = warp::path!("chat.css").and(served(style));
+    page_with(page).or(script).unify().or(style).unify()
+}
+
+/// The same for administrators, on their listener. It knows nothing: all that it shows and
+/// does it asks for with the token that somebody pastes into it.
+pub(super) fn admin() -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
+    let page = File::new(HTML, include_str!("../web/admin/index.html"));
+    let script = File::new(JAVASCRIPT, include_str!("../web/admin/admin.js"));
+    let style = File::new(CSS, include_str!("../web/admin/admin.css"));
+    let script = warp::path!("admin.js").and(served(script));
+    let style = warp::path!("admin.css").and(served(style));
+    page_with(page).or(script).unify().or(style).unify()
+}
+
+/// A page at `/`, and what all pages have.
+fn page_with(page: File) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
+    let style = File::new(CSS, include_str!("../web/base.css"));
+    let icon = File::new("image/svg+xml", include_str!("../web/icon.svg"));
+    let page = warp::path::end().and(served(page));
+    let style = warp::path!("base.css").and(served(style));
     let icon = warp::path!("icon.svg").and(served(icon));
-    html.or(script).unify().or(style).unify().or(icon).unify()
+    page.or(style).unify().or(icon).unify()
 }
 
 /// A file, and the name of this very version of it.

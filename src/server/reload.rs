@@ -124,6 +124,12 @@ impl Reload {
         }
     }
 
+    /// What stands in the files and was refused, so that it is not in force.
+    pub(super) fn not_in_force(&self) -> Vec<&'static str> {
+        let all = [What::Configuration, What::Certificate, What::Keys].map(What::label);
+        all.into_iter().filter(|what| !self.metrics.is_in_force(what)).collect()
+    }
+
     /// Until when the certificate in use is good, where there is one and it says so.
     pub(super) fn certificate_end(&self) -> Option<SystemTime> {
         self.certificate.as_ref()?.end()

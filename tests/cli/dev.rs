@@ -41,9 +41,11 @@ fn a_public_address_for_this_run_is_checked_like_any_setting() {
 #[test]
 fn dev_serves_prints_links_for_two_users_and_stops_when_told() {
     let folder = Folder::new();
+    // Given back, for `dev` to take.
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut dev = folder
         .command(&["dev", "--listen", "127.0.0.1:0"])
-        .env("IMSERVER_SERVER__ADMIN_LISTEN", "127.0.0.1:0")
+        .env("IMSERVER_SERVER__ADMIN_LISTEN", admin.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -61,7 +63,8 @@ fn dev_serves_prints_links_for_two_users_and_stops_when_told() {
 
     let (pages, wscat) =
         (banner.matches("/#token=ey"), banner.matches("wscat -n -c 'wss://localhost:"));
-    assert_eq!((pages.count(), wscat.count()), (2, 2), "{banner}");
+    assert_eq!((pages.count(), wscat.count()), (3, 2), "{banner}");
+    assert!(banner.contains(&format!("https://localhost:{}/#token=ey", admin.port())), "{banner}");
     for expected in ["小明 (user 1)", "小红 (user 2)", "FOR DEVELOPMENT ONLY", "Advanced"] {
         assert!(banner.contains(expected), "{expected:?} is not in {banner}");
     }

@@ -7,5 +7,6 @@ mod check;
 mod dev;
 mod faults;
 mod program;
+mod runbook;
 mod setup;
 mod token;

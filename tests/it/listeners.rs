@@ -29,7 +29,7 @@ async fn administrators_have_a_door_of_their_own() {
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }
     let user = format!("/teaching/imserver/{}", Forge::token(7));
-    for path in ["/", "/metricsx", "/healthz/x", "/teaching/imserver", &user] {
+    for path in ["/chat.js", "/metricsx", "/healthz/x", "/teaching/imserver", &user] {
         let answer = admin(&server, path).await;
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"), "{path}");
     }

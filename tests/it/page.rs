@@ -15,6 +15,7 @@ async fn the_page_runs_nothing_but_its_own_files() {
         ("/", "text/html; charset=utf-8"),
         ("/chat.js", "text/javascript; charset=utf-8"),
         ("/chat.css", "text/css; charset=utf-8"),
+        ("/base.css", "text/css; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ] {
         let answer = get(&server, path, "").await;
@@ -32,7 +33,7 @@ async fn the_page_runs_nothing_but_its_own_files() {
 #[tokio::test]
 async fn the_client_is_there_for_pages_anywhere_also_without_the_chat_page() {
     let server = Setup::new().set("server.chat_page", "false").start().await;
-    for path in ["/", "/chat.js", "/chat.css"] {
+    for path in ["/", "/chat.js", "/chat.css", "/base.css", "/admin.js"] {
         assert_eq!(get(&server, path, "").await.status, 404, "{path}");
     }
     let client = get(&server, "/client/imserver.js", "Origin: https://elsewhere.example\r\n").await;

@@ -1,8 +1,12 @@
 // Chromium, and what a person does with the page.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Starts Chromium; it trusts the certificate of `server` alone, and nothing else is relaxed. */
 export async function startBrowser(test, server) {
@@ -29,6 +33,34 @@ export function newContext(browser, options = {}) {
   });
 }
 
+/** A new page, and everything on it that should never happen in any test. */
+export async function newPage(context) {
+  const page = await context.newPage();
+  const faults = [];
+  page.setDefaultTimeout(45_000);
+  page.on("dialog", (dialog) => {
+    faults.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on("pageerror", (error) => faults.push(`error: ${error.stack}`));
+  page.on("console", (message) => {
+    const text = message.text();
+    // A server that is down, and one that refuses, are part of some tests.
+    if (message.type() === "error" && !/Failed to load resource|WebSocket connection/.test(text)) {
+      faults.push(`console: ${text}`);
+    }
+  });
+  return { page, faults };
+}
+
+/** What axe finds wrong, in words. */
+export async function violations(page) {
+  // Evaluated from outside: the page's own policy would let no such script in.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  return violations.flatMap((found) => found.nodes.map((node) => `${found.id}: ${node.html} ${node.failureSummary}`));
+}
+
 /** One tab with the chat page in it, signed in with `token`. */
 export class Tab {
   /** Everything that should never happen in any test. */
@@ -37,20 +69,7 @@ export class Tab {
   static async open(context, server, token, peer = null) {
     const tab = new Tab();
     tab.server = server;
-    tab.page = await context.newPage();
-    tab.page.setDefaultTimeout(45_000);
-    tab.page.on("dialog", (dialog) => {
-      tab.faults.push(`dialog: ${dialog.message()}`);
-      void dialog.dismiss();
-    });
-    tab.page.on("pageerror", (error) => tab.faults.push(`error: ${error.stack}`));
-    tab.page.on("console", (message) => {
-      const text = message.text();
-      // A server that is down, and one that refuses, are part of some tests.
-      if (message.type() === "error" && !/Failed to load resource|WebSocket connection/.test(text)) {
-        tab.faults.push(`console: ${text}`);
-      }
-    });
+    Object.assign(tab, await newPage(context));
     await tab.page.goto(`${server.origin}/#token=${token}`);
     if (peer !== null) await tab.talkTo(peer);
     return tab;

@@ -1,7 +1,7 @@
 // The built server in a folder of its own, with real TLS, as a test starts, kills and asks it.
 
 import { execFile, spawn } from "node:child_process";
-import { X509Certificate, createHash } from "node:crypto";
+import { X509Certificate, createHash, createPrivateKey, sign } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import https from "node:https";
@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { WebSocket } from "ws";
 
 const run = promisify(execFile);
 const BIN = process.env.IMSERVER_BIN ??
@@ -40,6 +41,7 @@ export class Server {
     server.port = await freePort();
     server.adminPort = await freePort();
     server.origin = `https://127.0.0.1:${server.port}`;
+    server.adminOrigin = `https://127.0.0.1:${server.adminPort}`;
     server.env = {
       ...process.env,
       IMSERVER_SERVER__LISTEN: `127.0.0.1:${server.port}`,
@@ -89,11 +91,73 @@ export class Server {
     return this.#command("token", "issue", "--sub", String(userId), ...named, "--ttl", ttl);
   }
 
+  /** A token that opens the administrators' page. */
+  adminToken(userId = 9, ttl = "1h") {
+    return this.#command("token", "issue", "--sub", String(userId), "--ttl", ttl, "--admin");
+  }
+
+  /** Whether a WebSocket opened with `token` is let in: the status of the answer. */
+  async knock(token) {
+    const headers = {
+      connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13",
+      "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    };
+    const request = https.request({
+      host: "127.0.0.1", port: this.port, path: `/teaching/imserver/${token}`, ca: this.cert, headers, agent: false,
+    });
+    request.end();
+    const [answer] = await Promise.race([once(request, "response"), once(request, "upgrade")]);
+    answer.socket.destroy();
+    return answer.statusCode;
+  }
+
+  /** A WebSocket of the 2020 document's, its messages as they come in, and its close. */
+  async socket(token) {
+    const ws = new WebSocket(`wss://127.0.0.1:${this.port}/teaching/imserver/${token}`, { ca: this.cert });
+    const messages = [];
+    ws.on("message", (data) => {
+      messages.push(JSON.parse(data));
+      ws.emit("heard");
+    });
+    const closed = once(ws, "close").then(([code, reason]) => ({ code, reason: reason.toString() }));
+    await once(ws, "open");
+    const heard = async (what) => {
+      for (;;) {
+        const found = messages.find(what);
+        if (found) return found;
+        await once(ws, "heard");
+      }
+    };
+    return { heard, closed, send: (text) => ws.send(text), end: () => ws.terminate() };
+  }
+
+  /** A token of user `userId` with claims of the test's own, signed with the server's key. */
+  async forge(userId, claims) {
+    const { keys } = JSON.parse(await readFile(join(this.folder, "certs/keys.json"), "utf8"));
+    const jwk = keys.findLast((key) => key.d !== undefined);
+    const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const now = Math.floor(Date.now() / 1000);
+    const text = `${part({ alg: jwk.alg, kid: jwk.kid })}.${part({
+      iss: "imserver", aud: "imserver", sub: String(userId), iat: now, exp: now + 3600, ...claims,
+    })}`;
+    const key = createPrivateKey({ key: jwk, format: "jwk" });
+    return `${text}.${sign(null, Buffer.from(text), key).toString("base64url")}`;
+  }
+
   /** Asks the HTTPS API. */
-  async api(token, method, path, body) {
-    const { status, text } = await this.#request(this.port, `/teaching/api/${path}`, {
+  api(token, method, path, body) {
+    return this.#call(this.port, token, method, `/teaching/api/${path}`, body);
+  }
+
+  /** Asks the administrators' listener. */
+  administer(token, method, path, body) {
+    return this.#call(this.adminPort, token, method, `/admin/${path}`, body);
+  }
+
+  async #call(port, token, method, path, body) {
+    const { status, text } = await this.#request(port, path, {
       method,
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },
     }, body === undefined ? undefined : JSON.stringify(body));
     if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
     return text === "" ? null : JSON.parse(text);

@@ -37,6 +37,7 @@ pub(super) use self::recent::Recent;
 use self::route::Place;
 use super::api::{Body, Query, Request};
 use super::handshake;
+use super::page;
 use super::refusal::Refusal;
 use super::reload::Reload;
 use super::routes::{self, Answer, nothing};
@@ -97,7 +98,8 @@ pub(super) fn routes(probes: Arc<Probes>, admin: Arc<Admin>) -> BoxedFilter<(Ans
         move |request, body| Arc::clone(&admin).answer(request, body),
     );
     let calls = warp::path("admin").and(calls);
-    probes::routes(probes).or(calls).unify().or(nothing()).unify().boxed()
+    let page = page::admin();
+    probes::routes(probes).or(calls).unify().or(page).unify().or(nothing()).unify().boxed()
 }
 
 impl Admin {

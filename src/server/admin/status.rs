@@ -30,6 +30,8 @@ struct Status {
     closes: BTreeMap<&'static str, u64>,
     handshakes_failed: u64,
     reloads_failed: u64,
+    /// What stands in the files and was refused.
+    not_in_force: Vec<&'static str>,
     store: Store,
     certificate: Option<Certificate>,
 }
@@ -139,6 +141,7 @@ impl Admin {
             closes: sessions.closes(),
             handshakes_failed: self.metrics.handshakes_failed.get(),
             reloads_failed: self.metrics.reloads_refused(),
+            not_in_force: self.reload.not_in_force(),
             store: context.store.health().into(),
             certificate: self.reload.certificate_end().map(Certificate::until),
         }))

@@ -4,6 +4,7 @@ mod audit;
 mod connections;
 mod door;
 mod notifications;
+mod page;
 mod remote;
 mod status;
 mod tokens;

@@ -55,6 +55,21 @@ async fn the_rate_is_that_of_the_last_seconds() {
 }
 
 #[tokio::test]
+async fn the_status_tells_what_in_the_files_is_not_in_force() {
+    let server = TestServer::new().await;
+    let path = server.setup().path("config.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    for (text, expected) in
+        [(format!("{good}\nnonsense = 1\n"), json!(["configuration"])), (good.clone(), json!([]))]
+    {
+        std::fs::write(&path, text).unwrap();
+        Admin::new("POST", "/admin/reload", "").done(&server).await;
+        let status = Admin::get("/admin/status").done(&server).await;
+        assert_eq!(status["notInForce"], expected, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn without_tls_there_is_no_certificate_to_run_out() {
     let server = Setup::new().set("tls.mode", "\"off\"").start().await;
     let (code, out, err) = server.run(&["status"]).await;

@@ -1,0 +1,74 @@
+// Who is connected, and sending somebody away for the moment.
+
+import { useState } from "preact/hooks";
+import { Outcome, useAct, userNumber } from "./act";
+import { ask } from "./ask";
+import type { Calls } from "./calls";
+import { Field, text } from "./field";
+import { count, when } from "./figures";
+import { Table, useList } from "./table";
+import { words } from "./words";
+
+interface Connection {
+  id: string;
+  userId: number;
+  since: number;
+  address: string;
+  dialect: string;
+  jti: string | null;
+  kid: string | null;
+}
+
+export function Connections({ calls }: { calls: Calls }) {
+  const [user, setUser] = useState<number | null>(null);
+  const [total, setTotal] = useState(0);
+  const [wrong, setWrong] = useState("");
+  const act = useAct();
+  const list = useList(async () => {
+    const query = user === null ? "" : `&user=${user}`;
+    const page = await calls.json<{ connections: Connection[]; total: number }>("GET", `connections?limit=200${query}`);
+    setTotal(page.total);
+    return page.connections;
+  }, [user]);
+  const filter = (event: SubmitEvent) => {
+    event.preventDefault();
+    const typed = text(event.target as HTMLFormElement, "user");
+    const number = typed === "" ? null : userNumber(typed);
+    setWrong(typed !== "" && number === null ? words.noUser : "");
+    if (typed === "" || number !== null) setUser(number);
+    list.reload();
+  };
+  const close = (path: string) => act.run(async () => {
+    const { closed } = await calls.json<{ closed: number }>("DELETE", path);
+    list.reload();
+    return words.closedSome(closed);
+  });
+  const closeAll = async (user: number) => {
+    if (await ask(words.sureToClose(user, total), words.closeAll)) await close(`connections?user=${user}`);
+  };
+  return (
+    <section class="card">
+      <form class="row" onSubmit={filter} noValidate>
+        <Field name={words.ofUser}><input name="user" inputMode="numeric" aria-invalid={wrong !== ""} placeholder={words.everybody} /></Field>
+        <button class="plain">{words.show}</button>
+        {user !== null && total > 0 && (
+          <button type="button" class="plain danger" onClick={() => void closeAll(user)}>{words.closeAll}</button>
+        )}
+      </form>
+      {wrong && <p class="wrong" role="alert">{wrong}</p>}
+      <Outcome act={act} />
+      {!list.bad && <p class="quiet">{words.shownOf(count(list.rows.length), count(total))} {words.closingHint}</p>}
+      <Table
+        label={words.connections} list={list} empty={words.nobodyConnected}
+        head={[words.user, words.since, words.address, words.speaks, words.key, "jti", ""]}
+        row={(one) => ({
+          key: one.id,
+          cells: [
+            one.userId, when(one.since), one.address, one.dialect, <code>{one.kid ?? "–"}</code>, <code>{one.jti ?? "–"}</code>,
+            <button class="link" aria-label={words.closeOf(one.userId)} onClick={() => void close(`connections/${one.id}`)}>{words.close}</button>,
+          ],
+        })}
+      />
+    </section>
+  );
+}

@@ -1,0 +1,62 @@
+// The administrators' page begins here: who is signed in, and who is not any more.
+
+import { render } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { App } from "./app";
+import { Calls, Refused } from "./calls";
+import { claims, forget, keep, kept, takeFromAddress } from "../page/sign-in";
+import { SignInForm } from "../page/sign-in-form";
+import { words } from "./words";
+
+const COMMAND = "imserver token issue --sub 1 --admin";
+
+/** No timer can be set further ahead. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+function Page() {
+  const [token, setToken] = useState(() => takeFromAddress() ?? kept());
+  const [notice, setNotice] = useState("");
+  const about = useMemo(() => (token === null ? null : claims(token)), [token]);
+
+  const end = (text: string) => {
+    forget();
+    setNotice(text);
+    setToken(null);
+  };
+  const calls = useMemo(() => (token === null ? null : new Calls(token, () => end(words.letOut))), [token]);
+
+  // A link that is opened in this tab only changes the part behind #.
+  useEffect(() => {
+    const changed = () => {
+      const token = takeFromAddress();
+      if (token) setToken(token);
+    };
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  useEffect(() => {
+    if (!about) return;
+    const timer = setTimeout(() => end(words.ended), Math.min(about.endsAt - Date.now(), LONGEST_MS));
+    return () => clearTimeout(timer);
+  }, [about]);
+
+  const signIn = async (token: string) => {
+    setNotice(words.checking);
+    try {
+      // Before it is kept: a user's token opens nothing here.
+      await new Calls(token, () => {}).json("GET", "status");
+      keep(token);
+      setNotice("");
+      setToken(token);
+    } catch (error) {
+      setNotice(error instanceof Refused && error.status === 401 ? words.notLetIn : (error as Error).message);
+    }
+  };
+  return calls && about
+    ? <App calls={calls} about={about} signOut={() => end(words.signedOut)} />
+    : <SignInForm words={words} command={COMMAND} notice={notice} signIn={(token) => void signIn(token)} />;
+}
+
+document.documentElement.lang = words.lang;
+document.title = `imserver · ${words.title}`;
+render(<Page />, document.getElementById("page")!);
