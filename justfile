@@ -63,3 +63,8 @@ fuzz TARGET SECONDS="0":
 judge:
     scripts/judge-tls --thorough
     scripts/judge-websocket
+
+# 10,000 connections that stall, and 5,000 clients that come back at once (raises open files)
+crowds:
+    IMSERVER_STALLS=10000 IMSERVER_STORM=5000 \
+        cargo test --release --locked --test it -- --nocapture --test-threads 1 stalls::who storm::

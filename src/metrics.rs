@@ -4,6 +4,7 @@ mod latency;
 mod reasons;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -36,6 +37,14 @@ struct Call {
     call: &'static str,
     /// The HTTP status.
     status: u32,
+}
+
+/// Faults of our own, wherever they were met.
+static PANICS: LazyLock<Counter> = LazyLock::new(Counter::default);
+
+/// Counts a fault of our own.
+pub fn panicked() {
+    PANICS.inc();
 }
 
 /// Counters of the store's writer.
@@ -142,6 +151,8 @@ pub struct ServerMetrics {
     refused: Reasons,
     calls: Family<Call, Counter>,
     admin_calls: Family<Call, Counter>,
+    /// Faults of our own: each ended one task and should be reported.
+    pub panics: Counter,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: Counter,
     reloads_failed: Counter,
@@ -158,6 +169,7 @@ impl ServerMetrics {
             calls: enter(registry, "api_calls", "Calls of the API", Family::default()),
             admin_calls: enter(registry, "admin_calls", "Administrators' calls", Family::default()),
             handshakes_failed: enter(registry, "handshakes_failed", "TLS handshakes", counter()),
+            panics: enter(registry, "panics", "Faults of our own", PANICS.clone()),
             reloads_failed: enter(registry, "reloads_failed", "Refused reloads", counter()),
             last_reload_successful: enter(
                 registry,

@@ -101,6 +101,7 @@ pub fn init(level: &str, json: bool) -> Result<LogLevel, TelemetryError> {
     std::panic::set_hook(Box::new(|panic| {
         // Its place and no more: its words may quote what somebody wrote.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        crate::metrics::panicked();
         tracing::error!(place, "a fault of ours: please report it; one task was ended");
     }));
     Ok(level)

@@ -14,6 +14,7 @@ mod roll;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -128,13 +129,20 @@ impl Hub {
     pub async fn follow(self: Arc<Self>, mut tail: Tail, revocations: Revocations) {
         while let Some(commit) = tail.recv().await {
             for announcement in commit {
-                match announcement {
-                    Announcement::Stored(stored) => self.announce(stored),
-                    Announcement::Read(receipt) => self.announce_read(receipt),
-                    Announcement::Revoked(revocation) => revocations.add(revocation),
-                    Announcement::Enabled(user) => revocations.enable(user),
-                }
+                // A fault of ours in here costs a wake-up, which the next one makes good,
+                // and not everybody's.
+                let telling = AssertUnwindSafe(|| self.tell(announcement, &revocations));
+                let _ = panic::catch_unwind(telling);
             }
+        }
+    }
+
+    fn tell(&self, announcement: Announcement, revocations: &Revocations) {
+        match announcement {
+            Announcement::Stored(stored) => self.announce(stored),
+            Announcement::Read(receipt) => self.announce_read(receipt),
+            Announcement::Revoked(revocation) => revocations.add(revocation),
+            Announcement::Enabled(user) => revocations.enable(user),
         }
     }
 
@@ -212,6 +220,11 @@ impl Subscription {
     /// The connection that this place is for.
     pub fn connection(&self) -> ConnectionId {
         self.slot.connection
+    }
+
+    /// How many connections there are in all.
+    pub fn connections(&self) -> usize {
+        self.hub.connections()
     }
 
     /// The token that it was opened with.

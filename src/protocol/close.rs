@@ -21,8 +21,12 @@ pub enum Close {
     InvalidUtf8,
     /// Too many failures of the client's making, or too many control frames.
     TooManyViolations,
+    /// A message was begun and not ended in time.
+    Unfinished,
     /// A frame over the limit.
     FrameTooBig,
+    /// A fault of the server's own, which ended this connection and nothing else.
+    Internal,
     /// The server cannot serve this user now; come back after about this long.
     TryLater {
         /// Spread by the server.
@@ -45,8 +49,9 @@ impl Close {
             Self::Protocol => 1002,
             Self::BinaryFrame => 1003,
             Self::InvalidUtf8 => 1007,
-            Self::TooManyViolations => 1008,
+            Self::TooManyViolations | Self::Unfinished => 1008,
             Self::FrameTooBig => 1009,
+            Self::Internal => 1011,
             Self::TryLater { .. } => 1013,
             Self::TokenExpired => 4401,
             Self::TokenRevoked => 4403,
@@ -63,7 +68,9 @@ impl Close {
             Self::BinaryFrame => "binary_frame",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::TooManyViolations => "too_many_violations",
+            Self::Unfinished => "unfinished_message",
             Self::FrameTooBig => "frame_too_big",
+            Self::Internal => "internal",
             Self::TryLater { .. } => "try_later",
             Self::TokenExpired => "token_expired",
             Self::TokenRevoked => "token_revoked",

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 
+use super::crowd::{Counted, Crowd};
 use super::refusal::Refusal;
 use super::routes::Answer;
 use super::stream::{Stream, Watched};
@@ -40,11 +41,20 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// Time for what is on its way, and no more: one silent peer must not hold up the end.
 const HALF_ASKED: Duration = Duration::from_secs(1);
 
-/// Where a request came from, and its connection's place.
+/// Where a request came from, and its connection's places.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
     pub(super) peer: SocketAddr,
-    _place: Arc<OwnedSemaphorePermit>,
+    place: Arc<OwnedSemaphorePermit>,
+    /// Counted with its address until it is upgraded.
+    _counted: Option<Arc<Counted>>,
+}
+
+impl Arrival {
+    /// The place that the connection keeps to its end, whatever becomes of it.
+    pub(super) fn place(&self) -> Arc<OwnedSemaphorePermit> {
+        Arc::clone(&self.place)
+    }
 }
 
 /// A listener with what is served on it.
@@ -63,6 +73,7 @@ impl Listener {
     /// Accepts until `shutdown`; every connection is a task of `tracker`.
     pub(super) async fn run(self, shutdown: CancellationToken, tracker: TaskTracker) {
         let places = Arc::new(Semaphore::new(self.sockets.min(Semaphore::MAX_PERMITS)));
+        let crowd = Crowd::default();
         let listener = Arc::new(self);
         loop {
             // A place first: who cannot be served waits in the system's own queue.
@@ -77,7 +88,12 @@ impl Listener {
             let Ok(place) = place else { return };
             match accepted {
                 Ok((tcp, peer)) => {
-                    let arrival = Arrival { peer, _place: Arc::new(place) };
+                    let Ok(counted) = listener.count(&crowd, peer) else {
+                        listener.metrics.refused("too_many_arrivals");
+                        debug!(%peer, "too many of this address are arriving");
+                        continue;
+                    };
+                    let arrival = Arrival { peer, place: Arc::new(place), _counted: counted };
                     let (listener, shutdown) = (Arc::clone(&listener), shutdown.clone());
                     tracker.spawn(async move { listener.serve(tcp, arrival, shutdown).await });
                 }
@@ -86,6 +102,22 @@ impl Listener {
                     sleep(BREATHER).await;
                 }
             }
+        }
+    }
+
+    /// Counts somebody who arrives with those of the same address that shake hands or ask:
+    /// one address must not take all places by saying nothing. Those who are upgraded are
+    /// counted apart, and those whom a proxy of ours brings by what it says of them.
+    ///
+    /// # Errors
+    /// When there are `limits.connections_per_address` of them.
+    fn count(&self, crowd: &Crowd, peer: SocketAddr) -> Result<Option<Arc<Counted>>, ()> {
+        let terms = self.terms.get();
+        let address = peer.ip().to_canonical();
+        match terms.limits.connections_per_address {
+            0 => Ok(None),
+            _ if terms.trusted_proxies.contains(&address) => Ok(None),
+            max => crowd.enter(address, max).map(|counted| Some(Arc::new(counted))).ok_or(()),
         }
     }
 

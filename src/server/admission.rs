@@ -1,15 +1,14 @@
 //! Who may come in: so many in all, so many per address, and not those who guess.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::crowd::{Counted, Crowd, network};
 use super::refusal::Refusal;
 use crate::config;
 
@@ -26,7 +25,7 @@ const TIDY_EVERY: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Admission {
     places: Arc<Semaphore>,
-    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    inside: Crowd,
     guesses: DefaultKeyedRateLimiter<IpAddr>,
     guessed: AtomicUsize,
 }
@@ -35,13 +34,7 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct Place {
     _place: OwnedSemaphorePermit,
-    _address: Option<AddressPlace>,
-}
-
-#[derive(Debug)]
-struct AddressPlace {
-    address: IpAddr,
-    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    _address: Option<Counted>,
 }
 
 impl Admission {
@@ -49,7 +42,7 @@ impl Admission {
     pub(super) fn new(places: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            addresses: Arc::default(),
+            inside: Crowd::default(),
             guesses: RateLimiter::keyed(Quota::per_minute(GUESSES)),
             guessed: AtomicUsize::new(1),
         }
@@ -64,19 +57,13 @@ impl Admission {
         let place = place.map_err(|_| Refusal::TooMany("the server has all its connections"))?;
         let address = match limits.connections_per_address {
             0 => None,
-            max => Some(self.at_address(network(address), max)?),
+            max => Some(
+                self.inside
+                    .enter(address, max)
+                    .ok_or(Refusal::TooMany("too many connections from this address"))?,
+            ),
         };
         Ok(Place { _place: place, _address: address })
-    }
-
-    fn at_address(&self, address: IpAddr, max: usize) -> Result<AddressPlace, Refusal> {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = addresses.entry(address).or_default();
-        if *count >= max {
-            return Err(Refusal::TooMany("too many connections from this address"));
-        }
-        *count += 1;
-        Ok(AddressPlace { address, addresses: Arc::clone(&self.addresses) })
     }
 
     /// Counts a refused token and says how to refuse it.
@@ -93,26 +80,6 @@ impl Admission {
         match self.guesses.check_key(&network(address)) {
             Ok(()) => Refusal::Unauthorized,
             Err(_) => Refusal::TooMany("too many refused tokens from this address"),
-        }
-    }
-}
-
-/// Whoever has an IPv6 address has a /64 of them: they count as one.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
-    }
-}
-
-impl Drop for AddressPlace {
-    fn drop(&mut self) {
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut count) = addresses.entry(self.address) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
         }
     }
 }

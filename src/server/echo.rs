@@ -17,6 +17,7 @@ use super::handshake;
 use super::socket::WebSocket;
 use super::stream::{Stream, Watched};
 use super::upgrade::switching;
+use crate::config;
 
 /// The suites' largest messages are 16 MiB.
 const FRAME_BYTES: usize = 16 << 20;
@@ -57,10 +58,9 @@ fn answer(mut request: Request<Incoming>, echoes: &TaskTracker) -> Response<Stri
             echoes.spawn(async move {
                 let Ok(upgraded) = switch.await else { return };
                 let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
-                WebSocket::new(parts.io.into_inner(), parts.read_buf, FRAME_BYTES)
-                    .await
-                    .echo()
-                    .await;
+                let limits =
+                    config::Limits { frame_bytes: FRAME_BYTES, ..config::Limits::default() };
+                WebSocket::new(parts.io.into_inner(), parts.read_buf, &limits).await.echo().await;
             });
             answer.map(|()| String::new())
         }

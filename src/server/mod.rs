@@ -4,14 +4,17 @@ mod accept;
 mod admin;
 mod admission;
 mod api;
+mod crowd;
 mod descriptors;
 mod door;
 mod doorkeeper;
 #[doc(hidden)]
 pub mod echo;
+mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handshake;
+mod paced;
 mod page;
 mod refusal;
 mod reload;
@@ -56,7 +59,7 @@ use crate::auth::{
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
-use crate::session::Context;
+use crate::session::{Context, Retry};
 use crate::store::sled::OpenError;
 use crate::store::{self, Store, StoreError, Tail};
 use crate::telemetry::LogLevel;
@@ -66,9 +69,6 @@ const ADMIN_SOCKETS: usize = 64;
 
 /// How long what serves nobody any more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// Clients of a stopping server return within so long, each at its own moment.
-const RETRY_SPREAD: Duration = Duration::from_secs(5);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -245,7 +245,7 @@ impl Server {
             verifier,
             metrics: session_metrics,
             shutdown: stop.clone(),
-            retry_spread: RETRY_SPREAD,
+            retry: Retry::default(),
         };
         let api = Arc::new(Api {
             doorkeeper: Arc::clone(&doorkeeper),

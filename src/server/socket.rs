@@ -12,7 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::paced::{Paced, Unfinished};
 use super::stream::Stream;
+use crate::config;
 use crate::protocol::close::Close;
 use crate::session::{Ended, Gone, Received, Socket};
 
@@ -28,12 +30,14 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// An upgraded connection.
 pub(super) struct WebSocket {
-    frames: WebSocketStream<Stream>,
+    frames: WebSocketStream<Paced>,
 }
 
 impl WebSocket {
     /// Speaks WebSocket on `stream`, of which `early` was already read.
-    pub(super) async fn new(stream: Stream, early: Bytes, frame_bytes: usize) -> Self {
+    pub(super) async fn new(stream: Stream, early: Bytes, limits: &config::Limits) -> Self {
+        let frame_bytes = limits.frame_bytes;
+        let stream = Paced::new(stream, &early, limits.write_timeout);
         let config = WebSocketConfig::default()
             .read_buffer_size(BUFFER)
             .write_buffer_size(BUFFER)
@@ -138,6 +142,7 @@ fn fault(error: &Error) -> Received<Utf8Bytes> {
             | ProtocolError::ReceivedAfterClosing
             | ProtocolError::SendAfterClosing,
         ) => Received::Gone,
+        Error::Io(error) if Unfinished::is(error) => Received::Fault(Close::Unfinished),
         Error::Protocol(_) | Error::Capacity(_) => Received::Fault(Close::Protocol),
         _ => Received::Gone,
     }

@@ -83,12 +83,12 @@ impl Upgrades {
             self.admit(&handshake, Doorkeeper::address(arrival, headers, &terms), &terms)?;
         let response = switching(&handshake)?;
         let upgrades = Arc::clone(self);
-        let arrival = arrival.clone();
+        let place = arrival.place();
         self.sessions.spawn(async move {
-            // The arrival holds the TCP connection's place: it must not be given back
-            // while the upgraded connection lives.
+            // The TCP connection's place must not be given back while the upgraded
+            // connection lives.
             upgrades.converse(admitted, switch).await;
-            drop(arrival);
+            drop(place);
         });
         Ok(response)
     }
@@ -133,9 +133,8 @@ impl Upgrades {
         let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
             return;
         };
-        let frame_bytes = opening.limits.frame_bytes;
         let stream = parts.io.into_inner();
-        let socket = WebSocket::new(stream, parts.read_buf, frame_bytes).await;
+        let socket = WebSocket::new(stream, parts.read_buf, &opening.limits).await;
         let span = info_span!("connection", user = %opening.identity.user());
         self.metrics.connections.inc();
         let session = Session::new(opening, socket, self.context.clone());

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
+use super::claims::End;
 use super::limits::Turn;
 use crate::auth::TokenRef;
 use crate::ids::MessageId;
@@ -45,7 +46,7 @@ pub(super) enum Owed {
     /// Read flags on their way to the disk.
     MarkRead { receipt: Receipt<()>, timestamp: String },
     /// A new token was believed; what it says of the user is on its way to the disk.
-    Refresh { receipt: Receipt<()>, timestamp: String, ends: Instant, token: TokenRef },
+    Refresh { receipt: Receipt<()>, timestamp: String, ends: End, token: TokenRef },
 }
 
 /// What an answer says of the message that it is about.
@@ -116,7 +117,7 @@ pub(super) enum Answer {
         note: bool,
     },
     /// The connection now lives as long as its new token.
-    Refreshed { timestamp: String, ends: Instant, token: TokenRef },
+    Refreshed { timestamp: String, ends: End, token: TokenRef },
     /// Nothing is said of success.
     Silent,
     /// It came to nothing, or perhaps not.

@@ -15,8 +15,29 @@ pub(crate) fn profile(identity: &Identity) -> ClaimedProfile {
     }
 }
 
-/// When the token is over, by a clock that nobody sets.
-pub(super) fn end(identity: &Identity) -> Instant {
-    let left = identity.ends_at().duration_since(SystemTime::now());
-    Instant::now() + left.unwrap_or_default()
+/// When the token is over: by a clock that nobody sets, and by the one on the wall.
+///
+/// The first one stands still while a machine sleeps, and whoever sets the second one back
+/// must not make a token live longer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    alarm: Instant,
+    wall: SystemTime,
+}
+
+impl End {
+    pub(super) fn of(identity: &Identity) -> Self {
+        let wall = identity.ends_at();
+        let left = wall.duration_since(SystemTime::now()).unwrap_or_default();
+        Self { alarm: Instant::now() + left, wall }
+    }
+
+    /// When to look again at the latest.
+    pub(super) fn alarm(&self) -> Instant {
+        self.alarm
+    }
+
+    pub(super) fn has_come(&self, now: Instant) -> bool {
+        now >= self.alarm || SystemTime::now() >= self.wall
+    }
 }

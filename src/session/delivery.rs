@@ -61,6 +61,11 @@ impl Inbox {
         self.subscription.connection()
     }
 
+    /// How many connections there are in all.
+    pub(super) fn connections(&self) -> usize {
+        self.subscription.connections()
+    }
+
     /// Whether the connection was told to go, by an administrator.
     pub(super) fn is_sent_away(&self) -> bool {
         self.subscription.is_sent_away()

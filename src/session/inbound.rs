@@ -35,7 +35,7 @@ impl<S: Socket> Session<S> {
 
     fn take(&mut self, text: &str) -> Result<(), Ended> {
         let now = Instant::now();
-        if now >= self.ends {
+        if self.ends.has_come(now) {
             return Err(Ended::Close(Close::TokenExpired));
         }
         if self.watch.is_due() {
@@ -125,7 +125,7 @@ impl<S: Socket> Session<S> {
             });
         };
         let receipt = self.context.store.set_profile(self.user, claims::profile(&identity));
-        let (ends, token) = (claims::end(&identity), identity.token());
+        let (ends, token) = (claims::End::of(&identity), identity.token());
         Ok(Owed::Refresh { receipt, timestamp, ends, token })
     }
 }

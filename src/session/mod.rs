@@ -11,14 +11,17 @@ mod delivery;
 mod heartbeat;
 mod inbound;
 mod limits;
+mod retry;
 mod tokens;
 
 use std::future::Future;
 use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -27,10 +30,12 @@ use tracing::debug;
 
 pub(crate) use self::answers::PATIENCE;
 use self::answers::{Answer, Answers, Name, Packet};
+use self::claims::End;
 use self::delivery::Inbox;
 use self::heartbeat::{Beat, Heartbeat};
 pub(crate) use self::inbound::explain;
 use self::limits::{Rates, Turns, Typing, Violations};
+pub use self::retry::Retry;
 use self::tokens::Tokens;
 use crate::auth::{Identity, Verifier, Watch};
 use crate::config;
@@ -99,8 +104,8 @@ pub struct Context {
     pub metrics: SessionMetrics,
     /// Cancelled when the server stops.
     pub shutdown: CancellationToken,
-    /// Over how long the clients of a stopping server are spread.
-    pub retry_spread: Duration,
+    /// Over how long those are spread who are sent away.
+    pub retry: Retry,
 }
 
 /// What came of a handshake.
@@ -126,7 +131,7 @@ pub struct Session<S> {
     dialect: Dialect,
     claimed: ClaimedProfile,
     /// When the token ends.
-    ends: Instant,
+    ends: End,
     tokens: Arc<Tokens>,
     /// Tells before each frame whether the tokens must be looked at first.
     watch: Watch,
@@ -166,7 +171,7 @@ impl<S: Socket> Session<S> {
             user: identity.user(),
             dialect,
             claimed: claims::profile(&identity),
-            ends: claims::end(&identity),
+            ends: End::of(&identity),
             watch: tokens.watch(),
             tokens,
             socket,
@@ -184,12 +189,22 @@ impl<S: Socket> Session<S> {
 
     /// Serves the connection to its end. Gives the socket back, to be closed.
     pub async fn run(mut self) -> (S, Ended) {
+        // A fault of ours, wherever below, ends this connection and nothing else; the log has
+        // its place, and what is owed may be half done.
+        let Ok(ended) = AssertUnwindSafe(self.converse_until_the_end()).catch_unwind().await else {
+            return (self.socket, Ended::Close(Close::Internal));
+        };
+        self.answers.see_through().await;
+        (self.socket, ended)
+    }
+
+    async fn converse_until_the_end(&mut self) -> Ended {
         let tokens = Arc::clone(&self.tokens);
         // A set of one: that is polled only when it was woken, so that a frame costs none of
         // the locks that waiting for news of all tokens takes.
         let mut taken_back: FuturesUnordered<_> =
             std::iter::once(async move { tokens.taken_back().await }).collect();
-        let ended = tokio::select! {
+        tokio::select! {
             // Whatever else is going on, be it a write that waits for a slow reader.
             biased;
             Some(()) = taken_back.next() => Ended::Close(Close::TokenRevoked),
@@ -197,9 +212,7 @@ impl<S: Socket> Session<S> {
                 Ok(never) => match never {},
                 Err(ended) => ended,
             },
-        };
-        self.answers.see_through().await;
-        (self.socket, ended)
+        }
     }
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
@@ -238,7 +251,6 @@ impl<S: Socket> Session<S> {
 
     /// After one event, whatever else is there already, so that one write carries it all.
     async fn take_what_is_ready(&mut self) -> Result<(), Ended> {
-        use futures_util::FutureExt;
         for _ in 0..READY_MAX {
             if let Some(answer) = self.answers.next().now_or_never() {
                 self.answer(answer).await?;
@@ -344,7 +356,7 @@ impl<S: Socket> Session<S> {
     /// Whatever has come due by the clock.
     async fn on_alarm(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
-        if now >= self.ends {
+        if self.ends.has_come(now) {
             return Err(Ended::Close(Close::TokenExpired));
         }
         match self.heartbeat.due(now) {
@@ -359,7 +371,7 @@ impl<S: Socket> Session<S> {
     }
 
     fn next_alarm(&self) -> Instant {
-        let next = self.ends.min(self.heartbeat.next);
+        let next = self.ends.alarm().min(self.heartbeat.next);
         self.answers.deadline().map_or(next, |deadline| next.min(deadline))
     }
 
@@ -390,16 +402,17 @@ impl<S: Socket> Session<S> {
         if self.socket.flush().await.is_err() {
             return Ended::Gone;
         }
-        Ended::Close(Close::Drain { retry: self.spread() })
+        let together = self.context.retry.together(self.inbox.connections());
+        Ended::Close(Close::Drain { retry: self.spread(together) })
     }
 
     fn try_later(&self) -> Ended {
-        Ended::Close(Close::TryLater { retry: self.spread() })
+        Ended::Close(Close::TryLater { retry: self.spread(self.inbox.connections()) })
     }
 
     /// A moment within the spread, another for every client.
-    fn spread(&self) -> Duration {
-        RETRY_MIN + self.context.retry_spread.mul_f64(fastrand::f64())
+    fn spread(&self, connections: usize) -> Duration {
+        RETRY_MIN + self.context.retry.spread(connections).mul_f64(fastrand::f64())
     }
 }
 

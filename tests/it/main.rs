@@ -17,6 +17,7 @@ mod algorithms;
 mod api;
 mod backup;
 mod chat;
+mod clock;
 mod crash;
 mod damage;
 mod delivery;
@@ -47,6 +48,8 @@ mod signatures;
 mod slow_reader;
 mod smuggling;
 mod spelling;
+mod stalls;
+mod storm;
 mod supervised;
 #[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
 mod support;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::{Ended, Received};
-use super::rig::{Plan, Rig};
+use super::rig::{FAULT, ME, Plan, Rig};
 use crate::protocol::close::Close;
 use crate::store::{AppendError, StoreError};
 
@@ -202,4 +202,19 @@ async fn a_fault_of_the_wire_ends_the_session_as_it_says() {
         flood.receive(Received::Ping).await;
     }
     assert_eq!(flood.ended().await.1, Ended::Close(Close::TooManyViolations));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_our_own_ends_one_connection_and_nothing_else() {
+    let rig = Rig::new();
+    let other = rig.elsewhere(ME);
+    rig.send(2, "on its way").await;
+    rig.receive(Received::Text(FAULT.to_owned())).await;
+    let store = std::sync::Arc::clone(&rig.store);
+    let (_, ended) = rig.ended().await;
+    assert_eq!(ended, Ended::Close(Close::Internal));
+    // The others are told as before: no lock was left behind in pieces.
+    store.arrive(2, ME, "hello").await;
+    other.woken().await;
+    assert_eq!(other.take().events.len(), 1);
 }

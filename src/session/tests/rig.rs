@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{Context, Ended, Gone, Opening, Received, Session, Socket};
+use super::super::{Context, Ended, Gone, Opening, Received, Retry, Session, Socket};
 use super::cue::Cue;
 use crate::auth::{
     Alg, CurrentKeys, Identity, KeySet, Request, Revocation, Revocations, TokenId, Verifier,
@@ -24,6 +24,9 @@ use crate::ids::{MessageId, UserId};
 use crate::metrics::SessionMetrics;
 use crate::protocol::Dialect;
 use crate::store::{AppendError, Cursor, Store, StoreError};
+
+/// A frame at which the session meets a fault of our own.
+pub(super) const FAULT: &str = "panic";
 
 /// The user of the session.
 pub(super) const ME: u64 = 1;
@@ -49,7 +52,11 @@ impl Socket for Wire {
     type Text = String;
 
     async fn receive(&mut self) -> Received<String> {
-        self.incoming.recv().await.unwrap_or(Received::Gone)
+        let received = self.incoming.recv().await.unwrap_or(Received::Gone);
+        if matches!(&received, Received::Text(text) if text == FAULT) {
+            panic!("a fault of ours");
+        }
+        received
     }
 
     async fn send(&mut self, text: Bytes) -> Result<(), Gone> {
@@ -144,7 +151,7 @@ impl Plan {
             verifier: issuer.verifier.clone(),
             metrics: SessionMetrics::register(&mut Registry::default()),
             shutdown: shutdown.clone(),
-            retry_spread: Duration::from_secs(5),
+            retry: Retry::default(),
         };
         let identity = issuer.identity(ME, self.token_lives);
         let left = identity.ends_at().duration_since(SystemTime::now());

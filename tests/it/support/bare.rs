@@ -62,6 +62,7 @@ impl Bare {
         let mut stream = tls_over(tcp, server.roots()).await;
         let request = Upgrade::token(&Forge::token(user)).bytes();
         stream.write_all(&request).await.unwrap();
+        stream.flush().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(within("the 101", stream.read_u8()).await.unwrap());
