@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Client, Closed, Forge, Setup, TestServer, Upgrade, refused};
+use crate::support::{Client, Closed, Forge, Setup, Upgrade, refused};
 
 /// A set-up whose key set the command made, and the name of the key in it.
 fn made() -> (Setup, String) {
