@@ -76,11 +76,7 @@ impl Plan {
                 Err(refused) => Err(RevokeError::NotOurs(refused)),
             },
             Target::Jti(jti) => Self::of_jti(jti, auth, audit, now),
-            Target::Subject(user) => {
-                let until = ends_at_the_latest(now, auth);
-                let issued_up_to = seconds(now);
-                Ok(Self::keep(Revocation::Subject { user: *user, issued_up_to, until }))
-            }
+            Target::Subject(user) => Ok(Self::keep(of_user(*user, auth, now))),
         }
     }
 
@@ -127,6 +123,12 @@ impl Plan {
             }
         })
     }
+}
+
+/// All tokens that a user has by `now`.
+pub fn of_user(user: UserId, auth: &Auth, now: SystemTime) -> Revocation {
+    let (issued_up_to, until) = (seconds(now), ends_at_the_latest(now, auth));
+    Revocation::Subject { user, issued_up_to, until }
 }
 
 /// When every token has ended that was issued by `issued`, leeway and the second that has
