@@ -2,6 +2,7 @@
 //! or by the command line on its host.
 
 pub mod audit;
+pub mod erase;
 mod export;
 pub mod ledger;
 pub mod revoke;

@@ -5,15 +5,16 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use super::{Failure, print};
 use crate::admin::{Act, Audit, Who};
 use crate::config::Config;
-use crate::store::sled::{self, Compacted, OpenError};
+use crate::store;
+use crate::store::sled::{Compacted, OpenError};
 
 const BAR: &str = "{bar:40} {human_pos}/{human_len} rows, {elapsed}";
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    let store = &config.store;
-    sled::must_exist(&store.path).map_err(refused)?;
+    let dir = &config.store.path;
+    store::sled::must_exist(dir).map_err(refused)?;
     let act = Act::new("store.compact");
-    let audit = Audit::open(&store.path)?;
+    let audit = Audit::open(dir)?;
     audit.append(&Who::shell(), &act)?;
     let outcome = compact(config);
     if let Err(failure) = &outcome {
@@ -26,7 +27,7 @@ fn compact(config: &Config) -> Result<(), Failure> {
     let style = ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar());
     // Not shown where standard error is no terminal.
     let bar = ProgressBar::no_length().with_style(style);
-    let compacted = sled::compact(&config.store, |progress| {
+    let compacted = store::sled::compact(&config.store, |progress| {
         bar.set_length(progress.of);
         bar.set_position(progress.done);
     });
@@ -40,8 +41,8 @@ fn compact(config: &Config) -> Result<(), Failure> {
     ))
 }
 
-/// A store that cannot be opened by the command line.
-pub(super) fn refused(error: OpenError) -> Failure {
+/// A store that cannot be opened.
+fn refused(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { path } => Failure::failed(format!(
             "the data directory {} is in use: stop the server that has it open, then try again",

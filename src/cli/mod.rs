@@ -10,6 +10,7 @@ mod check;
 mod compact;
 mod connection;
 mod dev;
+mod erase;
 mod export;
 mod failure;
 mod health;
@@ -93,6 +94,8 @@ enum Command {
     Cert(CertCommand),
     /// The log of what administrators did
     Audit(audit::Args),
+    /// Erase a user and every message to and from them
+    Erase(erase::Args),
     /// Who is connected to the running server
     Connection(connection::Args),
     /// Send a message from the system
@@ -153,7 +156,7 @@ impl Cli {
             Command::Init => init::run(&file),
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
-            Command::Key(args) => Ok(key::run(args, &file.load()?)?),
+            Command::Key(args) => key::run(args, &file.load()?, token),
             Command::Token(args) => token::run(args, &file.load()?, token),
             Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),
@@ -167,6 +170,7 @@ impl Cli {
             Command::Export(args) => export::export(&args, &file.load()?, token),
             Command::Import(args) => export::import(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
+            Command::Erase(args) => erase::run(&args, &file.load()?, token),
             Command::Health => health::run(&file.load()?),
             Command::Status => status::run(&file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),

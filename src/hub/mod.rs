@@ -124,6 +124,11 @@ impl Hub {
         self.shards.iter().map(|shard| locked(shard).len()).sum()
     }
 
+    /// Whether a user has a connection.
+    pub fn is_connected(&self, user: UserId) -> bool {
+        self.shard(user).is_some_and(|shard| locked(shard).contains_key(&user))
+    }
+
     /// Feeds what the store announces to whom it concerns, until the store is closed.
     /// Revocations concern all who check tokens.
     pub async fn follow(self: Arc<Self>, mut tail: Tail, revocations: Revocations) {

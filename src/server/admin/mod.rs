@@ -8,6 +8,7 @@ mod answer;
 mod audit;
 mod connections;
 mod data;
+mod erase;
 mod gate;
 mod notifications;
 mod probes;
@@ -155,6 +156,7 @@ impl Admin {
             (Place::Status, &Method::GET) => self.status(call),
             (Place::Tokens, &Method::GET) => self.issued(call).await,
             (Place::Tokens, &Method::POST) => self.issue(call).await,
+            (Place::User(user), &Method::DELETE) => self.erase(call, user).await,
             (Place::Disable(user), &Method::POST) => self.disable(call, user).await,
             (Place::Enable(user), &Method::POST) => self.enable(call, user).await,
             (place, _) => Err(Refusal::Method(place.allow())),

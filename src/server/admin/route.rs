@@ -13,6 +13,8 @@ pub(super) enum Place {
     Notifications,
     /// The data of one user.
     UserExport(UserId),
+    /// One user.
+    User(UserId),
     Reload,
     Revocations,
     Status,
@@ -43,7 +45,10 @@ impl Place {
         if let Some(id) = path.strip_prefix("connections/") {
             return ConnectionId::parse(id).map(Self::Connection);
         }
-        let (user, what) = path.strip_prefix("users/")?.split_once('/')?;
+        let path = path.strip_prefix("users/")?;
+        let Some((user, what)) = path.split_once('/') else {
+            return UserId::parse(path).map(Self::User);
+        };
         let user = UserId::parse(user)?;
         match what {
             "disable" => Some(Self::Disable(user)),
@@ -65,6 +70,7 @@ impl Place {
             Self::Revocations => "revocations",
             Self::Status => "status",
             Self::Tokens => "tokens",
+            Self::User(_) => "user",
             Self::Disable(_) => "disable",
             Self::Enable(_) => "enable",
         }
@@ -75,7 +81,7 @@ impl Place {
         match self {
             Self::Audit | Self::Backup | Self::Export | Self::UserExport(_) | Self::Status => "GET",
             Self::Connections => "GET, DELETE",
-            Self::Connection(_) => "DELETE",
+            Self::Connection(_) | Self::User(_) => "DELETE",
             Self::Notifications | Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",
             Self::Revocations | Self::Tokens => "GET, POST",
         }

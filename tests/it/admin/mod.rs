@@ -2,7 +2,9 @@
 
 mod audit;
 mod connections;
+mod description;
 mod door;
+mod erase;
 mod notifications;
 mod page;
 mod remote;

@@ -26,6 +26,7 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/admin/backup", ""),
     ("GET", "/admin/export", ""),
     ("GET", "/admin/users/7/export", ""),
+    ("DELETE", "/admin/users/7", ""),
 ];
 
 /// A call.
