@@ -3,6 +3,7 @@
 //! It holds what a token is known by and never the token, so that whoever reads it can
 //! revoke one and not use it.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -33,6 +34,38 @@ pub fn issue(request: &Request, issued: &Issued, key: Option<&str>, now: SystemT
 pub fn find(audit: &Audit, jti: &str) -> Result<Option<Entry>, AuditError> {
     let mut entries = audit.lines()?.map_while(Result::ok).filter_map(|line| Entry::of(&line));
     Ok(entries.find(|entry| entry.jti == jti))
+}
+
+/// What the ledger knows of the tokens that one key signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outstanding {
+    /// How many have not expired.
+    pub tokens: usize,
+    /// When the last of them does, as it stands there.
+    pub until: String,
+}
+
+/// The tokens that have not expired, by the name of their key.
+///
+/// # Errors
+/// The log cannot be read. What follows a broken line is not looked at.
+pub fn outstanding(
+    audit: &Audit,
+    now: SystemTime,
+) -> Result<HashMap<String, Outstanding>, AuditError> {
+    let mut by_key: HashMap<String, Outstanding> = HashMap::new();
+    for entry in audit.lines()?.map_while(Result::ok).filter_map(|line| Entry::of(&line)) {
+        let alive = humantime::parse_rfc3339_weak(&entry.until).is_ok_and(|until| until > now);
+        if let Some(kid) = entry.kid.filter(|_| alive) {
+            let known = by_key.entry(kid).or_default();
+            known.tokens += 1;
+            // These texts sort as the times do.
+            if entry.until > known.until {
+                known.until = entry.until;
+            }
+        }
+    }
+    Ok(by_key)
 }
 
 /// An issued token, as the ledger knows it.

@@ -133,7 +133,7 @@ pub fn of_user(user: UserId, auth: &Auth, now: SystemTime) -> Revocation {
 
 /// When every token has ended that was issued by `issued`, leeway and the second that has
 /// begun included.
-fn ends_at_the_latest(issued: SystemTime, auth: &Auth) -> u64 {
+pub fn ends_at_the_latest(issued: SystemTime, auth: &Auth) -> u64 {
     let whole = auth.max_lifetime.saturating_add(auth.leeway).saturating_add(auth.leeway);
     seconds(issued).saturating_add(whole.as_secs()).saturating_add(2)
 }
@@ -229,7 +229,8 @@ impl Shown {
 /// The last second of the year 9999: beyond it no time can be written.
 const LAST: u64 = 253_402_300_799;
 
-fn shown(seconds: u64) -> String {
+/// Seconds since the Unix epoch as people read them.
+pub fn shown(seconds: u64) -> String {
     let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
     humantime::format_rfc3339_seconds(at).to_string()
 }

@@ -5,21 +5,31 @@
 //! can sign or check tokens without a further question.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
 use super::alg::{Alg, Family};
 use super::json::{Json, Object};
 use super::material::Material;
+use super::revocation::seconds;
 
 /// How long a `kid` may be, in bytes. It travels in every token.
 const KID_MAX: usize = 128;
+
+/// Our own member of a key that was rotated out: when the last token that it signed has
+/// ended, in seconds since the Unix epoch. It checks nothing from then on.
+pub(super) const UNTIL: &str = "imserver_until";
+
+/// What makes a key able to sign, where it has a public half (RFC 7518, section 6).
+const PRIVATE: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
 
 /// A key with its one algorithm.
 pub struct Key {
     kid: Option<String>,
     alg: Alg,
     private: bool,
+    until: Option<u64>,
     verifying: DecodingKey,
     signing: Option<EncodingKey>,
     /// As it stood in the file, so that saving the set loses nothing.
@@ -85,6 +95,11 @@ pub enum KeyFault {
          or mixed with another?"
     )]
     BadPrivate,
+    #[error(
+        "has {UNTIL:?} with something else than seconds since 1970; leave it out, and \
+         `imserver key rotate` sets it"
+    )]
+    BadUntil,
     #[error("has more than two primes (\"oth\"), which is not supported; use a two-prime key")]
     ManyPrimes,
 }
@@ -103,6 +118,35 @@ impl Key {
     /// Whether it holds anything that must stay secret.
     pub fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// When it checks nothing any more, in seconds since the Unix epoch.
+    pub fn until(&self) -> Option<u64> {
+        self.until
+    }
+
+    /// Whether that time has come.
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= seconds(now))
+    }
+
+    /// The same key for checking alone, up to a time: without the private members, where it
+    /// can do without them.
+    pub(super) fn rotated_out(&self, until: u64) -> Result<Self, KeyFault> {
+        let mut members = self.members.clone();
+        if !matches!(self.alg.family(), Family::Secret(_)) {
+            for private in PRIVATE {
+                members.take(private);
+            }
+        }
+        for (name, value) in [
+            ("key_ops", Json::List(vec![Json::text("verify")])),
+            (UNTIL, Json::Integer(until.into())),
+        ] {
+            members.take(name);
+            members.push(name, value);
+        }
+        Self::read(Json::Object(members))
     }
 
     /// Whether it can sign: it has private members and `key_ops` permits it.
@@ -130,10 +174,12 @@ impl Key {
         let material = Material::read(&members, alg)?;
         let private = material.signing.is_some();
         let may_sign = read_operations(&members, alg, private)?;
+        let until = read_until(&members)?;
         Ok(Self {
             kid,
             alg,
             private,
+            until,
             verifying: material.verifying,
             signing: material.signing.filter(|_| may_sign),
             members,
@@ -161,6 +207,16 @@ pub(super) fn read_kid(members: &Object) -> Result<Option<String>, KeyFault> {
         return Err(KeyFault::BadKid);
     }
     Ok(Some(kid.to_owned()))
+}
+
+fn read_until(members: &Object) -> Result<Option<u64>, KeyFault> {
+    match members.get(UNTIL) {
+        None => Ok(None),
+        Some(Json::Integer(until)) => {
+            u64::try_from(*until).map(Some).map_err(|_| KeyFault::BadUntil)
+        }
+        Some(_) => Err(KeyFault::BadUntil),
+    }
 }
 
 fn read_alg(members: &Object) -> Result<Alg, KeyFault> {

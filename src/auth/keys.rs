@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -47,6 +48,19 @@ pub enum SetFault {
     /// Two keys have one name.
     #[error("{0} has the \"kid\" of a key before it; give every key its own")]
     SameKid(KeyPlace),
+    /// There is none to be rotated out.
+    #[error(
+        "has no key that signs, so that there is none to rotate; add one with `imserver key generate`"
+    )]
+    NoSigningKey,
+    /// It holds no key of this name.
+    #[error("has no key with the \"kid\" {0:?}; `imserver key list` shows them")]
+    NoSuchKey(String),
+    /// Without it nobody could come in.
+    #[error(
+        "has no other key, so that nobody could come in without this one; make another first, with `imserver key rotate`"
+    )]
+    OnlyKey,
     /// A key has no name where it needs one.
     #[error(
         "{0} has no \"kid\", which only the single key of a set may lack; give it one, any text \
@@ -73,6 +87,8 @@ pub struct KeyEntry {
     pub can_sign: bool,
     /// Whether it is the one that does.
     pub signs: bool,
+    /// When it checks nothing any more, in seconds since the Unix epoch.
+    pub until: Option<u64>,
 }
 
 impl KeySet {
@@ -113,6 +129,45 @@ impl KeySet {
         checked
     }
 
+    /// Lets `next` sign from now on, and the key that signed check up to `until` and sign no
+    /// more: without the members that only signing needs.
+    ///
+    /// # Errors
+    /// When there is no key that signs, or the two cannot be told apart; the set is then as
+    /// it was.
+    pub fn rotate(&mut self, next: Key, until: u64) -> Result<(), SetFault> {
+        let signing = self.keys.iter().rposition(Key::can_sign).ok_or(SetFault::NoSigningKey)?;
+        let place = |key: &Key| KeyPlace { number: signing + 1, kid: key.kid().map(str::to_owned) };
+        let Some(key) = self.keys.get(signing) else { return Err(SetFault::NoSigningKey) };
+        let checking =
+            key.rotated_out(until).map_err(|fault| SetFault::Key { place: place(key), fault })?;
+        self.add(next)?;
+        if let Some(key) = self.keys.get_mut(signing) {
+            *key = checking;
+        }
+        Ok(())
+    }
+
+    /// Takes a key out of the set.
+    ///
+    /// # Errors
+    /// When it is not there, or nothing would be left; the set is then as it was.
+    pub fn retire(&mut self, kid: &str) -> Result<(), SetFault> {
+        let found = self.keys.iter().position(|key| key.kid() == Some(kid));
+        let found = found.ok_or_else(|| SetFault::NoSuchKey(kid.to_owned()))?;
+        if self.keys.len() == 1 {
+            return Err(SetFault::OnlyKey);
+        }
+        self.keys.remove(found);
+        Ok(())
+    }
+
+    /// Takes out the keys whose time is over; gives their names.
+    pub fn sweep(&mut self, now: SystemTime) -> Vec<String> {
+        let over = self.keys.extract_if(.., |key| key.is_over(now));
+        over.map(|key| key.kid().unwrap_or_default().to_owned()).collect()
+    }
+
     /// The key that signs: the last one that can.
     pub fn signing_key(&self) -> Option<&Key> {
         self.keys.iter().rev().find(|key| key.can_sign())
@@ -126,6 +181,7 @@ impl KeySet {
             alg: key.alg(),
             can_sign: key.can_sign(),
             signs: signing.is_some_and(|signing| std::ptr::eq(signing, key)),
+            until: key.until(),
         };
         self.keys.iter().map(entry).collect()
     }
@@ -239,7 +295,14 @@ impl CurrentKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::testing::{jwk, key, public_half, replace, set};
+    use std::time::Duration;
+
+    use crate::auth::claims::Rules;
+    use crate::auth::refused::Refused;
+    use crate::auth::testing::{
+        CLAIMS, NOW, auth, header, jwk, key, now, public_half, replace, set, sign, verify,
+    };
+    use crate::auth::token::check;
 
     #[test]
     fn the_last_key_that_can_sign_signs() {
@@ -254,6 +317,54 @@ mod tests {
         );
         assert_eq!(entries[1].kid.as_deref(), Some("ES256"));
         assert!(keys.holds_secrets());
+    }
+
+    #[test]
+    fn a_key_that_is_rotated_out_checks_to_its_end_and_signs_no_more() {
+        for alg in Alg::ALL {
+            let mut keys = set([key(alg)]);
+            let old = keys.signing_key().unwrap();
+            let token = sign(old, &header(old), CLAIMS);
+            keys.rotate(crate::auth::generate(Alg::EdDsa).unwrap(), NOW + 10).unwrap();
+            // Also once it was saved.
+            let keys = KeySet::parse(&keys.to_text().unwrap()).unwrap();
+            let entries = keys.list();
+            assert_eq!((entries[0].can_sign, entries[0].until), (false, Some(NOW + 10)));
+            assert!(entries[1].signs && entries[1].until.is_none());
+            assert!(verify(&keys, &token).is_ok(), "{alg}");
+            let rules = Rules::user(&auth());
+            let over = now() + Duration::from_secs(10);
+            assert_eq!(check(&keys, &rules, &token, over), Err(Refused::UnknownKid));
+            let members = keys.keys[0].members();
+            assert!(!["d", "p", "q", "dp", "dq", "qi"].iter().any(|name| members.has(name)));
+
+            let mut keys = keys;
+            assert!(keys.sweep(now()).is_empty());
+            assert_eq!(keys.sweep(over), [alg.name()]);
+            assert_eq!(keys.list().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_set_that_cannot_be_rotated_stays_as_it_is() {
+        let public = Key::read(Json::Object(public_half(&key(Alg::EdDsa)))).unwrap();
+        let mut keys = set([public]);
+        let error = keys.rotate(key(Alg::Es256), 5).unwrap_err();
+        assert_eq!(error, SetFault::NoSigningKey);
+        let mut keys = set([key(Alg::Es256)]);
+        let before = keys.to_text().unwrap();
+        assert!(matches!(keys.rotate(key(Alg::Es256), 5), Err(SetFault::SameKid(_))));
+        assert_eq!(keys.retire("ES256"), Err(SetFault::OnlyKey));
+        assert!(matches!(keys.retire("x"), Err(SetFault::NoSuchKey(_))));
+        assert_eq!(keys.to_text().unwrap(), before);
+        keys.add(key(Alg::EdDsa)).unwrap();
+        keys.retire("ES256").unwrap();
+        assert_eq!(keys.list().len(), 1);
+        for bad in [Json::text("5"), Json::Integer(-1), Json::Null, Json::Float(1.5)] {
+            let mut members = jwk(Alg::EdDsa);
+            members.push(crate::auth::jwk::UNTIL, bad);
+            assert_eq!(Key::read(Json::Object(members)).unwrap_err(), KeyFault::BadUntil);
+        }
     }
 
     #[test]

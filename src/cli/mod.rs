@@ -156,7 +156,7 @@ impl Cli {
             Command::Init => init::run(&file),
             Command::Serve => serve::run(&file),
             Command::Config(ConfigCommand::Check) => check::run(&file),
-            Command::Key(args) => Ok(key::run(args, &file.load()?)?),
+            Command::Key(args) => key::run(args, &file.load()?, token),
             Command::Token(args) => token::run(args, &file.load()?, token),
             Command::User(args) => user::run(&args, &file.load()?, token),
             Command::Torture(args) => torture::run(&args, &file),

@@ -42,6 +42,7 @@ mod reload;
 mod removal;
 mod resend;
 mod revoking;
+mod rotating;
 mod shapes;
 mod signatures;
 mod slow_reader;
