@@ -15,7 +15,8 @@ use super::{Failure, print};
 use crate::admin::{Act, Audit, Who};
 use crate::config::Config;
 use crate::secret_file;
-use crate::store::sled::{self, BackupError, Checker, FillError, Findings, OpenError};
+use crate::store;
+use crate::store::sled::{BackupError, Checker, FillError, Findings, OpenError};
 
 /// The name of a backup in its folder.
 const FILE: &str = "imserver.backup";
@@ -95,7 +96,8 @@ pub(super) fn restore(args: &RestoreArgs, config: &Config) -> Result<(), Failure
     let path = file_of(&args.dir)?;
     let (file, size) = open(&path)?;
     let progress = Progress::bytes("restoring", size);
-    let restored = sled::restore(progress.reading(file), &config.store.path, offline::CACHE_BYTES);
+    let restored =
+        store::sled::restore(progress.reading(file), &config.store.path, offline::CACHE_BYTES);
     progress.end();
     let found = restored.map_err(|error| failure(&path, error))?;
     note(config, &Act::new("restore").with("messages", found.messages))?;
@@ -109,7 +111,7 @@ pub(super) fn verify(args: &VerifyArgs, config: &Config) -> Result<(), Failure> 
     if dir.is_file() || dir.join(FILE).exists() {
         return verify_backup(&file_of(dir)?);
     }
-    let found = sled::verify(dir, offline::CACHE_BYTES).map_err(|error| match error {
+    let found = store::sled::verify(dir, offline::CACHE_BYTES).map_err(|error| match error {
         OpenError::InUse { path } => Failure::failed(format!(
             "{} is in use: stop the server to verify it, or verify a backup of it instead, \
              which checks the same: `imserver backup DIR`, then `imserver verify DIR`",
@@ -130,8 +132,11 @@ fn verify_backup(path: &Path) -> Result<(), Failure> {
     let trial = trial
         .map_err(|error| Failure::failed(format!("there is no place to try a restore: {error}")))?;
     let progress = Progress::bytes("trying a restore", size);
-    let tried =
-        sled::restore(progress.reading(file), &trial.path().join("data"), offline::CACHE_BYTES);
+    let tried = store::sled::restore(
+        progress.reading(file),
+        &trial.path().join("data"),
+        offline::CACHE_BYTES,
+    );
     progress.end();
     let found = tried.map_err(|error| failure(path, error))?;
     print(format!("{}: it is whole, and a store was made of it and read", path.display()))?;
@@ -219,10 +224,10 @@ impl Partial {
     }
 
     /// Reads it back, and gives it its name.
-    fn keep(mut self, path: &Path) -> Result<(sled::Header, sled::Summary), Failure> {
+    fn keep(mut self, path: &Path) -> Result<(store::sled::Header, store::sled::Summary), Failure> {
         let (file, size) = open(&self.path)?;
         let progress = Progress::bytes("checking", size);
-        let checked = sled::check(progress.reading(file));
+        let checked = store::sled::check(progress.reading(file));
         progress.end();
         let checked = checked.map_err(|error| {
             Failure::failed(format!("{} was not written as it was sent: {error}", path.display()))

@@ -15,7 +15,8 @@ use super::{Failure, print};
 use crate::admin::Act;
 use crate::config::Config;
 use crate::ids::UserId;
-use crate::store::sled::{self, FillError, ImportError};
+use crate::store;
+use crate::store::sled::{FillError, ImportError};
 
 /// What `export` takes.
 #[derive(Debug, clap::Args)]
@@ -140,12 +141,12 @@ fn act(whose: Option<UserId>) -> Act {
 pub(super) fn import(args: &ImportArgs, config: &Config) -> Result<(), Failure> {
     let path = &config.store.path;
     let imported = if args.file == Path::new("-") {
-        sled::import(io::stdin().lock(), path, offline::CACHE_BYTES)
+        store::sled::import(io::stdin().lock(), path, offline::CACHE_BYTES)
     } else {
         let (lines, size) = open(&args.file)?;
         let progress = Progress::bytes("importing", size);
         let lines = BufReader::new(progress.reading(lines));
-        let imported = sled::import(lines, path, offline::CACHE_BYTES);
+        let imported = store::sled::import(lines, path, offline::CACHE_BYTES);
         progress.end();
         imported
     };

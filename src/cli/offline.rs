@@ -10,8 +10,9 @@ use crate::admin::ExportLines;
 use crate::config::{self, Config};
 use crate::ids::UserId;
 use crate::metrics::StoreMetrics;
+use crate::store;
 use crate::store::Store;
-use crate::store::sled::{self, OpenError, SledStore};
+use crate::store::sled::{OpenError, SledStore};
 
 /// What a command lets the database keep in memory: it walks, and comes by each row once.
 pub(super) const CACHE_BYTES: u64 = 64 << 20;
@@ -48,7 +49,7 @@ impl Offline {
             retention: Duration::ZERO,
             ..config.store.clone()
         };
-        let opened = sled::open(&settings, &config.limits, metrics);
+        let opened = store::sled::open(&settings, &config.limits, metrics);
         // Nobody is here to be told what is announced.
         let (store, _) = opened.map_err(|error| match error {
             OpenError::InUse { path } => Failure::failed(format!(

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{Admin, Call, Forge, Setup, TestServer, V2, post_message, store, within};
+use crate::support::{
+    Admin, Call, Claims, Forge, Setup, TestServer, Upgrade, V2, post_message, store, within,
+};
 
 /// Who writes while a backup is made; each to the next.
 const WRITERS: u64 = 4;
@@ -48,6 +50,9 @@ async fn named(server: &TestServer, name: &str) -> Value {
 async fn a_backup_of_a_server_under_load_becomes_a_server_that_knows_all_that_was_acknowledged() {
     let server = Arc::new(setup().start().await);
     let first = named(&server, "before").await;
+    let leaked = Claims::of(1).with("jti", "leaked").token();
+    let (code, _, said) = server.run(&["token", "revoke", &leaked]).await;
+    assert_eq!(code, 0, "{said}");
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = JoinSet::new();
@@ -87,6 +92,7 @@ async fn a_backup_of_a_server_under_load_becomes_a_server_that_knows_all_that_wa
     assert!(audit.contains("\"backup\"") && audit.contains("\"restore\""), "{audit}");
     other.run(&["audit", "verify"]);
     let server = other.start().await;
+    assert_eq!(Upgrade::token(&leaked).send(&server).await.status, 401, "still revoked");
     let mut seen = HashSet::new();
     for user in 1..=WRITERS {
         let (_, messages, up_to_date) = V2::of(&server, user).after(0).replayed().await;

@@ -18,6 +18,7 @@ mod backend;
 mod closing;
 mod conversations;
 mod erasing;
+mod exporting;
 mod following;
 mod history;
 mod marking;
@@ -103,6 +104,10 @@ promises! {
         a_claim_leaves_what_it_is_silent_about,
         claims_at_once_lose_nothing_of_each_other,
         a_profile_survives_a_reopen,
+    }
+    exporting {
+        everything_is_exported_by_id_with_its_flags,
+        what_concerns_one_user_is_exported_alone,
     }
     users {
         everybody_with_a_conversation_or_a_profile_is_a_user,

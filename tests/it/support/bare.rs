@@ -128,6 +128,22 @@ impl Bare {
         close
     }
 
+    /// The same, however long it takes.
+    pub async fn closed_at_last(&mut self) -> Closed {
+        loop {
+            match self.read().await {
+                Some((opcode, payload)) if opcode == FIN | CLOSE => {
+                    let (code, reason) = payload.split_at(2);
+                    let code = u16::from_be_bytes(code.try_into().unwrap());
+                    let reason = String::from_utf8(reason.to_vec()).unwrap();
+                    return Closed { code, reason };
+                }
+                Some(_) => {}
+                None => panic!("expected a close, got the end"),
+            }
+        }
+    }
+
     /// Reads until the server says that it closes, and lets it wait for the answer.
     pub async fn close_frame(&mut self) -> Closed {
         loop {
