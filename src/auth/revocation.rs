@@ -387,6 +387,20 @@ mod tests {
     }
 
     #[test]
+    fn a_hundred_thousand_are_looked_through_in_far_less_than_a_millisecond() {
+        let revocations = Revocations::default();
+        revocations.load((0..100_000).map(|number| one(&number.to_string(), u64::MAX)));
+        assert_eq!(revocations.len(), 100_000);
+        let (began, looks) = (std::time::Instant::now(), 10_000);
+        for number in 0..looks {
+            let jti = (95_000 + number).to_string();
+            assert_eq!(revocations.cover(&token(1, &jti, Some(5))), number < 5_000);
+        }
+        let each = began.elapsed() / looks;
+        assert!(each < Duration::from_millis(1), "{each:?}");
+    }
+
+    #[test]
     fn who_watches_hears_of_every_change() {
         let revocations = Revocations::default();
         let mut watch = revocations.watch();

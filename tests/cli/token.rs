@@ -37,6 +37,14 @@ fn wrong_usage_and_unusable_keys_exit_2() {
         &["token", "issue", "--sub", "01"],
         &["token", "issue", "--sub", "1", "--ttl", "31d"],
         &["key", "generate", "--alg", "none"],
+        &["key", "retire", "nobody"],
+        &["token", "revoke"],
+        &["token", "revoke", ""],
+        &["token", "revoke", "x", "--sub", "1"],
+        &["token", "revoke", "--sub", "0"],
+        &["token", "revoke", "eyJh.eyJz.c2ln"],
+        &["user", "disable", "0"],
+        &["user", "disable"],
     ] {
         let said = folder.run(wrong);
         assert_eq!(said.code, 2, "{wrong:?}: {said:?}");
