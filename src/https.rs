@@ -37,6 +37,25 @@ pub enum Trust {
     Roots(Arc<RootCertStore>),
 }
 
+impl Trust {
+    /// The authorities that this machine believes, or those that the variables
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+    ///
+    /// # Errors
+    /// There is none; says why.
+    pub fn of_this_machine() -> Result<Self, HttpsError> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        // Some collections hold one or another that is not understood.
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+            return Err(HttpsError::NoAuthorities(why));
+        }
+        Ok(Self::Roots(Arc::new(roots)))
+    }
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -65,6 +84,12 @@ pub enum HttpsError {
     /// It took too long.
     #[error("it did not answer in time")]
     TooSlow,
+    /// There is nobody who could vouch for it.
+    #[error(
+        "this machine knows no certification authority; install its ca-certificates, or name a \
+         file of them in SSL_CERT_FILE{0}"
+    )]
+    NoAuthorities(String),
     /// What it says is no HTTP, or ends in the middle.
     #[error("the answer broke off or is no HTTP: {0}")]
     Http(#[from] hyper::Error),

@@ -5,7 +5,7 @@ mod reasons;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -28,6 +28,13 @@ fn enter<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, met
 struct What {
     /// A word from a fixed list.
     what: &'static str,
+}
+
+/// One label: what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    /// A word from a fixed list.
+    outcome: &'static str,
 }
 
 /// Two labels: what was called, and how it answered.
@@ -140,6 +147,39 @@ impl SessionMetrics {
     /// Counts a close.
     pub fn close(&self, reason: &'static str) {
         self.closes.count(reason);
+    }
+}
+
+/// Counters of the fetching of an identity provider's keys.
+#[derive(Clone, Debug)]
+pub struct ProviderMetrics {
+    fetches: Family<Outcome, Counter>,
+    last_good: Gauge,
+    keys: Gauge,
+}
+
+impl ProviderMetrics {
+    /// Makes the counters and enters them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let last_good = "Unix time of the last good fetch, 0 if there was none";
+        Self {
+            fetches: enter(registry, "jwks_fetches", "Fetches of keys", Family::default()),
+            last_good: enter(registry, "jwks_last_good_seconds", last_good, Gauge::default()),
+            keys: enter(registry, "jwks_keys", "Keys of the provider in use", Gauge::default()),
+        }
+    }
+
+    /// Counts a fetch that gave so many keys.
+    pub fn fetched(&self, keys: usize, at: SystemTime) {
+        self.fetches.get_or_create(&Outcome { outcome: "good" }).inc();
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.last_good.set(at.try_into().unwrap_or(i64::MAX));
+        self.keys.set(keys.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Counts one that gave none, by a word for why.
+    pub fn failed(&self, why: &'static str) {
+        self.fetches.get_or_create(&Outcome { outcome: why }).inc();
     }
 }
 

@@ -31,7 +31,7 @@ const SMALL: &[&str] =
     &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 20] = [
+const HOMES: [(&str, &[&str]); 21] = [
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("warp", &["server"]),
@@ -40,6 +40,7 @@ const HOMES: [(&str, &[&str]); 20] = [
     ("tokio_tungstenite", &["server", "torture/wire"]),
     ("tokio_rustls", &["server", "https", "torture/wire", "torture/place"]),
     ("rustls", &["server", "certificate", "https", "torture/wire", "torture/place", "main"]),
+    ("rustls_native_certs", &["https"]),
     ("rcgen", &["certificate"]),
     ("sled", &["store/sled"]),
     ("crossbeam_epoch", &["store/sled"]),

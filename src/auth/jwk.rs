@@ -22,7 +22,7 @@ const KID_MAX: usize = 128;
 pub(super) const UNTIL: &str = "imserver_until";
 
 /// What makes a key able to sign, where it has a public half (RFC 7518, section 6).
-const PRIVATE: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
+pub(super) const PRIVATE: [&str; 6] = ["d", "p", "q", "dp", "dq", "qi"];
 
 /// A key with its one algorithm.
 pub struct Key {

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use super::keys::{KeySet, SetFault};
+use crate::config::Auth;
 
 /// Hundreds of the largest keys; what is bigger is another file.
 const FILE_MAX: u64 = 1 << 20;
@@ -28,6 +29,13 @@ pub enum KeySetError {
         .0.display()
     )]
     Missing(PathBuf),
+    /// There is no such file, and another place that keys come from.
+    #[error(
+        "{}: there is no key set yet; where the keys of auth.jwks_url are to be the only ones, \
+         write {{\"keys\":[]}} there, or make one with `imserver key generate --alg EdDSA`",
+        .0.display()
+    )]
+    MissingBeside(PathBuf),
     /// There is no key in it.
     #[error(
         "{}: there is no key in this set; add one with `imserver key generate --alg EdDSA`",
@@ -107,6 +115,21 @@ impl KeySet {
             return Err(KeySetError::Empty(path.to_owned()));
         }
         Ok(set)
+    }
+
+    /// Reads the set that the configuration names. It may be empty where an identity provider
+    /// has keys too.
+    ///
+    /// # Errors
+    /// As [`KeySet::load`].
+    pub fn configured(auth: &Auth) -> Result<Self, KeySetError> {
+        if auth.jwks_url.is_none() {
+            return Self::load(&auth.keys);
+        }
+        read(&auth.keys).map_err(|error| match error {
+            KeySetError::Missing(path) => KeySetError::MissingBeside(path),
+            other => other,
+        })
     }
 
     /// Changes the set in a file, which is made where there is none.

@@ -6,25 +6,29 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use super::alg::Alg;
 use super::json::{Json, JsonFault, Object};
 use super::jwk::{Key, KeyFault, read_kid};
+use super::provided::Provided;
 
 /// More than the text of the largest key, an RSA key of 8192 bits: 6.5 kB.
 const KEY_TEXT: usize = 8 * 1024;
 
 /// The keys that tokens are checked with, each under its own name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
+    /// An identity provider's, which are in no file. Where both name a key alike, the
+    /// file's is the one that is meant.
+    provided: Arc<Provided>,
     /// Members of the file beside `keys`, kept so that saving loses nothing.
     others: Others,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Others(Object);
 
 /// What is wrong with a key set, and what would be right.
@@ -97,22 +101,15 @@ impl KeySet {
     /// # Errors
     /// Names the first key that cannot be used; nothing of the set should be.
     pub fn parse(text: &[u8]) -> Result<Self, SetFault> {
-        let set = Json::parse(text).map_err(|fault| match fault {
-            JsonFault::Syntax(sentence) | JsonFault::Duplicate(sentence) => {
-                SetFault::NotJson(sentence)
-            }
-        })?;
-        let mut others = set.into_object().ok_or(SetFault::NoList)?;
-        let Some(Json::List(jwks)) = others.take("keys") else {
-            return Err(SetFault::NoList);
-        };
+        let (jwks, others) = jwks_of(text)?;
         let mut keys = Vec::with_capacity(jwks.len());
         for (index, jwk) in jwks.into_iter().enumerate() {
             let place = KeyPlace::of(index, &jwk);
-            keys.push(Key::read(jwk).map_err(|fault| SetFault::Key { place, fault })?);
+            let key = Key::read(jwk).map_err(|fault| SetFault::Key { place, fault })?;
+            keys.push(Arc::new(key));
         }
         check_names(&keys)?;
-        Ok(Self { keys, others: Others(others) })
+        Ok(Self { keys, provided: Arc::default(), others: Others(others) })
     }
 
     /// Adds a key, which signs from then on if it can.
@@ -121,7 +118,7 @@ impl KeySet {
     /// When another key has its name, or one of them has none; the set is then
     /// as it was.
     pub fn add(&mut self, key: Key) -> Result<(), SetFault> {
-        self.keys.push(key);
+        self.keys.push(Arc::new(key));
         let checked = check_names(&self.keys);
         if checked.is_err() {
             self.keys.pop();
@@ -136,14 +133,15 @@ impl KeySet {
     /// When there is no key that signs, or the two cannot be told apart; the set is then as
     /// it was.
     pub fn rotate(&mut self, next: Key, until: u64) -> Result<(), SetFault> {
-        let signing = self.keys.iter().rposition(Key::can_sign).ok_or(SetFault::NoSigningKey)?;
+        let signing =
+            self.keys.iter().rposition(|key| key.can_sign()).ok_or(SetFault::NoSigningKey)?;
         let place = |key: &Key| KeyPlace { number: signing + 1, kid: key.kid().map(str::to_owned) };
         let Some(key) = self.keys.get(signing) else { return Err(SetFault::NoSigningKey) };
         let checking =
             key.rotated_out(until).map_err(|fault| SetFault::Key { place: place(key), fault })?;
         self.add(next)?;
         if let Some(key) = self.keys.get_mut(signing) {
-            *key = checking;
+            *key = Arc::new(checking);
         }
         Ok(())
     }
@@ -170,20 +168,31 @@ impl KeySet {
 
     /// The key that signs: the last one that can.
     pub fn signing_key(&self) -> Option<&Key> {
-        self.keys.iter().rev().find(|key| key.can_sign())
+        self.keys.iter().rev().map(Arc::as_ref).find(|key| key.can_sign())
     }
 
     /// What an operator may know of each key, in the order of the file.
     pub fn list(&self) -> Vec<KeyEntry> {
         let signing = self.signing_key();
-        let entry = |key: &Key| KeyEntry {
+        let entry = |key: &Arc<Key>| KeyEntry {
             kid: key.kid().map(str::to_owned),
             alg: key.alg(),
             can_sign: key.can_sign(),
-            signs: signing.is_some_and(|signing| std::ptr::eq(signing, key)),
+            signs: signing.is_some_and(|signing| std::ptr::eq(signing, Arc::as_ptr(key))),
             until: key.until(),
         };
         self.keys.iter().map(entry).collect()
+    }
+
+    /// The names of the provider's keys that mean a key of the file here.
+    pub fn shadowed(&self) -> Vec<&str> {
+        let provided = self.provided.keys.iter().filter_map(|key| key.kid());
+        provided.filter(|kid| self.keys.iter().any(|key| key.kid() == Some(*kid))).collect()
+    }
+
+    /// Whether there is a key to check tokens with, of the file or of the provider.
+    pub fn opens_to_anybody(&self, now: SystemTime) -> bool {
+        !self.provided.keys.is_empty() || self.keys.iter().any(|key| !key.is_over(now))
     }
 
     /// Whether there is no key in it.
@@ -193,14 +202,17 @@ impl KeySet {
 
     /// Whether its file must be kept from other users.
     pub fn holds_secrets(&self) -> bool {
-        self.keys.iter().any(Key::is_private)
+        self.keys.iter().any(|key| key.is_private())
     }
 
-    /// The key that a token names. Without a name: the single one, if the set
+    /// The key that a token names. Without a name: the single one of the file, if that
     /// holds no other.
     pub(super) fn find(&self, kid: Option<&str>) -> Option<&Key> {
         match (kid, self.keys.as_slice()) {
-            (Some(_), keys) => keys.iter().find(|key| key.kid() == kid),
+            (Some(_), keys) => {
+                let mut all = keys.iter().chain(&self.provided.keys);
+                all.find(|key| key.kid() == kid).map(Arc::as_ref)
+            }
             (None, [only]) => Some(only),
             (None, _) => None,
         }
@@ -219,7 +231,19 @@ impl KeySet {
     }
 }
 
-fn check_names(keys: &[Key]) -> Result<(), SetFault> {
+/// The keys of a set, not looked at yet, and its other members.
+pub(super) fn jwks_of(text: &[u8]) -> Result<(Vec<Json>, Object), SetFault> {
+    let set = Json::parse(text).map_err(|fault| match fault {
+        JsonFault::Syntax(sentence) | JsonFault::Duplicate(sentence) => SetFault::NotJson(sentence),
+    })?;
+    let mut others = set.into_object().ok_or(SetFault::NoList)?;
+    let Some(Json::List(jwks)) = others.take("keys") else {
+        return Err(SetFault::NoList);
+    };
+    Ok((jwks, others))
+}
+
+fn check_names(keys: &[Arc<Key>]) -> Result<(), SetFault> {
     let mut seen = HashSet::new();
     for (index, key) in keys.iter().enumerate() {
         let place = || KeyPlace { number: index + 1, kid: key.kid().map(str::to_owned) };
@@ -233,7 +257,7 @@ fn check_names(keys: &[Key]) -> Result<(), SetFault> {
 }
 
 impl KeyPlace {
-    fn of(index: usize, jwk: &Json) -> Self {
+    pub(super) fn of(index: usize, jwk: &Json) -> Self {
         let kid = match jwk {
             Json::Object(members) => read_kid(members).ok().flatten(),
             _ => None,
@@ -255,7 +279,8 @@ impl fmt::Debug for Others {
     }
 }
 
-/// The key set in force, shared by all verifiers and replaced while they run.
+/// The key set in force, shared by all verifiers and replaced while they run: the file's
+/// keys and a provider's, each without a thought of the other.
 ///
 /// A token is checked with one set from beginning to end: the old one or the
 /// new one, never a mixture.
@@ -266,18 +291,30 @@ pub struct CurrentKeys(Arc<Current>);
 struct Current {
     set: ArcSwap<KeySet>,
     replaced: watch::Sender<()>,
+    /// A token came in whose key is not there.
+    missed: Notify,
 }
 
 impl CurrentKeys {
     /// Puts a first set in force.
     pub fn new(keys: KeySet) -> Self {
         let set = ArcSwap::from_pointee(keys);
-        Self(Arc::new(Current { set, replaced: watch::Sender::new(()) }))
+        Self(Arc::new(Current { set, replaced: watch::Sender::new(()), missed: Notify::new() }))
     }
 
-    /// Puts another set in force, for every clone of this.
+    /// Puts another set of the file in force, for every clone of this.
     pub fn replace(&self, keys: KeySet) {
-        self.0.set.store(Arc::new(keys));
+        self.change(|now| KeySet { provided: Arc::clone(&now.provided), ..keys.clone() });
+    }
+
+    /// Puts a provider's keys in force, in the place of those that it had before.
+    pub fn provide(&self, provided: Provided) {
+        let provided = Arc::new(provided);
+        self.change(|now| KeySet { provided: Arc::clone(&provided), ..now.clone() });
+    }
+
+    fn change(&self, next: impl Fn(&KeySet) -> KeySet) {
+        self.0.set.rcu(|now| next(now));
         // Behind the change: whoever is woken by it finds it.
         self.0.replaced.send_replace(());
     }
@@ -285,6 +322,17 @@ impl CurrentKeys {
     /// The set in force now.
     pub fn get(&self) -> Arc<KeySet> {
         self.0.set.load_full()
+    }
+
+    /// Waits until a token has come in whose key is not there, now or since it was last
+    /// waited for.
+    pub async fn missed(&self) {
+        self.0.missed.notified().await;
+    }
+
+    /// Says so.
+    pub(super) fn miss(&self) {
+        self.0.missed.notify_one();
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<()> {

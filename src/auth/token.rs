@@ -56,7 +56,7 @@ impl Verifier {
     /// The token opens nothing. Log the reason, count it, and tell the client
     /// no more than that its token is invalid.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
-        let identity = check(&self.keys.get(), &self.rules, token, now)?;
+        let identity = check_now(&self.keys, &self.rules, token, now)?;
         self.revocations.check(&identity)?;
         Ok(identity)
     }
@@ -85,10 +85,24 @@ impl AdminVerifier {
     /// # Errors
     /// As [`Verifier::verify`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Admin, Refused> {
-        let identity = check(&self.keys.get(), &self.rules, token, now)?;
+        let identity = check_now(&self.keys, &self.rules, token, now)?;
         self.revocations.check(&identity)?;
         Ok(Admin::new(identity))
     }
+}
+
+/// Checks with the keys in force, and says where they lack one.
+fn check_now(
+    keys: &CurrentKeys,
+    rules: &Rules,
+    token: &str,
+    now: SystemTime,
+) -> Result<Identity, Refused> {
+    let checked = check(&keys.get(), rules, token, now);
+    if checked == Err(Refused::UnknownKid) {
+        keys.miss();
+    }
+    checked
 }
 
 pub(super) fn check(

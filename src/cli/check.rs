@@ -18,7 +18,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     print(format!("ok  {}: every setting is valid", file.path().display()))?;
     let findings = [
         pair(&config.tls),
-        wiring::describe_key_set(&config.auth.keys)
+        wiring::describe_key_set(&config.auth)
             .map(|found| format!("{}: {found}", config.auth.keys.display()))
             .map_err(|e| e.to_string()),
         data_folder(&config.store.path),

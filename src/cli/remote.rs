@@ -238,7 +238,7 @@ fn admin_token(config: &Config, file: Option<&Path>) -> Result<Zeroizing<String>
         let text = Zeroizing::new(text);
         return given(text.trim(), VARIABLE);
     }
-    let keys = KeySet::load(&config.auth.keys)?;
+    let keys = KeySet::configured(&config.auth)?;
     if keys.signing_key().is_none() {
         return Err(Failure::usage(format!(
             "an administrator's token is needed, and no key in {} can sign one: name a file that \

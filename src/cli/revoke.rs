@@ -76,7 +76,7 @@ fn by_server(server: &Remote, target: &Target) -> Result<Done, Failure> {
 }
 
 fn by_hand(target: &Target, config: &Config) -> Result<Done, Failure> {
-    let keys = KeySet::load(&config.auth.keys)?;
+    let keys = KeySet::configured(&config.auth)?;
     let audit = Audit::open(&config.store.path)?;
     let planned = Plan::new(target, &keys, &config.auth, &audit, SystemTime::now());
     let Plan { revocation, remark } = planned.map_err(|error| match error {

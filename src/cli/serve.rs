@@ -31,7 +31,7 @@ pub(super) fn start(
 ) -> Result<(), Failure> {
     let json = config.log.format == LogFormat::Json;
     let log = telemetry::init(&config.log.level, json).map_err(Failure::failed)?;
-    let keys = KeySet::load(&config.auth.keys)?;
+    let keys = KeySet::configured(&config.auth)?;
     let certificate = match config.tls.mode {
         TlsMode::On => Some(certificate::load(&config.tls).map_err(Failure::usage)?),
         TlsMode::Off => None,

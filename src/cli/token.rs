@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{Failure, revoke, wiring};
 use crate::admin::revoke::Target;
-use crate::auth::{self, KeySet, Request, TOKEN_MAX, Verdict};
+use crate::auth::{self, KeySet, Refused, Request, TOKEN_MAX, Verdict};
 use crate::config::Config;
 use crate::ids::UserId;
 
@@ -116,7 +116,7 @@ fn run_issue(issue: Issue, config: &Config) -> anyhow::Result<()> {
 }
 
 fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
-    let keys = KeySet::load(&config.auth.keys)?;
+    let keys = KeySet::configured(&config.auth)?;
     let token = given(jwt)?;
     let inspection = auth::inspect(&keys, &config.auth, token.trim(), SystemTime::now());
     let mut out = io::stdout().lock();
@@ -135,7 +135,16 @@ fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
         }
         Verdict::Refused(refused) => {
             // Anybody may have written what stands above; say so where it is read.
-            bail!("refused here: {refused} ({}); do not trust what it says", refused.reason());
+            let reason = refused.reason();
+            // Only a key that is not in the file can be the provider's.
+            if refused == Refused::UnknownKid && config.auth.jwks_url.is_some() {
+                bail!(
+                    "not checked: {refused} ({reason}), but only the keys in auth.keys were used; \
+                     those of auth.jwks_url are known to the running server alone; do not trust \
+                     what it says"
+                );
+            }
+            bail!("refused here: {refused} ({reason}); do not trust what it says");
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::Failure;
 use crate::admin::{Audit, Who, ledger};
 use crate::auth::{self, Alg, Issued, Key, KeySet, Request};
-use crate::config::Config;
+use crate::config::{Auth, Config};
 
 /// Makes a key set with one EdDSA key.
 pub(super) fn make_key_set(path: &Path) -> Result<(), Failure> {
@@ -15,8 +15,8 @@ pub(super) fn make_key_set(path: &Path) -> Result<(), Failure> {
 }
 
 /// Reads the key set and says what is in it.
-pub(super) fn describe_key_set(path: &Path) -> Result<String, Failure> {
-    let keys = KeySet::load(path)?.list();
+pub(super) fn describe_key_set(auth: &Auth) -> Result<String, Failure> {
+    let keys = KeySet::configured(auth)?.list();
     let s = if keys.len() == 1 { "" } else { "s" };
     let signing = keys.iter().find(|key| key.signs).map_or_else(
         || "none signs, so tokens are issued elsewhere".to_owned(),
@@ -25,7 +25,12 @@ pub(super) fn describe_key_set(path: &Path) -> Result<String, Failure> {
             None => format!("one without a kid ({}) signs", key.alg),
         },
     );
-    Ok(format!("{} key{s}; {signing}", keys.len()))
+    // Whether they can be had shows when the server asks.
+    let more = match &auth.jwks_url {
+        Some(url) => format!("; beside them those of {url}, which was not asked"),
+        None => String::new(),
+    };
+    Ok(format!("{} key{s}; {signing}{more}", keys.len()))
 }
 
 /// Issues a token, which is in the ledger before it is anywhere else: one that nobody

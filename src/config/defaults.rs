@@ -30,6 +30,7 @@ impl Default for Auth {
             issuer: "imserver".to_owned(),
             audience: "imserver".to_owned(),
             admin_audience: "imserver-admin".to_owned(),
+            jwks_url: None,
             require_jti: false,
             leeway: Duration::from_secs(30),
             max_lifetime: Duration::from_secs(30 * 24 * 60 * 60),

@@ -5,6 +5,7 @@
 
 mod defaults;
 mod fault;
+mod https_address;
 mod origin;
 mod reader;
 mod sections;
@@ -148,6 +149,8 @@ pub struct Auth {
     pub audience: String,
     /// The required `aud` of an administrator's token.
     pub admin_audience: String,
+    /// Where an identity provider publishes its JWK Set, by https.
+    pub jwks_url: Option<String>,
     /// Whether a token without `jti` is refused.
     pub require_jti: bool,
     /// How far the issuer's clock may be off.

@@ -3,6 +3,7 @@
 //! Lower bounds keep out what cannot work; upper bounds what can only be a slip
 //! of the hand.
 
+use super::https_address;
 use super::origin;
 use super::reader::{Reader, Section};
 use super::values::{self, Raw, Wrong, plain, quoted};
@@ -69,12 +70,12 @@ fn tls(mut s: Section<'_, '_>) -> Tls {
 
 fn auth(mut s: Section<'_, '_>) -> Auth {
     let d = Auth::default();
-    not_yet(&mut s, "jwks_url", "", "tokens are checked with the keys in auth.keys alone");
     Auth {
         keys: s.path("keys", d.keys),
         issuer: s.take("issuer", d.issuer, values::name),
         audience: s.take("audience", d.audience, values::name),
         admin_audience: s.take("admin_audience", d.admin_audience, values::name),
+        jwks_url: s.take("jwks_url", d.jwks_url, https_address::read),
         require_jti: s.take("require_jti", d.require_jti, |raw| raw.switch()),
         leeway: s.take("leeway", d.leeway, |raw| raw.duration(Duration::ZERO..=MINUTE * 10)),
         max_lifetime: s.take("max_lifetime", d.max_lifetime, |raw| {

@@ -162,9 +162,43 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
 }
 
 #[test]
+fn keys_are_fetched_from_https_addresses_alone() {
+    let read = |address: &str| {
+        let text = format!("[auth]\njwks_url = {address:?}");
+        parse(&text).map(|config| config.auth.jwks_url).map_err(|_| fault(&text))
+    };
+    for good in [
+        "https://id.example/keys",
+        "https://id.example",
+        "https://id.example:8443/a/b.json?p=policy",
+        "https://[::1]:1/keys",
+        "https://127.0.0.1/",
+    ] {
+        assert_eq!(read(good).unwrap().as_deref(), Some(good));
+    }
+    assert_eq!(read("").unwrap(), None);
+    for (bad, expected) in [
+        ("http://id.example/keys", "\"http://id.example/keys\" is not https; write https://"),
+        ("file:///etc/keys.json", "\"file:///etc/keys.json\" is no "),
+        ("https://ming:secret@id.example/", "it has a user's name or password in it; leave"),
+        ("https://id.example/keys#new", "it has a fragment, which is never sent; leave"),
+        ("https://id.example:99999/keys", "\"https://id.example:99999/keys\" "),
+        ("https://id.example:0/keys", "\"https://id.example:0/keys\" has no host, or no valid"),
+        ("https://id.example:/keys", "\"https://id.example:/keys\" has no host, or no valid"),
+        ("https:///keys", "\"https:///keys\" "),
+        ("id.example/keys", "\"id.example/keys\" is no "),
+        ("/keys", "\"/keys\" is no whole address"),
+        ("https://id example/", "\"https://id example/\" is no address"),
+    ] {
+        let found = read(bad).unwrap_err();
+        assert!(found.starts_with(&format!("2: auth.jwks_url: {expected}")), "{bad}: {found}");
+        assert!(!found.contains("secret"), "{found}");
+    }
+}
+
+#[test]
 fn what_this_version_cannot_do_is_refused_and_its_default_accepted() {
     for (text, key) in [
-        ("[auth]\njwks_url = \"https://id.example/keys\"", "2: auth.jwks_url: "),
         ("[store]\nbackend = \"jetstream\"", "2: store.backend: "),
         ("[store.jetstream]\nservers = []", "1: store.jetstream: "),
     ] {

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod handshake;
 mod paced;
 mod page;
+mod provider;
 mod refusal;
 mod reload;
 mod routes;
@@ -46,6 +47,7 @@ use self::admission::Admission;
 use self::api::Api;
 use self::door::Door;
 use self::doorkeeper::Doorkeeper;
+use self::provider::Provider;
 use self::reload::Reload;
 pub use self::reload::Source;
 use self::routes::Answer;
@@ -57,8 +59,9 @@ use crate::auth::{
     AdminVerifier, CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier,
 };
 use crate::config::Config;
+use crate::https::HttpsError;
 use crate::hub::Hub;
-use crate::metrics::{ServerMetrics, SessionMetrics, StoreMetrics};
+use crate::metrics::{ProviderMetrics, ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::{Context, Retry};
 use crate::store::sled::OpenError;
 use crate::store::{self, Store, StoreError, Tail};
@@ -97,6 +100,9 @@ pub enum StartError {
     /// rustls refuses the set-up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// The provider's keys cannot be fetched, now or ever.
+    #[error("the keys of auth.jwks_url cannot be fetched: {0}")]
+    Provider(HttpsError),
     /// There is no key for tickets.
     #[error("tickets cannot be signed: {0}")]
     Tickets(GenerateError),
@@ -183,6 +189,11 @@ impl Server {
 
         // Before the store: a hangup while that is opened is no reason to end.
         let keys = CurrentKeys::new(keys);
+        let provider =
+            config.auth.jwks_url.clone().map(|url| {
+                Provider::new(url, keys.clone(), ProviderMetrics::register(&mut registry))
+            });
+        let provider = provider.transpose().map_err(StartError::Provider)?;
         let revocations = Revocations::pending();
         let background = Tasks::default();
         let reload = Arc::new(Reload {
@@ -223,7 +234,12 @@ impl Server {
         admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let recent = Arc::new(Recent::new(store_metrics.clone(), session_metrics.clone()));
-        let (store, tail) = open_store(&config, store_metrics).await?;
+        let opening = open_store(&config, store_metrics);
+        let (opened, provider) = tokio::join!(opening, provider::first(provider, &keys, &stop));
+        let (store, tail) = opened?;
+        if let Some(provider) = provider {
+            background.spawn_until_stopped(provider.run());
+        }
         let known = store.revocations().await.map_err(StartError::Revocations)?;
         info!(revocations = known.len(), "revocations in force");
         revocations.load(known);

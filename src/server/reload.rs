@@ -190,7 +190,7 @@ impl Reload {
             let new = certificate::load(tls).map(|new| current.replace(new));
             all.push(self.took(What::Certificate, &tls.cert, nothing_waits(new)));
         }
-        let new = KeySet::load(&auth.keys).map(|new| self.keys.replace(new));
+        let new = KeySet::configured(auth).map(|new| self.keys.replace(new));
         all.push(self.took(What::Keys, &auth.keys, nothing_waits(new)));
         all
     }

@@ -69,8 +69,16 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         chat_page: _,
     } = server;
     let config::Tls { mode, cert, key } = tls;
-    let config::Auth { keys, issuer, audience, admin_audience, require_jti, leeway, max_lifetime } =
-        auth;
+    let config::Auth {
+        keys,
+        issuer,
+        audience,
+        admin_audience,
+        jwks_url,
+        require_jti,
+        leeway,
+        max_lifetime,
+    } = auth;
     let config::Store { path, cache_bytes, retention, dedup_window, resend_window } = store;
     let config::Limits {
         frame_bytes: _,
@@ -101,6 +109,7 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         ("auth.issuer", *issuer != new.auth.issuer),
         ("auth.audience", *audience != new.auth.audience),
         ("auth.admin_audience", *admin_audience != new.auth.admin_audience),
+        ("auth.jwks_url", *jwks_url != new.auth.jwks_url),
         ("auth.require_jti", *require_jti != new.auth.require_jti),
         ("auth.leeway", *leeway != new.auth.leeway),
         ("auth.max_lifetime", *max_lifetime != new.auth.max_lifetime),

@@ -32,6 +32,7 @@ mod first_start;
 mod frames;
 mod handshake;
 mod health;
+mod jwks;
 mod last_ids;
 mod lifecycle;
 mod listeners;
