@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 /// Measures an imserver over wss, from outside.
 ///
@@ -77,6 +78,8 @@ pub enum Measurement {
     Idle(IdleArgs),
     /// CPU of a new connection: full handshake, token, upgrade.
     Connect(ConnectArgs),
+    /// Live connections whose tokens are taken back: one of them, then all by one act.
+    Revoke(RevokeArgs),
     /// Stores many messages through the wire, so that --data can be measured
     /// with other subcommands later.
     Fill(FillArgs),
@@ -159,6 +162,36 @@ pub struct ConnectArgs {
     /// Connections being made at the same time.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=256))]
     pub parallel: u64,
+    /// Measures a second server by turns, with so many revocations in force.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub revocations: Option<u64>,
+    /// With --revocations: turns of each server.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=999), requires = "revocations")]
+    pub rounds: u16,
+}
+
+/// What takes everybody's tokens back at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Act {
+    /// The key that signed them is retired; each connection is of another user.
+    Key,
+    /// All are of one user, whose tokens are revoked.
+    User,
+}
+
+/// Arguments of `revoke`.
+#[derive(Debug, Clone, Args)]
+pub struct RevokeArgs {
+    /// Connections whose tokens are taken back.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    pub connections: u64,
+    /// Connections of others, which must stay.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub beside: u64,
+    /// What takes them back at once.
+    #[arg(long, value_enum, default_value_t = Act::Key)]
+    pub by: Act,
 }
 
 /// Arguments of `fill`.

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use crate::cli::Act;
 use crate::ledger::Tally;
-use crate::report::{Backlog, Connect, Fill, History, Idle, Report, Traffic};
+use crate::report::{
+    Backlog, Checks, Connect, Cut, Fill, History, Idle, Report, Revoke, Traffic, median,
+};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -13,6 +16,8 @@ impl Display for Report {
             Self::Backlog(backlog) => backlog.fmt(f),
             Self::Idle(idle) => idle.fmt(f),
             Self::Connect(connect) => connect.fmt(f),
+            Self::Checks(checks) => checks.fmt(f),
+            Self::Revoke(revoke) => revoke.fmt(f),
             Self::Fill(fill) => fill.fmt(f),
             Self::History(history) => history.fmt(f),
         }
@@ -66,6 +71,55 @@ impl Display for Connect {
         writeln!(f, "  to upgraded  {latency}")?;
         let server = self.server_cpu_ms.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.3}"));
         writeln!(f, "  CPU each     server {server} ms, client {:.3} ms", self.client_cpu_ms)
+    }
+}
+
+impl Display for Checks {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { revocations, rounds, count, adds_percent, .. } = self;
+        writeln!(f, "{rounds} rounds of {count} new connections to each server")?;
+        let mut line = |what: &str, each: &[f64]| {
+            let least = each.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = each.iter().copied().fold(0.0, f64::max);
+            let middle = median(each.to_vec());
+            writeln!(f, "  CPU each     server {middle:.3} ms ({least:.3} to {most:.3}) {what}")
+        };
+        line("with nothing revoked", &self.without_ms)?;
+        line(&format!("with {revocations} revocations in force"), &self.with_ms)?;
+        writeln!(f, "  they add     {adds_percent:.1} % over all rounds")
+    }
+}
+
+impl Display for Revoke {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { by, beside, token, refused, everybody } = self;
+        writeln!(f, "{} live connections, and {beside} that keep theirs", everybody.concerned + 1)?;
+        writeln!(f, "one token, by its jti")?;
+        token.fmt(f)?;
+        writeln!(f, "  again        {}", if *refused { "401" } else { "not refused!" })?;
+        match by {
+            Act::Key => writeln!(f, "all others, by the key that signed their tokens")?,
+            Act::User => writeln!(f, "all others, by the user whose they are")?,
+        }
+        everybody.fmt(f)
+    }
+}
+
+impl Display for Cut {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { concerned, closed, command_ms, .. } = self;
+        let ms = |time: Option<f64>| time.map_or_else(|| "–".to_owned(), |ms| format!("{ms:.0}"));
+        let (first, middle) = (ms(self.first_ms), ms(self.median_ms));
+        let last = ms(self.last_ms);
+        writeln!(f, "  closed 4403  {closed} of {concerned}")?;
+        writeln!(
+            f,
+            "  seen after   first {first}  median {middle}  last {last} ms, of the command's start"
+        )?;
+        writeln!(f, "  command      {command_ms:.0} ms")?;
+        let (server, client) = (self.server_cpu_ms, self.client_cpu_ms);
+        writeln!(f, "  CPU          server {server:.0} ms, client {client:.0} ms")?;
+        self.troubles.iter().try_for_each(|(what, count)| writeln!(f, "  ! {count} × {what}"))
     }
 }
 

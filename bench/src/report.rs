@@ -7,6 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::cli::Act;
 use crate::ledger::Tally;
 
 /// A distribution of latencies, in milliseconds.
@@ -156,6 +157,70 @@ pub struct Connect {
     pub client_cpu_ms: f64,
 }
 
+/// What `connect --revocations` found: sums over all rounds, by connection.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checks {
+    /// Revocations in force.
+    pub revocations: u64,
+    /// Rounds, each with both servers.
+    pub rounds: u16,
+    /// Connections of a round, to each.
+    pub count: u64,
+    /// The server's CPU time by connection where nothing is revoked, a figure a round.
+    pub without_ms: Vec<f64>,
+    /// The same with the revocations in force.
+    pub with_ms: Vec<f64>,
+    /// By how many hundredths the second is more than the first, over all rounds.
+    pub adds_percent: f64,
+}
+
+/// What an act of an administrator did to live connections. Times count from the start of
+/// the command, its own start included.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cut {
+    /// Connections that lived by what was taken back.
+    pub concerned: u64,
+    /// Those of them that were closed with 4403.
+    pub closed: u64,
+    /// When the first close was seen.
+    pub first_ms: Option<f64>,
+    /// When half of them were.
+    pub median_ms: Option<f64>,
+    /// When the last one was.
+    pub last_ms: Option<f64>,
+    /// When the command had ended.
+    pub command_ms: f64,
+    /// The server's CPU time until the last close.
+    pub server_cpu_ms: f64,
+    /// The generator's, which shares its cores.
+    pub client_cpu_ms: f64,
+    /// Other ends of connections, and ends of others.
+    pub troubles: BTreeMap<String, u64>,
+}
+
+impl Cut {
+    /// Whether all whom it concerned were closed as they should be, and nobody else.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.closed == self.concerned && self.troubles.is_empty()
+    }
+}
+
+/// What `revoke` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Revoke {
+    /// What was taken back from all.
+    pub by: Act,
+    /// Connections that neither act concerned.
+    pub beside: u64,
+    /// One token, by its name.
+    pub token: Cut,
+    /// Coming back with that token was answered 401.
+    pub refused: bool,
+    /// Everybody's, by one act.
+    pub everybody: Cut,
+}
+
 /// What `fill` did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fill {
@@ -187,6 +252,10 @@ pub enum Report {
     Idle(Idle),
     /// New connections.
     Connect(Connect),
+    /// New connections, with revocations in force and without.
+    Checks(Checks),
+    /// Tokens taken back under live connections.
+    Revoke(Revoke),
     /// A data directory filled.
     Fill(Fill),
     /// Pages of conversations.
@@ -203,7 +272,10 @@ impl Report {
             | Self::Backlog(Backlog { tally, troubles, .. })
             | Self::Fill(Fill { tally, troubles, .. })
             | Self::History(History { tally, troubles, .. }) => (tally, troubles),
-            Self::Idle(_) | Self::Connect(_) => return true,
+            Self::Idle(_) | Self::Connect(_) | Self::Checks(_) => return true,
+            Self::Revoke(Revoke { token, refused, everybody, .. }) => {
+                return *refused && token.is_clean() && everybody.is_clean();
+            }
         };
         tally.is_clean() && tally.unanswered == 0 && troubles.is_empty()
     }
@@ -228,10 +300,16 @@ pub fn mib(bytes: u64) -> f64 {
     ratio(bytes, 1 << 20)
 }
 
+/// Time in microseconds.
+#[must_use]
+pub fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
 /// Time by item, in microseconds.
 #[must_use]
 pub fn micros_each(time: Duration, items: u64) -> f64 {
-    time.as_secs_f64() * 1e6 / ratio(items, 1).max(1.0)
+    micros(time) / ratio(items, 1).max(1.0)
 }
 
 /// The median; the mean of the middle two where there are two.

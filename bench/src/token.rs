@@ -19,33 +19,41 @@ pub struct Signer {
     key: hmac::Key,
 }
 
-/// Makes a key set with one random HS256 key, as the text of a JWK Set file.
+/// Makes a key set with a random HS256 key by each of these names, as the text of a JWK Set
+/// file.
 ///
 /// # Errors
 /// Only when the system has no randomness; give up.
-pub fn random_key_set() -> Result<String> {
-    let mut secret = [0_u8; 48];
-    aws_lc_rs::rand::fill(&mut secret).context("no randomness")?;
-    let set = json!({"keys": [{
-        "kty": "oct", "kid": "bench", "alg": "HS256", "use": "sig",
-        "k": URL_SAFE_NO_PAD.encode(secret),
-    }]});
-    Ok(set.to_string())
+pub fn random_key_set(kids: &[&str]) -> Result<String> {
+    let key = |kid: &&str| {
+        let mut secret = [0_u8; 48];
+        aws_lc_rs::rand::fill(&mut secret).context("no randomness")?;
+        Ok(json!({
+            "kty": "oct", "kid": kid, "alg": "HS256", "use": "sig",
+            "k": URL_SAFE_NO_PAD.encode(secret),
+        }))
+    };
+    let keys = kids.iter().map(key).collect::<Result<Vec<Value>>>()?;
+    Ok(json!({ "keys": keys }).to_string())
 }
 
 impl Signer {
-    /// Reads the last HS256 key of a JWK Set file.
+    /// Reads an HS256 key of a JWK Set file: the one with this name, or else the last.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no HS256 key with a secret.
-    pub fn from_key_set(path: &Path) -> Result<Self> {
+    /// The file cannot be read, or holds no such key with a secret.
+    pub fn from_key_set(path: &Path, kid: Option<&str>) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the key set {}", path.display()))?;
         let set: Value = serde_json::from_str(&text).context("the key set is not JSON")?;
+        let is = |key: &Value| {
+            key.get("alg") == Some(&json!("HS256"))
+                && kid.is_none_or(|kid| key.get("kid") == Some(&json!(kid)))
+        };
         let key = set
             .get("keys")
             .and_then(Value::as_array)
-            .and_then(|keys| keys.iter().rfind(|key| key.get("alg") == Some(&json!("HS256"))))
+            .and_then(|keys| keys.iter().rfind(|key| is(key)))
             .context("the key set holds no HS256 key")?;
         let kid = key.get("kid").and_then(Value::as_str).unwrap_or_default();
         let secret = key.get("k").and_then(Value::as_str).context("the HS256 key has no secret")?;
@@ -54,9 +62,9 @@ impl Signer {
         Ok(Self { kid: kid.to_owned(), key: hmac::Key::new(hmac::HMAC_SHA256, &secret) })
     }
 
-    /// Issues a token for `user`.
+    /// Issues a token for `user`, which can be revoked by its name `jti`.
     #[must_use]
-    pub fn token(&self, user: u64) -> String {
+    pub fn token(&self, user: u64, jti: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut header = json!({"alg": "HS256", "typ": "JWT"});
         if let (false, Some(header)) = (self.kid.is_empty(), header.as_object_mut()) {
@@ -64,7 +72,7 @@ impl Signer {
         }
         let claims = json!({
             "sub": user.to_string(), "iss": "imserver", "aud": "imserver",
-            "iat": now.as_secs(), "exp": (now + LIFETIME).as_secs(),
+            "iat": now.as_secs(), "exp": (now + LIFETIME).as_secs(), "jti": jti,
         });
         let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let signed = format!("{}.{}", encode(&header), encode(&claims));

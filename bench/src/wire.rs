@@ -4,6 +4,7 @@
 //! answers pings and understands a close; it does not join fragments, because
 //! no frame of the contract needs any.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
@@ -31,6 +32,23 @@ pub const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x9e];
 
 /// A server that does not end a closed connection within this is left alone.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The server's close frame: the end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Its code; 1005 where there is none.
+    pub code: u16,
+    /// Its reason.
+    pub reason: String,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server closed the connection: {} {}", self.code, self.reason)
+    }
+}
+
+impl std::error::Error for Closed {}
 
 /// One connection.
 #[derive(Debug)]
@@ -96,7 +114,7 @@ impl Wire {
     /// The next text frame that is already here.
     ///
     /// # Errors
-    /// The server closed the connection, or sent what no server should.
+    /// The server closed the connection ([`Closed`]), or sent what no server should.
     pub fn next_text(&mut self) -> Result<Option<&[u8]>> {
         while let Some((opcode, payload)) = self.next_frame()? {
             match opcode {
@@ -108,12 +126,13 @@ impl Wire {
                 PONG => {}
                 CLOSE => {
                     let (code, reason) = match self.incoming.get(payload) {
-                        Some([high, low, reason @ ..]) => {
-                            (u16::from_be_bytes([*high, *low]), String::from_utf8_lossy(reason))
-                        }
-                        _ => (1005, "".into()),
+                        Some([high, low, reason @ ..]) => (
+                            u16::from_be_bytes([*high, *low]),
+                            String::from_utf8_lossy(reason).into_owned(),
+                        ),
+                        _ => (1005, String::new()),
                     };
-                    bail!("the server closed the connection: {code} {reason}");
+                    return Err(Closed { code, reason }.into());
                 }
                 other => bail!("unexpected WebSocket opcode {other}"),
             }

@@ -207,7 +207,8 @@ export class Link {
       case 4403:
         return void this.#withAnotherToken(why || "token_expired");
       case 1008:
-        return this.#later(PENANCE, why);
+        // A line that stalled in the middle of a message is no misbehaviour of ours.
+        return this.#later(why === "unfinished_message" ? 0 : PENANCE, why);
       case 1002:
       case 1003:
       case 1007:

@@ -86,6 +86,21 @@ test("whoever was sent away for misbehaving stays away for a minute", async () =
   assert.equal(server.sockets.length, 2);
 });
 
+test("a line that stalled and a fault of the server's own are reasons to come back soon", async () => {
+  for (const [code, reason] of [[1008, "unfinished_message"], [1011, "internal"]] as const) {
+    const { server, clock, client, told } = await online();
+    for (let times = 1; times <= 5; times++) {
+      await server.socket.end(code, reason);
+      assert.deepEqual(told.state.at(-1), { state: "connecting", reason });
+      await clock.pass(500);
+      assert.equal(server.sockets.length, times + 1);
+      await server.socket.open();
+      await server.socket.upToDate();
+      assert.equal(client.state, "online");
+    }
+  }
+});
+
 test("Retry-After before a ticket is honoured", async () => {
   const { client, server, clock } = seat();
   server.answer = ({ path }) =>

@@ -2,7 +2,7 @@
 //!
 //! The store keeps each revocation until no token that it covers can be alive; this
 //! is the set of those in force, in memory, where every token is looked up that comes
-//! in (`docs/adr/0013-revocation-and-rotation.md`). Times are whole seconds since the Unix epoch, as
+//! in (`docs/adr/0011-revocation-and-rotation.md`). Times are whole seconds since the Unix epoch, as
 //! tokens have them.
 
 use std::collections::{HashMap, HashSet};

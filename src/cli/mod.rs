@@ -115,8 +115,8 @@ enum Command {
     Compact,
     /// Is the running server well? 0: it takes connections and stores messages
     Health,
-    /// How the running server is, as JSON
-    Status,
+    /// How the running server is
+    Status(status::Args),
     /// Have the running server read configuration, certificate and keys again
     Reload,
 }
@@ -172,7 +172,7 @@ impl Cli {
             Command::Compact => compact::run(&file.load()?),
             Command::Erase(args) => erase::run(&args, &file.load()?, token),
             Command::Health => health::run(&file.load()?),
-            Command::Status => status::run(&file.load()?, token),
+            Command::Status(args) => status::run(&args, &file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),
         }
     }

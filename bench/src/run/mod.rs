@@ -6,6 +6,7 @@ mod connect;
 mod fill;
 mod history;
 mod idle;
+mod revoke;
 mod traffic;
 
 use std::time::Duration;
@@ -50,6 +51,11 @@ pub async fn run(measurement: &Measurement, server: &ServerArgs) -> Result<Findi
 /// Starts a server, measures one thing, stops it.
 async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
     raise_file_limit()?;
+    if let Measurement::Connect(args) = measurement
+        && let Some(revocations) = args.revocations
+    {
+        return connect::by_turns(server, args, revocations).await;
+    }
     let target = Target::start(server).await?;
     let report = match measurement {
         Measurement::Pairs(args) => traffic::pairs(&target, args).await,
@@ -57,6 +63,7 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
         Measurement::Backlog(args) => backlog::run(&target, args).await,
         Measurement::Idle(args) => idle::run(&target, args).await,
         Measurement::Connect(args) => connect::run(&target, args).await,
+        Measurement::Revoke(args) => revoke::run(&target, args).await,
         Measurement::Fill(args) => fill::run(&target, args).await,
         Measurement::History(args) => history::run(&target, args).await,
         Measurement::All(_) => Err(anyhow::anyhow!("the table is not one measurement")),

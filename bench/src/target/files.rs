@@ -26,6 +26,7 @@ path = '{data}'
 [limits]
 messages_per_second = 0
 connections_per_address = 0
+connections_per_user = 100000
 unread_per_user = 1000000
 [log]
 level = "warn"

@@ -1,6 +1,7 @@
 //! The server under test: its files, its process, its address.
 
 mod files;
+mod revocations;
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -38,6 +39,9 @@ pub const BUSY: usize = 16 * 1024;
 /// Buffer of a connection that only exists.
 pub const IDLE: usize = 512;
 
+/// The name of the key that can be retired: of a server of our own, which has another one.
+pub const RETIRING: &str = "retiring";
+
 /// A running server and all that is needed to connect to it.
 #[derive(Debug)]
 pub struct Target {
@@ -46,6 +50,7 @@ pub struct Target {
     path: String,
     tls: Arc<ClientConfig>,
     signer: Signer,
+    retiring: Option<Signer>,
     meter: Option<Meter>,
     data: Option<PathBuf>,
     process: Option<Process>,
@@ -56,7 +61,8 @@ pub struct Target {
 struct Process {
     child: Child,
     log: PathBuf,
-    _directory: TempDir,
+    program: PathBuf,
+    directory: TempDir,
 }
 
 impl Target {
@@ -65,9 +71,22 @@ impl Target {
     /// # Errors
     /// It did not start, or cannot be reached; the end of its log is included.
     pub async fn start(args: &ServerArgs) -> Result<Self> {
+        Self::start_revoked(args, 0).await
+    }
+
+    /// Starts it with so many revocations in force, none of which covers any token here.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and only a server of our own with a fresh store can have them.
+    pub async fn start_revoked(args: &ServerArgs, revocations: u64) -> Result<Self> {
+        let elsewhere = args.floor || args.url.is_some() || args.data.is_some();
+        ensure!(
+            revocations == 0 || !elsewhere,
+            "revocations come into a fresh store: without --floor, --url and --data"
+        );
         let mut target = match &args.url {
             Some(url) => Self::running(url, args)?,
-            None => Self::own(args)?,
+            None => Self::own(args, revocations)?,
         };
         target.wait_until_ready().await?;
         Ok(target)
@@ -84,7 +103,30 @@ impl Target {
     /// The path of `user`'s WebSocket, token included.
     #[must_use]
     pub fn path_of(&self, user: u64) -> String {
-        format!("{}/{}", self.path, self.signer.token(user))
+        format!("{}/{}", self.path, self.signer.token(user, &format!("bench-of-{user}")))
+    }
+
+    /// The same with a token by the name `jti`, signed by the key that can be retired.
+    ///
+    /// # Errors
+    /// The server is none of our own.
+    pub fn retiring_path_of(&self, user: u64, jti: &str) -> Result<String> {
+        let signer = self
+            .retiring
+            .as_ref()
+            .context("revoking needs a server started here, without --floor and --url")?;
+        Ok(format!("{}/{}", self.path, signer.token(user, jti)))
+    }
+
+    /// Runs a command of the server's program on its configuration; gives when it ended.
+    ///
+    /// # Errors
+    /// It failed, with what it said, or the server is none of our own.
+    pub async fn command(&self, arguments: &[&str]) -> Result<Instant> {
+        let process = self.process.as_ref().context("this needs a server that is started here")?;
+        let mut command = Command::new(&process.program);
+        command.args(arguments).arg("--config").arg(process.directory.path().join("config.toml"));
+        output(command).await
     }
 
     /// Connects with a path made earlier, so that signing is not measured.
@@ -100,7 +142,7 @@ impl Target {
     /// # Errors
     /// As [`Api::connect`].
     pub async fn api(&self, user: u64) -> Result<Api> {
-        let token = self.signer.token(user);
+        let token = self.signer.token(user, &format!("bench-of-{user}"));
         Api::connect(self.address, self.name.clone(), &self.tls, &token).await
     }
 
@@ -149,14 +191,15 @@ impl Target {
             name: ServerName::try_from(host.to_owned()).context("the host in --url")?,
             path: format!("/{}", path.trim_end_matches('/')),
             tls: trusting(&CertificateDer::from_pem_file(ca).context("cannot read --ca")?)?,
-            signer: Signer::from_key_set(keys)?,
+            signer: Signer::from_key_set(keys, None)?,
+            retiring: None,
             meter: args.pid.map(Meter::of),
             data: None,
             process: None,
         })
     }
 
-    fn own(args: &ServerArgs) -> Result<Self> {
+    fn own(args: &ServerArgs, revocations: u64) -> Result<Self> {
         let directory = TempDir::with_prefix("imserver-bench-")?;
         let root = directory.path();
         let data = args.data.clone().unwrap_or_else(|| root.join("data"));
@@ -169,10 +212,11 @@ impl Target {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         private_file(&root.join("server.key"), &certified.signing_key.serialize_pem())?;
         fs::write(root.join("server.pem"), certified.cert.pem())?;
-        private_file(&root.join("keys.json"), &random_key_set()?)?;
+        private_file(&root.join("keys.json"), &random_key_set(&[RETIRING, "bench"])?)?;
         let (listen, admin) = two_free_addresses()?;
 
-        let mut command = Command::new(args.binary()?);
+        let program = args.binary()?;
+        let mut command = Command::new(&program);
         if args.floor {
             command.arg("--listen").arg(listen.to_string());
             command.arg("--cert").arg(root.join("server.pem"));
@@ -180,14 +224,12 @@ impl Target {
             command.arg("--journal").arg(data.join("journal"));
         } else {
             fs::write(root.join("config.toml"), configuration(listen, admin, &data))?;
+            if revocations > 0 {
+                import(&program, root, revocations)?;
+            }
             command.arg("serve").arg("--config").arg(root.join("config.toml"));
         }
-        for (name, _) in std::env::vars_os() {
-            // Settings of the person's own server must not leak into this one.
-            if name.to_string_lossy().starts_with("IMSERVER_") {
-                command.env_remove(name);
-            }
-        }
+        without_settings(&mut command);
         let log = root.join("server.out");
         let output = File::create(&log)?;
         let child = command
@@ -201,10 +243,14 @@ impl Target {
             name: ServerName::try_from("localhost")?,
             path: "/teaching/imserver".to_owned(),
             tls: trusting(certified.cert.der())?,
-            signer: Signer::from_key_set(&root.join("keys.json"))?,
+            signer: Signer::from_key_set(&root.join("keys.json"), None)?,
+            // The relay knows no keys, and none of them can be retired.
+            retiring: (!args.floor)
+                .then(|| Signer::from_key_set(&root.join("keys.json"), Some(RETIRING)))
+                .transpose()?,
             meter: Some(Meter::of(child.id())),
             data: Some(data),
-            process: Some(Process { child, log, _directory: directory }),
+            process: Some(Process { child, log, program, directory }),
         })
     }
 
@@ -245,6 +291,44 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Settings of the person's own server must not leak into one of ours.
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("IMSERVER_") {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Runs a command to its end beside everything else; gives when that was.
+async fn output(mut command: Command) -> Result<Instant> {
+    without_settings(&mut command);
+    let running = move || {
+        let output = command.output().context("cannot run the server's program")?;
+        let ended = Instant::now();
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?} ended with {}: {said}", output.status);
+        Ok(ended)
+    };
+    tokio::task::spawn_blocking(running).await?
+}
+
+/// Puts so many revocations into the store that is not there yet.
+fn import(program: &Path, root: &Path, revocations: u64) -> Result<()> {
+    let lines = root.join("revocations.jsonl");
+    revocations::write(&lines, revocations)?;
+    let mut command = Command::new(program);
+    without_settings(&mut command);
+    command.arg("import").arg(&lines).arg("--config").arg(root.join("config.toml"));
+    let output = command.output().context("cannot run the server's program")?;
+    ensure!(
+        output.status.success(),
+        "the revocations were not imported: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }
 
 /// TLS 1.3, this one certificate, every handshake a full one.

@@ -208,17 +208,13 @@ impl Round {
             if self.admin.shutdown.is_cancelled() {
                 return self.last_of(under_way).await.and(Err(Stopped));
             }
-            let Some((user, known)) = users.next().await.map_err(|cause| {
+            let Some(user) = users.next().await.map_err(|cause| {
                 error!(error = %cause, "a notification stopped: the users cannot be read");
                 Stopped
             })?
             else {
                 return self.last_of(under_way).await;
             };
-            if !known {
-                self.failed(user, "unknown_user", "the store knows nobody of this number").await;
-                continue;
-            }
             let draft = self.notice.draft(user);
             let store = Arc::clone(&self.store);
             let entering = async move { store.append(draft).await };
@@ -285,7 +281,8 @@ impl Round {
     }
 }
 
-/// The recipients one by one, and whether the store knows them.
+/// The recipients one by one. Who is named need not be known yet: as with any message, it
+/// waits for them.
 struct Users {
     store: Arc<dyn Store>,
     to: Recipients,
@@ -294,22 +291,15 @@ struct Users {
 }
 
 impl Users {
-    async fn next(&mut self) -> Result<Option<(UserId, bool)>, StoreError> {
+    async fn next(&mut self) -> Result<Option<UserId>, StoreError> {
         match &mut self.to {
-            Recipients::These(users) => {
-                let Some(user) = users.pop_front() else {
-                    return Ok(None);
-                };
-                let before = UserId::new(user.get() - 1);
-                let found = self.store.users(before, 1).await?;
-                Ok(Some((user, found.first() == Some(&user))))
-            }
+            Recipients::These(users) => Ok(users.pop_front()),
             Recipients::All => {
                 if self.page.is_empty() {
                     self.page = self.store.users(self.last, USERS).await?.into();
                 }
                 self.last = self.page.front().copied().or(self.last);
-                Ok(self.page.pop_front().map(|user| (user, true)))
+                Ok(self.page.pop_front())
             }
         }
     }

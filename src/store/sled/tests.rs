@@ -365,7 +365,8 @@ async fn what_was_revoked_before_the_first_message_is_not_thrown_away() {
 #[tokio::test]
 async fn revocations_that_are_over_leave_no_rows() {
     let folder = folder();
-    let (store, _tail) = open_at(folder.path()).unwrap();
+    // Without its tail: more is announced than it would hold.
+    let store = open_at(folder.path()).unwrap().0;
     for revocation in revocations() {
         store.revoke(revocation).await.unwrap();
     }
@@ -391,7 +392,9 @@ async fn revocations_that_are_over_leave_no_rows() {
         assert_eq!(db.scan_prefix(keys::REVOCATIONS).count(), 1 + 3);
     });
     let (store, _tail) = open_at(folder.path()).unwrap();
-    assert_eq!(store.revocations().await.unwrap(), revocations());
+    let mut left = store.revocations().await.unwrap();
+    left.sort();
+    assert_eq!(left, revocations());
 }
 
 /// The names of a stretch are looked for in its row, and of the last one in its messages.

@@ -22,14 +22,13 @@ fn sum(sent: u64, duplicates: u64, failed: u64) -> Value {
 async fn a_notification_is_a_message_of_the_system_to_each_of_them() {
     let server = TestServer::new().await;
     let mut ming = server.connect(1).await;
-    // User 2 is away, but known.
+    // User 2 is away, and 77 was never here.
     ming.say(2, "hello", "1").await;
     let body = json!({ "to": [1, 2, 1, 77], "content": "维护 at noon", "timestamp": "5" });
     let lines = notify(&server, &body).await;
     assert_eq!(lines.len(), 4, "{lines:?}");
-    assert_eq!(lines.last().unwrap(), &sum(2, 0, 1), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), &sum(3, 0, 0), "{lines:?}");
     let of = |user: u64| lines.iter().find(|line| line["userId"] == user).unwrap();
-    assert_eq!(of(77)["code"], "unknown_user", "{lines:?}");
 
     let frame = ming.next().await;
     let describe: Value = serde_json::from_str(frame["Describe"].as_str().unwrap()).unwrap();
@@ -45,9 +44,8 @@ async fn a_notification_is_a_message_of_the_system_to_each_of_them() {
     assert_eq!(hong.message().await.1, "维护 at noon");
     let history = Call::get(2, "conversations/0/messages").done(&server).await;
     assert_eq!(history["messages"][0]["content"], "维护 at noon");
-    // Nobody of that number came into being.
-    let unknown = Call::get(77, "conversations").done(&server).await;
-    assert_eq!(unknown["conversations"], json!([]));
+    let mut newcomer = server.connect(77).await;
+    assert_eq!(newcomer.message().await.1, "维护 at noon");
 }
 
 #[tokio::test]
@@ -157,14 +155,17 @@ async fn nonsense_is_sent_to_nobody() {
 
 #[tokio::test]
 async fn the_command_line_says_what_became_of_it() {
-    let server = TestServer::new().await;
+    let server = Setup::new().set("limits.unread_per_user", "2").start().await;
+    for content in ["a", "b"] {
+        post_message(&server, 77, 77, content).await;
+    }
     let mut ming = server.connect(1).await;
     ming.say(2, "hello", "1").await;
     let send = ["notify", "--to", "1,2,77", "--content", "once", "--id", "n1"];
     let (code, out, err) = server.run(&send).await;
     assert_eq!(code, 1, "{err}");
     assert!(out.contains("sent to 2 of 3 users"), "{out}");
-    assert!(err.contains("user 77: ") && err.contains("unknown_user"), "{err}");
+    assert!(err.contains("user 77: ") && err.contains("inbox_full"), "{err}");
     assert_eq!(ming.message().await.1, "once");
 
     let mut command = server.command(&["notify", "--to", "all", "--content", "-", "--id", "n1"]);
@@ -174,7 +175,7 @@ async fn the_command_line_says_what_became_of_it() {
     let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
     let output = output.unwrap().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{out}");
-    assert!(out.contains("sent to 0 of 2 users, 2 had it already"), "{out}");
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(out.contains("sent to 0 of 3 users, 2 had it already"), "{out}");
     ming.nothing_came().await;
 }

@@ -16,7 +16,7 @@ fn secret(setup: &Setup, name: &str, text: &str) -> String {
 #[tokio::test]
 async fn a_command_speaks_with_a_token_that_it_issues_itself_for_a_minute() {
     let server = TestServer::new().await;
-    let (code, out, err) = server.run(&["status"]).await;
+    let (code, out, err) = server.run(&["status", "--json"]).await;
     assert_eq!(code, 0, "{err}");
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(status["store"]["health"], "ready");

@@ -72,8 +72,29 @@ async fn the_status_tells_what_in_the_files_is_not_in_force() {
 #[tokio::test]
 async fn without_tls_there_is_no_certificate_to_run_out() {
     let server = Setup::new().set("tls.mode", "\"off\"").start().await;
-    let (code, out, err) = server.run(&["status"]).await;
+    let (code, out, err) = server.run(&["status", "--json"]).await;
     assert_eq!(code, 0, "{err}");
     let status: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(status["certificate"], Value::Null);
+    let (_, out, _) = server.run(&["status"]).await;
+    assert!(!out.contains("certificate"), "{out}");
+}
+
+#[tokio::test]
+async fn a_person_reads_the_status_in_lines() {
+    let server = TestServer::new().await;
+    let mut ming = server.connect(1).await;
+    ming.say(2, "hello", "1").await;
+    let (code, out, err) = server.run(&["status"]).await;
+    assert_eq!(code, 0, "{err}");
+    let line = |name: &str| {
+        let found = out.lines().find_map(|line| line.strip_prefix(name));
+        found.unwrap_or_else(|| panic!("no line {name} in {out}")).trim().to_owned()
+    };
+    assert_eq!(line("store "), "ready");
+    assert_eq!(line("connections "), "1 of 1 users");
+    assert!(line("messages stored").ends_with(", 1 in all"), "{out}");
+    assert!(line("time to acknowledge").starts_with("p50 "), "{out}");
+    assert_eq!(line("frames failed"), "none");
+    line("certificate until");
 }
