@@ -182,7 +182,7 @@ test("a token that is issued here lets in, and lets out once it is revoked here"
 });
 
 test("a notification reaches who it is for, and everybody only when that is meant", async (t) => {
-  const { server, context } = await begin(t);
+  const { server, context } = await begin(t, { IMSERVER_LIMITS__UNREAD_PER_USER: "2" });
   const [five, six] = await Promise.all([5, 6].map(async (user) => server.socket(await server.token(user, `user ${user}`))));
   const tab = await AdminTab.open(context, server, await server.adminToken());
   await tab.go("Notify");
@@ -194,11 +194,17 @@ test("a notification reaches who it is for, and everybody only when that is mean
   await tab.page.getByRole("alert").getByText("Name a user").waitFor();
   await tab.page.getByLabel("Users", { exact: true }).fill("5, x");
   await tab.page.getByText("whole numbers from 1, with commas").waitFor();
+  // Who was never here finds it later, as many as an inbox holds.
+  await tab.page.getByLabel("Users", { exact: true }).fill("424242");
+  for (const text of ["the first", "the second"]) {
+    await say(text);
+    await tab.status("Stored for 1 user.");
+  }
   await tab.page.getByLabel("Users", { exact: true }).fill("5，424242 5");
   await tab.page.getByRole("button", { name: "Send to 2 users" }).waitFor();
   await say("to one <b>of you</b>");
   await tab.status("Stored for 1 user, 1 could not get it.");
-  await tab.page.getByText("User 424242: the store knows nobody").waitFor();
+  await tab.page.getByText("User 424242: the recipient has too many unread messages").waitFor();
   const one = await five.heard(({ content }) => content === "to one <b>of you</b>");
   assert.deepEqual([one.fromId, one.toId, one.type], [0, 5, 2]);
 
@@ -208,7 +214,7 @@ test("a notification reaches who it is for, and everybody only when that is mean
   await tab.status("Nothing was done");
   await tab.page.getByRole("button", { name: "Send to everybody" }).click();
   await tab.confirm();
-  await tab.status("Stored for 2 users.");
+  await tab.status("Stored for 2 users, 1 could not get it.");
   for (const socket of [five, six]) assert.equal((await socket.heard(({ content }) => content === "to all")).fromId, 0);
   tab.assertClean();
 });
