@@ -150,6 +150,9 @@ impl SessionMetrics {
     }
 }
 
+/// The outcome of a fetch that gave keys.
+const GOOD: &str = "good";
+
 /// Counters of the fetching of an identity provider's keys.
 #[derive(Clone, Debug)]
 pub struct ProviderMetrics {
@@ -162,8 +165,11 @@ impl ProviderMetrics {
     /// Makes the counters and enters them.
     pub fn register(registry: &mut Registry) -> Self {
         let last_good = "Unix time of the last good fetch, 0 if there was none";
+        let fetches: Family<Outcome, Counter> = Family::default();
+        // There from the start, also where there is no provider: rules may name it.
+        drop(fetches.get_or_create(&Outcome { outcome: GOOD }));
         Self {
-            fetches: enter(registry, "jwks_fetches", "Fetches of keys", Family::default()),
+            fetches: enter(registry, "jwks_fetches", "Fetches of keys", fetches),
             last_good: enter(registry, "jwks_last_good_seconds", last_good, Gauge::default()),
             keys: enter(registry, "jwks_keys", "Keys of the provider in use", Gauge::default()),
         }
@@ -171,7 +177,7 @@ impl ProviderMetrics {
 
     /// Counts a fetch that gave so many keys.
     pub fn fetched(&self, keys: usize, at: SystemTime) {
-        self.fetches.get_or_create(&Outcome { outcome: "good" }).inc();
+        self.fetches.get_or_create(&Outcome { outcome: GOOD }).inc();
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         self.last_good.set(at.try_into().unwrap_or(i64::MAX));
         self.keys.set(keys.try_into().unwrap_or(i64::MAX));

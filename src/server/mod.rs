@@ -189,10 +189,9 @@ impl Server {
 
         // Before the store: a hangup while that is opened is no reason to end.
         let keys = CurrentKeys::new(keys);
-        let provider =
-            config.auth.jwks_url.clone().map(|url| {
-                Provider::new(url, keys.clone(), ProviderMetrics::register(&mut registry))
-            });
+        let provider_metrics = ProviderMetrics::register(&mut registry);
+        let provider = config.auth.jwks_url.clone();
+        let provider = provider.map(|url| Provider::new(url, keys.clone(), provider_metrics));
         let provider = provider.transpose().map_err(StartError::Provider)?;
         let revocations = Revocations::pending();
         let background = Tasks::default();

@@ -64,6 +64,8 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Flock<File>, Opened)
     if staging::is_unfinished(dir) {
         return Err(unfinished(dir));
     }
+    // As large as the database itself, and of no use to anybody.
+    Rehearsal::clear(&database(dir)).map_err(|error| unusable(dir, error))?;
     let opened = check(dir, cache_bytes)?.open()?;
     Ok((lock, opened))
 }

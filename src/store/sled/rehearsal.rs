@@ -37,13 +37,16 @@ impl Rehearsal {
 
     /// The same place, with nothing in it yet.
     pub(super) fn empty(database: &Path) -> io::Result<Self> {
-        let path = database.with_extension("check");
-        // Left behind by a check that was cut short.
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        Self::clear(database)?;
+        Ok(Self { path: beside(database) })
+    }
+
+    /// Removes what a check or a compaction that was cut short has left there.
+    pub(super) fn clear(database: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(beside(database)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(Self { path })
     }
 
     /// Puts the copy, brought to the disk, in the place of `database`, and removes that.
@@ -68,6 +71,10 @@ impl Drop for Rehearsal {
         // What cannot be removed now is removed before the next check.
         let _ = fs::remove_dir_all(&self.path);
     }
+}
+
+fn beside(database: &Path) -> PathBuf {
+    database.with_extension("check")
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
