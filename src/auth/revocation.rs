@@ -130,7 +130,7 @@ pub(super) fn seconds(at: SystemTime) -> u64 {
 /// The revocations in force, shared by all who check tokens.
 ///
 /// Looking one up takes a lock that is held for a hash; that is done once for every
-/// token that comes in, and for a connection only when [`Revocations::watch`] says that
+/// token that comes in, and for a connection only when `watch` says that
 /// there is something new.
 #[derive(Clone)]
 pub struct Revocations(Arc<Shared>);
