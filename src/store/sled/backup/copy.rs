@@ -31,7 +31,7 @@ use crate::store::StoreError;
 
 /// While messages are written, the copy rests this many times as long as it works: what
 /// it takes of the processor and the disk, the writer does not have.
-const REST: u32 = 3;
+const REST: u32 = 8;
 
 /// The longest it rests at once: a stall of the disk is no reason to sleep.
 const REST_MAX: Duration = Duration::from_millis(100);
