@@ -43,6 +43,7 @@ impl Default for Store {
         Self {
             path: "data".into(),
             cache_bytes: 256 * 1024 * 1024,
+            volume_messages: 65_536,
             retention: Duration::ZERO,
             dedup_window: Duration::from_secs(10 * 60),
             resend_window: Duration::from_secs(2 * 60),

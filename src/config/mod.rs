@@ -166,6 +166,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How much of it sled keeps in memory, in bytes.
     pub cache_bytes: u64,
+    /// Messages that a volume holds: about twice as many lie in the log, and in memory.
+    pub volume_messages: u64,
     /// How long a message is kept that was read; zero: for ever.
     pub retention: Duration,
     /// For how long a `clientMsgId` is remembered.

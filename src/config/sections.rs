@@ -91,6 +91,8 @@ fn store(mut s: Section<'_, '_>) -> Store {
     Store {
         path: s.path("path", d.path),
         cache_bytes: s.take("cache_bytes", d.cache_bytes, |raw| raw.number(1 << 20..=1 << 40)),
+        volume_messages: s
+            .take("volume_messages", d.volume_messages, |raw| raw.number(16..=1 << 22)),
         retention: s
             .take("retention", d.retention, |raw| raw.duration(Duration::ZERO..=DAY * 36500)),
         dedup_window: s

@@ -79,7 +79,14 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         leeway,
         max_lifetime,
     } = auth;
-    let config::Store { path, cache_bytes, retention, dedup_window, resend_window } = store;
+    let config::Store {
+        path,
+        cache_bytes,
+        volume_messages,
+        retention,
+        dedup_window,
+        resend_window,
+    } = store;
     let config::Limits {
         frame_bytes: _,
         content_bytes: _,
@@ -115,6 +122,7 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         ("auth.max_lifetime", *max_lifetime != new.auth.max_lifetime),
         ("store.path", *path != new.store.path),
         ("store.cache_bytes", *cache_bytes != new.store.cache_bytes),
+        ("store.volume_messages", *volume_messages != new.store.volume_messages),
         ("store.retention", *retention != new.store.retention),
         ("store.dedup_window", *dedup_window != new.store.dedup_window),
         ("store.resend_window", *resend_window != new.store.resend_window),

@@ -27,6 +27,8 @@ const CONFIG: &str = "\
 listen = \"127.0.0.1:0\"
 admin_listen = \"127.0.0.1:0\"
 [store]
+# So few that many are written, and some are cut short.
+volume_messages = 64
 dedup_window = \"1h\"
 resend_window = \"1h\"
 [limits]

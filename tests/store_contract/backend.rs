@@ -98,6 +98,8 @@ fn store_config(settings: Settings) -> config::Store {
     config::Store {
         resend_window: settings.resend_window,
         dedup_window: settings.dedup_window,
+        // So few that even these tests fill some.
+        volume_messages: 16,
         ..config::Store::default()
     }
 }

@@ -9,12 +9,12 @@
 use std::mem::forget;
 use std::sync::Arc;
 
-use sled::Tree;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::books::Books;
+use super::log::Log;
 use super::open::{self, Opened};
 use super::reader;
 use super::refusal::OpenError;
@@ -59,7 +59,7 @@ impl Writer {
 
     /// Leaves the database as it is: dropping it may hang.
     pub(super) fn abandon(self) -> Idle {
-        forget(self.books.tree.clone());
+        forget(self.books.log.clone());
         let (idle, db) = self.let_go();
         forget(db);
         idle
@@ -68,11 +68,11 @@ impl Writer {
     /// Goes on where the store had come to, and tells of what turns out to be there beyond
     /// the message `before`.
     fn resume(&mut self, before: u64) -> Result<(), Stop> {
-        let (tree, census) = (self.books.tree.clone(), self.census);
-        let found = recovered(&tree, before, census.last_id);
+        let (log, census) = (self.books.log.clone(), self.census);
+        let found = recovered(&log, before, census.last_id);
         let found = found.map_err(|error| Stop::Final(error.to_string()))?;
         self.renew_manifest()?;
-        self.shared.resume(tree, census.last_id);
+        self.shared.resume(log, census.last_id);
         let messages = census.kept();
         info!(messages, found = found.len(), "the store was checked and goes on");
         if !found.is_empty() {
@@ -122,8 +122,8 @@ impl Idle {
         }
         match open::anew(&self.dir, self.settings.cache_bytes) {
             Ok(opened) => {
-                let tree = (*opened.db).clone();
-                let books = self.settings.books(tree, opened.census.last_id);
+                let log = opened.log.clone();
+                let books = self.settings.books(log, opened.census.last_id);
                 Ok(Some((opened, books.map_err(|error| error.to_string())?)))
             }
             Err(OpenError::Directory { source, .. }) if is_full(&source) => Ok(None),
@@ -138,13 +138,13 @@ impl Idle {
 }
 
 /// The messages behind `before`, for whoever is connected.
-fn recovered(tree: &Tree, before: u64, last_id: u64) -> Result<Vec<Announcement>, StoreError> {
+fn recovered(log: &Log, before: u64, last_id: u64) -> Result<Vec<Announcement>, StoreError> {
     let mut found = Vec::new();
     for id in (before + 1..=last_id).filter_map(MessageId::new) {
-        let Some(record) = reader::message(tree, id)? else {
+        let Some(record) = reader::message(log, id)? else {
             continue;
         };
-        let sender = reader::profile(tree, record.message.from)?;
+        let sender = reader::profile(log, record.message.from)?;
         let entry = Entry { message: record.message, sender, client_id: record.client_id };
         let stored = Stored { entry: Arc::new(entry), previous: None, origin: None };
         found.push(Announcement::Stored(stored));

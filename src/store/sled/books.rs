@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sled::Tree;
-
 use super::keys::Pair;
+use super::log::Log;
 use super::names;
 use super::reader;
 use super::record::{CommitRecord, ResendMark};
@@ -87,7 +86,7 @@ impl Resends {
 /// The writer's memory.
 #[derive(Debug)]
 pub(super) struct Books {
-    pub(super) tree: Tree,
+    pub(super) log: Log,
     pub(super) next_id: u64,
     pub(super) unread_max: u64,
     pub(super) resends: Resends,
@@ -100,14 +99,14 @@ pub(super) struct Books {
 impl Books {
     /// Opens the books behind the last message, with the resend keys of the windows.
     pub(super) fn open(
-        tree: Tree,
+        log: Log,
         last_id: u64,
         unread_max: u64,
         resend_window: Duration,
         dedup_window: Duration,
     ) -> Result<Self, StoreError> {
         let mut books = Self {
-            tree,
+            log,
             next_id: last_id + 1,
             unread_max,
             resends: Resends {
@@ -119,7 +118,7 @@ impl Books {
             profiles: HashMap::new(),
             revoked: Tally::default(),
         };
-        books.revoked = Tally::read(&books.tree).map_err(StoreError::Damaged)?;
+        books.revoked = Tally::read(&books.log).map_err(StoreError::Damaged)?;
         books.recall(resend_window.max(dedup_window))?;
         Ok(books)
     }
@@ -133,7 +132,7 @@ impl Books {
         // Back to where the window begins, then forward: oldest first, so that of two
         // equal packets the later one counts, and none is kept longer than it should.
         let mut first = None;
-        for commit in reader::commits(&self.tree, 0).rev() {
+        for commit in reader::commits(&self.log, 0).rev() {
             let commit = commit?;
             if age(&commit) > window {
                 break;
@@ -141,7 +140,7 @@ impl Books {
             first = Some(commit.first.get());
         }
         let Some(first) = first else { return Ok(()) };
-        for commit in reader::commits(&self.tree, first) {
+        for commit in reader::commits(&self.log, first) {
             let commit = commit?;
             let (age, at) = (age(&commit), now.checked_sub(age(&commit)).unwrap_or(now));
             for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
@@ -155,7 +154,7 @@ impl Books {
 
     /// Removes some revocations that are over; says how many.
     pub(super) fn sweep(&mut self, now: SystemTime) -> sled::Result<usize> {
-        revoked::sweep(&self.tree, &mut self.revoked, now)
+        revoked::sweep(&self.log, &mut self.revoked, now)
     }
 
     /// Forgets what is old or too much.
@@ -177,11 +176,11 @@ impl Books {
         if let Some(&newest) = self.pairs.get(&pair) {
             return Ok(newest);
         }
-        let row = reader::newest(&self.tree, pair, u64::MAX)?;
-        let kept = row.is_some();
-        let ordinal = match row {
-            Some(row) => row.ordinal,
-            None => reader::gone(&self.tree, pair)?.ordinal,
+        let last = reader::last(&self.log, pair)?;
+        let kept = last.is_some();
+        let ordinal = match last {
+            Some((ordinal, _)) => ordinal,
+            None => reader::gone(&self.log, pair)?.ordinal,
         };
         // Whether there are names in the stretch would have to be looked up: say so if asked.
         let newest = Newest { ordinal, kept, named: names::full_with(ordinal).is_none() };
@@ -195,13 +194,13 @@ impl Books {
             return Ok(inbox);
         }
         let mut inbox = Inbox { unread: 0, head: 0 };
-        for peer in reader::peers(&self.tree, user) {
+        for peer in reader::peers(&self.log, user) {
             let pair = Pair { to: user, from: peer? };
-            if let Some(newest) = reader::newest(&self.tree, pair, u64::MAX)? {
-                let floor = reader::floor(&self.tree, pair)?;
+            if let Some((ordinal, id)) = reader::last(&self.log, pair)? {
+                let floor = reader::floor(&self.log, pair)?;
                 let read = floor.ordinal + floor.beyond;
-                inbox.unread += newest.ordinal.saturating_sub(read);
-                inbox.head = inbox.head.max(newest.id.get());
+                inbox.unread += ordinal.saturating_sub(read);
+                inbox.head = inbox.head.max(id.get());
             }
         }
         self.inboxes.insert(user, inbox);
@@ -250,7 +249,7 @@ impl Books {
         if let Some(profile) = self.profiles.get(&user) {
             return Ok(Arc::clone(profile));
         }
-        let profile = reader::profile(&self.tree, sender)?;
+        let profile = reader::profile(&self.log, sender)?;
         self.profiles.insert(user, Arc::clone(&profile));
         Ok(profile)
     }

@@ -6,17 +6,20 @@
 //! id that was given is one ordinal of one pair, the last id is the sum of the pairs' last
 //! ordinals and of the ids that were skipped: a pair that lost its end is noticed.
 
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use sled::Tree;
+use sled::{IVec, Tree};
 
 use super::gone::{Gone, Skipped};
 use super::keys::{self, Pair};
+use super::log::Log;
 use super::names::{self, BLOCK, Collector, Names};
 use super::read_state::{decode_floor, decode_islands};
 use super::reader;
 use super::record::{CommitRecord, MessageView, decode_profile};
 use super::revoked;
+use super::shelf::Packed;
 use crate::ids::Sender;
 use crate::store::StoreError;
 
@@ -66,26 +69,80 @@ impl Tally {
     }
 }
 
-/// Reads every row of the store.
+/// What was found of the messages that were read.
+struct Found {
+    census: Census,
+    tally: Tally,
+    /// Stretches that have names.
+    named: u64,
+    pairs: HashSet<Pair>,
+}
+
+/// Counts a store: reads every row of its database and all of its log, and of its volumes
+/// where they begin and end.
 ///
 /// # Errors
 /// The first thing found that cannot be.
-pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
-    let (committed, last_committed) = commits(tree)?;
-    let (found, mut census) = messages(tree)?;
-    if found != committed {
-        return Err(match found.messages == committed.messages {
+pub(super) fn take(log: &Log) -> Result<Census, Damage> {
+    let end = log.shelf.packed_up_to();
+    let (committed, last_committed) = commits(log, end)?;
+    let packed = packed(log, end)?;
+    let rows = log.hot.iter().map(|(pair, id, value)| (keys::message(pair, id).into(), value));
+    let begin = |pair: Pair| packed.get(&pair).copied().unwrap_or_default();
+    let mut found = messages(log, rows.map(Ok), begin)?;
+    names(log, found.named, end)?;
+    let cold = packed.iter().filter(|(pair, _)| !found.pairs.contains(pair));
+    let cold: u64 = cold.map(|(_, last)| last.ordinal).sum();
+    found.census.messages = found.census.messages.saturating_add(cold);
+    let Found { census, pairs, .. } = &mut found;
+    gone(log, census, |pair| pairs.contains(&pair) || packed.contains_key(&pair))?;
+    for pair in packed.keys().filter(|pair| !pairs.contains(pair)) {
+        if reader::last(log, *pair).map_err(|error| error.to_string())?.is_some() {
+            known_peers(log, *pair)?;
+        }
+    }
+    let rows = log.shelf.volumes();
+    let held = rows.iter().map(|volume| volume.row.messages.saturating_sub(volume.row.dead));
+    let held = found.tally.messages.saturating_add(held.sum());
+    if held != found.census.kept() {
+        let kept = found.census.kept();
+        return Err(format!("{kept} messages are not gone, but {held} are there"));
+    }
+    complete(log, committed, last_committed.max(end), found)
+}
+
+/// Counts the rows of a store that has no log yet.
+///
+/// # Errors
+/// As [`take`].
+pub(super) fn of_rows(tree: &Tree) -> Result<Census, Damage> {
+    let (committed, last_committed) = commits(tree, 0)?;
+    let mut found = messages(tree, tree.scan_prefix(keys::MESSAGES), |_| Gone::default())?;
+    names(tree, found.named, 0)?;
+    let Found { census, pairs, .. } = &mut found;
+    gone(tree, census, |pair| pairs.contains(&pair))?;
+    complete(tree, committed, last_committed, found)
+}
+
+/// Counts what lies beside the messages, and sees that all fits together.
+fn complete(
+    tree: &Tree,
+    committed: Tally,
+    last_committed: u64,
+    found: Found,
+) -> Result<Census, Damage> {
+    let Found { tally, mut census, .. } = found;
+    if tally != committed {
+        return Err(match tally.messages == committed.messages {
             true => "the commits name other messages than are there".to_owned(),
             false => format!(
                 "the commits name {} messages, but {} are there",
-                committed.messages, found.messages
+                committed.messages, tally.messages
             ),
         });
     }
-    census.last_id = last_committed;
-    gone(tree, &mut census)?;
     let skipped = skipped(tree)?;
-    census.last_id = census.last_id.max(skipped.up_to);
+    census.last_id = census.last_id.max(last_committed).max(skipped.up_to);
     if census.messages.checked_add(skipped.ids) != Some(census.last_id) {
         return Err(format!(
             "its last message is {}, but {} messages and {} skipped ids are accounted for",
@@ -99,10 +156,28 @@ pub(super) fn take(tree: &Tree) -> Result<Census, Damage> {
     Ok(census)
 }
 
-/// Tallies what the commits name, and gives their last id.
-fn commits(tree: &Tree) -> Result<(Tally, u64), Damage> {
-    let (mut tally, mut last) = (Tally::default(), 0);
-    for row in tree.scan_prefix(keys::COMMITS) {
+/// The last message of each pair that lies in volumes, which reach up to `end`, or is gone.
+fn packed(log: &Log, end: u64) -> Result<HashMap<Pair, Gone>, Damage> {
+    let mut found = HashMap::new();
+    for row in log.scan_prefix(keys::PACKED) {
+        let (key, value) = row.map_err(|error| error.to_string())?;
+        let packed = keys::parse_packed(&key).zip(Packed::decode(&key, &value));
+        let (pair, packed) = packed
+            .ok_or_else(|| format!("the record of what is packed under {key:02x?} is not whole"))?;
+        let gone = reader::gone(log, pair).map_err(|error| error.to_string())?;
+        let last = packed.last(end);
+        let last = if gone.id > last.id { gone } else { last };
+        if last.id > 0 {
+            found.insert(pair, last);
+        }
+    }
+    Ok(found)
+}
+
+/// Tallies what the commits behind the message `end` name, and gives their last id.
+fn commits(tree: &Tree, end: u64) -> Result<(Tally, u64), Damage> {
+    let (mut tally, mut last) = (Tally::default(), end);
+    for row in tree.range(keys::commit(end + 1)..=keys::commit(u64::MAX)) {
         let (key, value) = row.map_err(|error| error.to_string())?;
         let commit = CommitRecord::decode(&key, &value)
             .ok_or_else(|| format!("the commit record after message {last} is not whole"))?;
@@ -120,13 +195,23 @@ fn commits(tree: &Tree) -> Result<(Tally, u64), Damage> {
     Ok((tally, last))
 }
 
-/// Tallies the messages, and counts those of their pairs that were ever stored.
-fn messages(tree: &Tree) -> Result<(Tally, Census), Damage> {
-    let (mut tally, mut census, mut named) = (Tally::default(), Census::default(), 0);
+/// Tallies messages, which come in the order of their keys, and counts those of their pairs
+/// that were ever stored; `begin` says where those of a pair begin that lie elsewhere.
+fn messages(
+    tree: &Tree,
+    rows: impl Iterator<Item = sled::Result<(IVec, IVec)>>,
+    begin: impl Fn(Pair) -> Gone,
+) -> Result<Found, Damage> {
+    let mut found = Found {
+        census: Census::default(),
+        tally: Tally::default(),
+        named: 0,
+        pairs: HashSet::new(),
+    };
     let mut names = Collector::default();
     let mut before: Option<(Pair, u64)> = None;
-    let mut gone = Gone::default();
-    for row in tree.scan_prefix(keys::MESSAGES) {
+    let mut begun = Gone::default();
+    for row in rows {
         let (key, value) = row.map_err(|error| error.to_string())?;
         let message = MessageView::decode(&key, &value)
             .ok_or_else(|| format!("the message record under {key:02x?} is not whole"))?;
@@ -136,33 +221,47 @@ fn messages(tree: &Tree) -> Result<(Tally, Census), Damage> {
             _ => {
                 known_peers(tree, pair)?;
                 names = Collector::default();
-                gone = reader::gone(tree, pair).map_err(|error| error.to_string())?;
-                census.messages = census.messages.saturating_add(gone.ordinal);
-                gone.ordinal.saturating_add(1)
+                let gone = reader::gone(tree, pair).map_err(|error| error.to_string())?;
+                let elsewhere = begin(pair);
+                begun = if gone.id > elsewhere.id { gone } else { elsewhere };
+                found.census.messages = found.census.messages.saturating_add(begun.ordinal);
+                found.pairs.insert(pair);
+                begun.ordinal.saturating_add(1)
             }
         };
-        if message.ordinal != expected || message.id.get() <= gone.id {
+        if message.ordinal != expected || message.id.get() <= begun.id {
             return Err(format!("a message before {} is missing", message.id));
         }
         names.add(message.id, message.client_id);
         if let Some(stretch) = names::full_with(message.ordinal) {
             let live = std::mem::take(&mut names).finish();
-            let begun = gone.ordinal > (stretch - 1) * BLOCK;
-            named += known_names(tree, pair, stretch, live.as_ref(), begun)?;
+            let cut = begun.ordinal > (stretch - 1) * BLOCK;
+            found.named += known_names(tree, pair, stretch, live.as_ref(), cut)?;
         }
         before = Some((pair, message.ordinal));
-        tally.add(pair, message.id.get(), message.ordinal);
-        census.messages += 1;
+        found.tally.add(pair, message.id.get(), message.ordinal);
+        found.census.messages += 1;
     }
-    let names = tree.scan_prefix(keys::NAMES).count() as u64;
-    if names != named {
-        return Err(format!("{named} stretches of messages have names, but {names} are there"));
-    }
-    Ok((tally, census))
+    Ok(found)
 }
 
-/// Counts what is gone, and adds the pairs of which nothing else is there.
-fn gone(tree: &Tree, census: &mut Census) -> Result<(), Damage> {
+/// As many stretches have names as were found with messages behind `end`.
+fn names(tree: &Tree, found: u64, end: u64) -> Result<(), Damage> {
+    let mut there = 0;
+    for row in tree.scan_prefix(keys::NAMES) {
+        let (key, value) = row.map_err(|error| error.to_string())?;
+        let names = Names::decode(&key, &value)
+            .ok_or_else(|| format!("the name record under {key:02x?} is not whole"))?;
+        there += u64::from(names.last.get() > end);
+    }
+    match there == found {
+        true => Ok(()),
+        false => Err(format!("{found} stretches of messages have names, but {there} are there")),
+    }
+}
+
+/// Counts what is gone, and adds the pairs of which nothing else is `known`.
+fn gone(tree: &Tree, census: &mut Census, known: impl Fn(Pair) -> bool) -> Result<(), Damage> {
     for row in tree.scan_prefix(keys::GONE) {
         let (key, value) = row.map_err(|error| error.to_string())?;
         let found = keys::parse_gone(&key).zip(Gone::decode(&key, &value));
@@ -172,8 +271,7 @@ fn gone(tree: &Tree, census: &mut Census) -> Result<(), Damage> {
         if floor.ordinal < gone.ordinal {
             return Err(format!("the read record of what is gone under {key:02x?} is missing"));
         }
-        let newest = reader::newest(tree, pair, u64::MAX).map_err(|error| error.to_string())?;
-        if newest.is_none() {
+        if !known(pair) {
             census.messages = census.messages.saturating_add(gone.ordinal);
         }
         census.gone = census.gone.saturating_add(gone.ordinal);
@@ -227,12 +325,12 @@ fn known_peers(tree: &Tree, pair: Pair) -> Result<(), Damage> {
 
 /// Every peer row is there for messages that are there, or that are gone. More than a start
 /// has to know: a row without a message shows nobody anything.
-pub(super) fn peers(tree: &Tree) -> Result<(), Damage> {
+pub(super) fn peers(log: &Log) -> Result<(), Damage> {
     let begun = |pair: Pair| {
-        let known = reader::newest(tree, pair, u64::MAX)?.is_some();
-        Ok::<bool, StoreError>(known || reader::gone(tree, pair)?.ordinal > 0)
+        let known = reader::last(log, pair)?.is_some();
+        Ok::<bool, StoreError>(known || reader::gone(log, pair)?.ordinal > 0)
     };
-    for row in tree.scan_prefix(keys::PEERS) {
+    for row in log.scan_prefix(keys::PEERS) {
         let (key, _) = row.map_err(|error| error.to_string())?;
         let (user, peer) = keys::parse_peer(&key)
             .ok_or_else(|| format!("the peer record under {key:02x?} is not whole"))?;
@@ -248,6 +346,89 @@ pub(super) fn peers(tree: &Tree) -> Result<(), Damage> {
         }
     }
     Ok(())
+}
+
+/// Reads all volumes: every block is whole, the commits and the messages that are not gone
+/// name each other one to one, and the ordinals of each pair run on from volume to volume and
+/// into the log.
+pub(super) fn volumes(log: &Log) -> Result<(), Damage> {
+    let gone = departures(log)?;
+    let gone_of = |pair: Pair| gone.get(&pair).copied().unwrap_or_default();
+    let mut last: HashMap<Pair, u64> = HashMap::new();
+    let mut names: HashMap<Pair, Collector> = HashMap::new();
+    for volume in log.shelf.volumes().iter() {
+        let (mut found, mut committed, mut dead) = (Tally::default(), Tally::default(), 0);
+        let mut before = None;
+        for number in 0..volume.blocks() {
+            let block = volume.block(number).map_err(|error| error.to_string())?;
+            for (pair, id, value) in block.iter() {
+                let key = keys::message(*pair, *id);
+                let message = MessageView::decode(&key, value)
+                    .ok_or_else(|| format!("the message record under {key:02x?} is not whole"))?;
+                let here = (*pair, *id);
+                let in_range = (volume.row.first..=volume.row.last).contains(id);
+                if !in_range || before.is_some_and(|before| before >= here) {
+                    return Err(format!("the message {id} lies where it does not belong"));
+                }
+                before = Some(here);
+                found.add(*pair, *id, message.ordinal);
+                if *id <= gone_of(*pair).id {
+                    dead += 1;
+                    continue;
+                }
+                let expected = last.get(pair).copied().unwrap_or_else(|| gone_of(*pair).ordinal);
+                if message.ordinal != expected + 1 {
+                    return Err(format!("a message before {id} is missing"));
+                }
+                last.insert(*pair, message.ordinal);
+                let collector = names.entry(*pair).or_default();
+                collector.add(message.id, message.client_id);
+                if let Some(stretch) = names::full_with(message.ordinal) {
+                    let live = std::mem::take(collector).finish();
+                    let cut = gone_of(*pair).ordinal > (stretch - 1) * BLOCK;
+                    known_names(log, *pair, stretch, live.as_ref(), cut)?;
+                }
+            }
+        }
+        for number in 0..volume.commit_blocks() {
+            let block = volume.commit_block(number).map_err(|error| error.to_string())?;
+            for commit in block.iter() {
+                for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
+                    if let Some(entry) = entry {
+                        committed.add(entry.pair, id, entry.ordinal);
+                    }
+                }
+            }
+        }
+        if found != committed || found.messages != volume.row.messages || dead != volume.row.dead {
+            return Err(format!(
+                "the volume {} holds {} messages, of which {dead} are gone, but its commits name \
+                 {}, and {} and {} had been counted",
+                volume.row.name(),
+                found.messages,
+                committed.messages,
+                volume.row.messages,
+                volume.row.dead
+            ));
+        }
+    }
+    for (pair, Gone { ordinal, .. }) in packed(log, log.shelf.packed_up_to())? {
+        let found = last.get(&pair).copied().unwrap_or_else(|| gone_of(pair).ordinal);
+        if found < ordinal {
+            return Err(format!("the last message to {} in a volume is missing", pair.to));
+        }
+    }
+    Ok(())
+}
+
+/// Up to where each pair is gone.
+pub(super) fn departures(log: &Log) -> Result<HashMap<Pair, Gone>, Damage> {
+    let rows = log.scan_prefix(keys::GONE).map(|row| {
+        let (key, value) = row.map_err(|error| error.to_string())?;
+        let found = keys::parse_gone(&key).zip(Gone::decode(&key, &value));
+        found.ok_or_else(|| format!("the record of what is gone under {key:02x?} is not whole"))
+    });
+    rows.collect()
 }
 
 /// Profiles must be whole; a missing one cannot be told from one never written.

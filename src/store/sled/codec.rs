@@ -37,6 +37,16 @@ impl Encoder {
         self.number(text.len() as u64).bytes(text.as_bytes())
     }
 
+    /// How long it is so far.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Ends a value whose parts have checksums of their own.
+    pub(super) fn unsealed(self) -> Vec<u8> {
+        self.0
+    }
+
     /// Ends the value with the checksum that ties it to its key.
     pub(super) fn seal(self, key: &[u8]) -> Vec<u8> {
         seal(self.0, key)
@@ -72,6 +82,11 @@ impl<'a> Decoder<'a> {
         }
         let (&found, rest) = body.split_first()?;
         (found == version).then_some(Self(rest))
+    }
+
+    /// Walks through bytes that stand under no checksum of their own.
+    pub(super) fn unsealed(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
     pub(super) fn byte(&mut self) -> Option<u8> {
@@ -110,6 +125,14 @@ impl<'a> Decoder<'a> {
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let len = self.number()?;
         std::str::from_utf8(self.bytes(len)?).ok()
+    }
+
+    /// The length of the checksum that a sealed value ends with.
+    pub(super) const CHECKSUM: usize = 4;
+
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether the whole value was taken, as it must be.

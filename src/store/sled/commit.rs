@@ -7,16 +7,18 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use sled::{Batch, Tree};
+use sled::{Batch, IVec};
 use tokio::sync::oneshot;
 
 use super::books::{Books, Newest};
 use super::keys::{self, Pair};
+use super::log::Log;
 use super::names::{BLOCK, Collector};
 use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
-use super::record::{self, CommitEntry, CommitRecord, ResendMark};
+use super::record::{self, CommitEntry, CommitRecord, LogPiece, ResendMark};
 use super::revoked;
+use super::volume::Held;
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
@@ -28,6 +30,13 @@ use crate::store::{
 
 /// Where an outcome goes. Nobody waiting for it any more is no fault.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+
+/// Bytes of a row of the log, about, unless a single message is larger: sled holds 16 rows in
+/// a page, and puts one of more than 128 KiB into a file of its own, which it does not sync.
+pub(super) const PIECE_BYTES: usize = 6 << 10;
+
+/// What a message takes in a row of the log beside its value, at the most.
+pub(super) const PLACE_BYTES: usize = 48;
 
 /// An outcome that may be told once the batch is durable.
 #[derive(Debug)]
@@ -46,7 +55,10 @@ pub(super) struct Commit<'a> {
     rows: usize,
     first: u64,
     stored_at: StoredAt,
-    entries: Vec<Option<CommitEntry>>,
+    /// What goes into the log, in pieces: the last one may grow.
+    pieces: Vec<LogPiece>,
+    /// The bytes of the last piece, about.
+    bytes: usize,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     reads: HashMap<Pair, ReadState>,
@@ -56,6 +68,8 @@ pub(super) struct Commit<'a> {
     decrees: Vec<Announcement>,
     newly_read: u64,
     gone: u64,
+    logged: Vec<Held>,
+    taken: Vec<(Pair, u64)>,
     answers: Vec<Answer>,
 }
 
@@ -68,6 +82,10 @@ pub(super) struct Outcome {
     pub(super) newly_read: u64,
     /// How many messages it takes away.
     pub(super) gone: u64,
+    /// The messages that it adds to the log.
+    pub(super) logged: Vec<Held>,
+    /// The places of those that it takes out of it.
+    pub(super) taken: Vec<(Pair, u64)>,
     stored: Vec<Stored>,
     receipts: Vec<ReadReceipt>,
     decrees: Vec<Announcement>,
@@ -83,7 +101,8 @@ impl<'a> Commit<'a> {
             rows: 0,
             first,
             stored_at: StoredAt::now(),
-            entries: Vec::new(),
+            pieces: Vec::new(),
+            bytes: 0,
             stored: Vec::new(),
             receipts: Vec::new(),
             reads: HashMap::new(),
@@ -91,6 +110,8 @@ impl<'a> Commit<'a> {
             decrees: Vec::new(),
             newly_read: 0,
             gone: 0,
+            logged: Vec::new(),
+            taken: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -144,7 +165,7 @@ impl<'a> Commit<'a> {
             return Ok(same(&here.entry.message));
         }
         // Of a message that is gone nobody knows any more what it said.
-        Ok(reader::message(&self.books.tree, id)?.is_none_or(|record| same(&record.message)))
+        Ok(reader::message(&self.books.log, id)?.is_none_or(|record| same(&record.message)))
     }
 
     fn added(
@@ -167,14 +188,13 @@ impl<'a> Commit<'a> {
 
         let key = keys::message(pair, id.get());
         let value = record::encode_message(&key, &draft, ordinal, self.stored_at);
-        self.insert(key, value);
+        self.log(pair, id, ordinal, mark, value.into());
         if !kept {
             self.insert(keys::peer(pair.to, pair.from), Vec::new());
             if let Sender::User(from) = pair.from {
                 self.insert(keys::peer(from, pair.to.into()), Vec::new());
             }
         }
-        self.entries.push(Some(CommitEntry { pair, ordinal, resend: mark }));
         let previous = self.books.appended(pair, id);
         self.books.resends.insert(mark, id.get(), Instant::now());
         let client_id = match draft.resend {
@@ -216,7 +236,7 @@ impl<'a> Commit<'a> {
             names.add(entry.message.id, name);
             missing -= 1;
         }
-        reader::collect_names(&self.books.tree, pair, first, missing, &mut names)?;
+        reader::collect_names(&self.books.log, pair, first, missing, &mut names)?;
         if let Some(names) = names.finish() {
             let key = keys::names(pair, stretch);
             let value = names.encode(&key);
@@ -239,8 +259,8 @@ impl<'a> Commit<'a> {
         let mut newly: Vec<Mark> = Vec::new();
         for &mark in marks {
             let pair = Pair { to: reader, from: mark.from };
-            let (state, tree) = self.read_state(pair)?;
-            let load = |chunk| reader::islands(tree, pair, chunk);
+            let (state, log) = self.read_state(pair)?;
+            let load = |chunk| reader::islands(log, pair, chunk);
             if state.mark(mark.ordinal, mark.id.get(), load)? {
                 newly.push(mark);
             }
@@ -259,16 +279,16 @@ impl<'a> Commit<'a> {
     }
 
     /// The read state of a pair as this commit leaves it, and where its chunks lie.
-    fn read_state(&mut self, pair: Pair) -> Result<(&mut ReadState, &Tree), StoreError> {
-        let tree = &self.books.tree;
+    fn read_state(&mut self, pair: Pair) -> Result<(&mut ReadState, &Log), StoreError> {
+        let log = &self.books.log;
         let state = match self.reads.entry(pair) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(room) => {
-                let floor = reader::floor(tree, pair)?;
+                let floor = reader::floor(log, pair)?;
                 room.insert(ReadState { floor, ..ReadState::default() })
             }
         };
-        Ok((state, tree))
+        Ok((state, log))
     }
 
     /// Enters what a user's token claims into what is known of them.
@@ -322,7 +342,7 @@ impl<'a> Commit<'a> {
 
     /// Counts whether a revocation `is` there from now on.
     fn decree(&mut self, key: &[u8], is: bool) -> Result<(), StoreError> {
-        let there = || self.books.tree.contains_key(key);
+        let there = || self.books.log.contains_key(key);
         let was = match self.revoked.get(key) {
             Some(&was) => was,
             None => there().map_err(|error| StoreError::Damaged(error.to_string()))?,
@@ -330,6 +350,25 @@ impl<'a> Commit<'a> {
         self.books.revoked.change(was, is);
         self.revoked.insert(key.to_owned(), is);
         Ok(())
+    }
+
+    /// Adds a message to the last piece of the log, or begins a new one with it.
+    fn log(&mut self, pair: Pair, id: MessageId, ordinal: u64, resend: ResendMark, value: IVec) {
+        let size = value.len() + PLACE_BYTES;
+        let bytes = self.bytes + size;
+        let (stored_at, entry) = (self.stored_at, Some(CommitEntry { pair, ordinal, resend }));
+        match self.pieces.last_mut().filter(|_| bytes <= PIECE_BYTES) {
+            Some(piece) => {
+                self.bytes = bytes;
+                piece.commit.entries.push(entry);
+                piece.values.push(value);
+            }
+            None => {
+                self.bytes = size;
+                let commit = CommitRecord { first: id, stored_at, entries: vec![entry] };
+                self.pieces.push(LogPiece { commit, values: vec![value] });
+            }
+        }
     }
 
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -345,12 +384,12 @@ impl<'a> Commit<'a> {
     /// Closes the batch, into which the commit record and the read states go last.
     /// There is none when everything that was asked for is there already.
     pub(super) fn prepare(mut self) -> (Option<Batch>, Outcome) {
-        if let Some(first) = MessageId::new(self.first).filter(|_| !self.entries.is_empty()) {
-            let entries = std::mem::take(&mut self.entries);
-            let commit = CommitRecord { first, stored_at: self.stored_at, entries };
-            let key = keys::commit(first.get());
-            let value = commit.encode(&key);
+        for piece in std::mem::take(&mut self.pieces) {
+            let key = keys::commit(piece.commit.first.get());
+            let value = piece.encode(&key);
             self.insert(key, value);
+            let places = piece.commit.places().zip(piece.values);
+            self.logged.extend(places.map(|((pair, id), value)| (pair, id, value)));
         }
         for (pair, state) in std::mem::take(&mut self.reads) {
             let key = keys::read(pair);
@@ -375,6 +414,8 @@ impl<'a> Commit<'a> {
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
             gone: self.gone,
+            logged: self.logged,
+            taken: self.taken,
             stored: self.stored,
             receipts: self.receipts,
             decrees: self.decrees,

@@ -5,6 +5,7 @@
 //! step of the file system. A crash before it leaves the old one and a copy that the next
 //! start throws away; a crash behind it leaves the new one.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -12,13 +13,18 @@ use sled::{Batch, Tree};
 use tracing::warn;
 
 use super::census::{self, Census};
+use super::log::Log;
 use super::manifest::{self, Manifest};
 use super::open::{self, Opened};
+use super::packer::{self, Desk, Hindrance};
 use super::record::SCHEMA_VERSION;
 use super::refusal::{self, OpenError};
 use super::rehearsal::Rehearsal;
+use super::removal::Piece;
 use super::seal::{self, Seal};
+use super::volume;
 use crate::config;
+use crate::store::{AppendError, StoreError};
 
 /// Rows, or bytes of them, that are copied at once.
 const ROWS: u64 = 2000;
@@ -60,20 +66,32 @@ pub fn compact(
     let database = open::database(dir);
     let failed = |error: io::Error| refusal::unusable(&database, error);
     let (lock, opened) = open::open(dir, cache_bytes)?;
-    let Opened { db, file, census, manifest } = opened;
-    let before = seal::size(&database).map_err(failed)?;
+    let Opened { db, log, file, census, manifest } = opened;
+    let folder = volume::folder(dir);
+    let size = || Ok(seal::size(&database)? + seal::size_if_any(&folder)?);
+    let before = size().map_err(failed)?;
+    open::guarded(dir, || {
+        let desk = Alone { log: &log, file: &file, last_id: census.last_id };
+        packer::rewrite(&desk, true).map_err(|hindrance| match hindrance {
+            Hindrance::Io(error) => failed(error),
+            Hindrance::Store(error) => refusal::damaged(dir, error.to_string()),
+            Hindrance::Entry => failed(io::Error::other("a step could not be written")),
+        })
+    })?;
     let fresh = Rehearsal::empty(&database).map_err(failed)?;
     open::guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
-        copy_rows(&db, &copy, &mut tell).map_err(|error| not_copied(&database, error))?;
+        copy_rows(&db, &copy, |_| true, &mut tell).map_err(|error| not_copied(&database, error))?;
         Ok(())
     })?;
-    drop((db, file, manifest));
+    drop((db, log, file, manifest));
     open::released(&database);
     open::released(fresh.path());
     let counted = open::guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
-        census::take(&copy).map_err(|what| refusal::damaged(dir, format!("in the copy, {what}")))
+        let log = Log::load(dir, (*copy).clone())
+            .map_err(|error| refusal::damaged(dir, error.to_string()))?;
+        census::take(&log).map_err(|what| refusal::damaged(dir, format!("in the copy, {what}")))
     })?;
     if counted != census {
         let what = format!("{census:?} was copied, but {counted:?} came out of it");
@@ -81,22 +99,26 @@ pub fn compact(
     }
     open::released(fresh.path());
     fresh.take_over(&database).map_err(failed)?;
-    let after = seal::size(&database).map_err(failed)?;
+    let after = size().map_err(failed)?;
     seal_up(dir, census);
     drop(lock);
     Ok(Compacted { before, after, messages: census.kept() })
 }
 
-/// Copies row by row, in the order of the keys, in bounded batches.
-fn copy_rows(
+/// Copies the rows whose keys are to be kept, in their order, in bounded batches.
+pub(super) fn copy_rows(
     from: &Tree,
     to: &sled::Db,
+    keep: impl Fn(&[u8]) -> bool,
     tell: &mut impl FnMut(Progress),
 ) -> Result<(), sled::Error> {
     let mut progress = Progress { done: 0, of: from.len() as u64 };
     let (mut batch, mut rows, mut bytes) = (Batch::default(), 0, 0);
     for row in from.iter() {
         let (key, value) = row?;
+        if !keep(&key) {
+            continue;
+        }
         rows += 1;
         bytes += key.len() + value.len();
         batch.insert(key, value);
@@ -126,6 +148,38 @@ fn seal_up(dir: &Path, census: Census) {
         .and_then(|seal| manifest::write(dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal))));
     if let Err(error) = sealed {
         warn!(%error, "the new database has no seal: the next start checks all of it");
+    }
+}
+
+/// A store that nobody else has open.
+struct Alone<'a> {
+    log: &'a Log,
+    /// sled's own file, which its flush does not bring to the disk.
+    file: &'a File,
+    last_id: u64,
+}
+
+impl Desk for Alone<'_> {
+    fn log(&self) -> Result<Log, StoreError> {
+        Ok(self.log.clone())
+    }
+
+    fn head(&self) -> u64 {
+        self.last_id
+    }
+
+    fn enter(&self, piece: Piece) -> Result<(), AppendError> {
+        let mut batch = Batch::default();
+        for (key, value) in piece.rows {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        // Durable before a file that a row named is removed.
+        let written = self.log.apply_batch(batch).and_then(|()| self.log.flush());
+        written.map_err(|_| AppendError::Unavailable)?;
+        self.file.sync_data().map_err(|_| AppendError::Unavailable)
     }
 }
 

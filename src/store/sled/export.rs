@@ -10,9 +10,11 @@ use tokio::sync::mpsc;
 
 use super::gone::Gone;
 use super::keys::{self, Pair};
+use super::log::Log;
+use super::packer::Known;
 use super::read_state::ReadState;
 use super::reader::{self, Row, Rows};
-use super::record::{CommitRecord, MessageRecord, MessageView, decode_profile};
+use super::record::{LogPiece, MessageRecord, decode_profile};
 use super::revoked;
 use super::shared::Shared;
 use super::stream::{Line, Stop};
@@ -33,7 +35,7 @@ pub(super) async fn begin(
     shared: Arc<Shared>,
     whose: Option<UserId>,
 ) -> Result<Export, StoreError> {
-    let tree = shared.tree()?;
+    let log = shared.log()?;
     let (pieces, taken) = mpsc::channel(2);
     let still = shared.hold_still().await;
     let last_id = shared.head().get();
@@ -43,8 +45,8 @@ pub(super) async fn begin(
         let mut out = Out { line: &line, records: Vec::new(), bytes: 0 };
         let mut take = |record| out.take(record);
         let outcome = match whose {
-            None => all(&tree, last_id, &mut take),
-            Some(user) => of_user(&tree, user, last_id, &mut take),
+            None => all(&log, last_id, &mut take),
+            Some(user) => of_user(&log, user, last_id, &mut take),
         };
         let outcome = outcome.and_then(|()| out.end());
         if let Err(Stop::Store(error)) = outcome {
@@ -81,40 +83,37 @@ impl Out<'_> {
     }
 }
 
-/// Gives everything: profiles, then messages pair by pair, as they lie.
-pub(super) fn in_any_order<E: From<StoreError>>(
-    tree: &Tree,
-    take: &mut impl FnMut(Record) -> Result<(), E>,
-) -> Result<(), E> {
-    beside_messages(tree, take)?;
-    let mut states = States::new(tree);
-    for row in tree.scan_prefix(keys::MESSAGES) {
-        let (key, value) = row.map_err(reader::unreadable)?;
-        let view =
-            MessageView::decode(&key, &value).ok_or_else(|| reader::not_whole("message", &key))?;
-        take(states.exported(view.pair, view.to_record())?)?;
-    }
-    Ok(())
-}
-
-/// Gives everything up to the message `end`: profiles, then messages by id.
+/// Gives everything up to the message `end`: profiles, then messages by id. Nothing may be
+/// taken away or moved meanwhile.
 pub(super) fn all<E: From<StoreError>>(
-    tree: &Tree,
+    log: &Log,
     end: u64,
     take: &mut impl FnMut(Record) -> Result<(), E>,
 ) -> Result<(), E> {
-    beside_messages(tree, take)?;
-    let mut states = States::new(tree);
-    for row in tree.range(keys::commit(0)..=keys::commit(end)) {
+    beside_messages(log, take)?;
+    let mut states = States::new(log);
+    let mut gone = Known { log, pairs: HashMap::new() };
+    // Taken before the volumes: one that comes between the two is passed over in the log.
+    let packed_up_to = log.shelf.packed_up_to();
+    for volume in log.shelf.volumes().iter().filter(|volume| volume.row.last <= packed_up_to) {
+        let mut held = Vec::new();
+        for number in 0..volume.blocks() {
+            held.extend(volume.block(number)?.iter().cloned());
+        }
+        held.sort_unstable_by_key(|&(_, id, _)| id);
+        for (pair, id, value) in held {
+            if id > gone.of(pair)?.id && id <= end {
+                take(states.exported(pair, reader::Row::open(pair, id, value)?.record()?)?)?;
+            }
+        }
+    }
+    for row in log.range(keys::commit(packed_up_to + 1)..=keys::commit(end)) {
         let (key, value) = row.map_err(reader::unreadable)?;
-        let commit =
-            CommitRecord::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
-        for (pair, id) in commit.places() {
-            let key = keys::message(pair, id);
-            let value = tree.get(&key).map_err(reader::unreadable)?;
-            let view = value.as_deref().and_then(|value| MessageView::decode(&key, value));
-            let view = view.ok_or_else(|| reader::not_whole("message", &key))?;
-            take(states.exported(pair, view.to_record())?)?;
+        let piece =
+            LogPiece::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
+        for (pair, id, value) in piece.messages() {
+            let row = reader::Row::open(pair, id, value.clone())?;
+            take(states.exported(pair, row.record()?)?)?;
         }
     }
     Ok(())
@@ -123,35 +122,35 @@ pub(super) fn all<E: From<StoreError>>(
 /// Gives what concerns `user`, up to the message `end`: their profile, then what they and
 /// others wrote to each other, by id.
 pub(super) fn of_user<E: From<StoreError>>(
-    tree: &Tree,
+    log: &Log,
     user: UserId,
     end: u64,
     take: &mut impl FnMut(Record) -> Result<(), E>,
 ) -> Result<(), E> {
     let key = keys::profile(user);
-    if let Some(value) = tree.get(&key).map_err(reader::unreadable)? {
+    if let Some(value) = log.get(&key).map_err(reader::unreadable)? {
         let profile =
             decode_profile(&key, &value).ok_or_else(|| reader::not_whole("profile", &key))?;
         take(Record::Profile(user, profile))?;
     }
-    for peer in reader::peers(tree, user) {
+    for peer in reader::peers(log, user) {
         for pair in both_ways(user, peer?) {
-            if let Some(gone) = gone_record(pair, reader::gone(tree, pair)?) {
+            if let Some(gone) = gone_record(pair, reader::gone(log, pair)?) {
                 take(Record::Gone(gone))?;
             }
         }
     }
     let mut sources: Vec<(Rows, Option<Row>)> = Vec::new();
     let mut next = BinaryHeap::new();
-    for peer in reader::peers(tree, user) {
+    for peer in reader::peers(log, user) {
         for pair in both_ways(user, peer?) {
-            let mut rows = Rows::of(tree, pair, 0..=end);
+            let mut rows = Rows::of(log, pair, 0..=end);
             let first = rows.next().transpose()?;
             next.extend(first.as_ref().map(|row| Reverse((row.id, sources.len()))));
             sources.push((rows, first));
         }
     }
-    let mut states = States::new(tree);
+    let mut states = States::new(log);
     while let Some(Reverse((_, at))) = next.pop() {
         let Some((rows, row)) = sources.get_mut(at) else { continue };
         let Some(taken) = std::mem::replace(row, rows.next().transpose()?) else { continue };

@@ -1,9 +1,8 @@
 //! A digest over all that a store says, whatever the layout it says it in.
 
-use sled::Tree;
-
 use super::census::Census;
 use super::export;
+use super::log::Log;
 use crate::store::{Digest, Line, StoreError};
 
 /// What was found in a store that was read from end to end.
@@ -18,9 +17,9 @@ pub struct Findings {
 }
 
 /// Reads everything that an export would hold.
-pub(super) fn of(tree: &Tree, census: Census) -> Result<Findings, StoreError> {
+pub(super) fn of(log: &Log, census: Census) -> Result<Findings, StoreError> {
     let mut digest = Digest::default();
-    export::in_any_order(tree, &mut |record| {
+    export::all(log, u64::MAX, &mut |record| {
         let line = Line::from(record);
         digest.add(&line, &line.write());
         Ok::<(), StoreError>(())

@@ -4,9 +4,11 @@ use super::gone::{Erasure, Gone, Skipped};
 use super::names::Names;
 use super::read_state::{decode_floor, decode_islands, encode_floor, encode_islands};
 use super::record::{
-    CommitRecord, MessageView, decode_profile, decode_schema, encode_message, encode_profile,
-    encode_schema,
+    CommitRecord, LogPiece, MessageView, decode_profile, decode_schema, encode_message,
+    encode_profile, encode_schema,
 };
+use super::shelf::Packed;
+use super::volume::VolumeRow;
 use super::{codec, keys, revoked};
 use crate::store::{Draft, ResendKey};
 
@@ -25,6 +27,23 @@ pub fn reread(key: &[u8], value: &[u8]) -> Option<Row> {
             Some((keys::SCHEMA.to_vec(), encode_schema(decode_schema(value)?)))
         }
         keys::MESSAGES => message(key, value),
+        keys::COMMITS if value.first() == Some(&2) => {
+            let piece = LogPiece::decode(key, value)?;
+            let key = keys::commit(piece.commit.first.get());
+            let value = piece.encode(&key);
+            Some((key, value))
+        }
+        keys::VOLUMES => {
+            let row = VolumeRow::decode(key, value)?;
+            Some((keys::volume(row.first), row.encode()))
+        }
+        keys::PACKED => {
+            let pair = keys::parse_packed(key)?;
+            let packed = Packed::decode(key, value)?;
+            let key = keys::packed(pair);
+            let value = packed.encode(&key);
+            Some((key, value))
+        }
         keys::COMMITS => {
             let commit = CommitRecord::decode(key, value)?;
             let key = keys::commit(commit.first.get());

@@ -3,8 +3,9 @@
 //!
 //! | key | what lies there |
 //! |---|---|
-//! | `M` to from id | a message |
-//! | `J` first-id | a commit: which pair each of its ids belongs to |
+//! | `J` first-id | a piece of a commit: the messages in it, and which pair each belongs to |
+//! | `W` first-id | a volume: a file with the messages of a closed range of ids |
+//! | `L` to from | the last message of a pair that lies in a volume, and in which others do |
 //! | `P` user peer | nothing: the two have written to each other |
 //! | `R` reader peer | up to where the reader has read the peer's messages |
 //! | `R` reader peer chunk | the messages read beyond that, by ordinal |
@@ -15,6 +16,7 @@
 //! | `E` user | the user is being erased |
 //! | `V` until kind what | a revocation, the first to be over first |
 //! | `S` | the schema version |
+//! | `M` to from id | a message, where there is no log that holds it: in volumes, in backups, and in layouts 1 and 2 |
 
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::Message;
@@ -33,6 +35,8 @@ impl Pair {
 }
 
 pub(super) const SCHEMA: &[u8] = b"S";
+pub(super) const VOLUMES: &[u8] = b"W";
+pub(super) const PACKED: &[u8] = b"L";
 pub(super) const MESSAGES: &[u8] = b"M";
 pub(super) const COMMITS: &[u8] = b"J";
 pub(super) const PEERS: &[u8] = b"P";
@@ -59,6 +63,16 @@ pub(super) fn message(pair: Pair, id: u64) -> Vec<u8> {
 
 pub(super) fn commit(first: u64) -> Vec<u8> {
     key(COMMITS, [first])
+}
+
+/// The volume that begins with the message `first`.
+pub(super) fn volume(first: u64) -> Vec<u8> {
+    key(VOLUMES, [first])
+}
+
+/// Which volumes hold messages of a pair.
+pub(super) fn packed(pair: Pair) -> Vec<u8> {
+    key(PACKED, [pair.to.get(), pair.from.get()])
 }
 
 pub(super) fn peer(user: UserId, peer: Sender) -> Vec<u8> {
@@ -138,6 +152,16 @@ pub(super) fn parse_commit(key: &[u8]) -> Option<MessageId> {
     MessageId::new(first)
 }
 
+pub(super) fn parse_volume(key: &[u8]) -> Option<MessageId> {
+    let [first] = parts(VOLUMES, key)?;
+    MessageId::new(first)
+}
+
+pub(super) fn parse_packed(key: &[u8]) -> Option<Pair> {
+    let [to, from] = parts(PACKED, key)?;
+    Some(Pair { to: UserId::new(to)?, from: Sender::new(from)? })
+}
+
 pub(super) fn parse_peer(key: &[u8]) -> Option<(UserId, Sender)> {
     let [user, peer] = parts(PEERS, key)?;
     Some((UserId::new(user)?, Sender::new(peer)?))
@@ -191,6 +215,8 @@ mod tests {
                 Some((pair, MessageId::new(id).unwrap()))
             );
             prop_assert_eq!(parse_commit(&commit(id)), MessageId::new(id));
+            prop_assert_eq!(parse_volume(&volume(id)), MessageId::new(id));
+            prop_assert_eq!(parse_packed(&packed(pair)), Some(pair));
             prop_assert_eq!(parse_peer(&peer(pair.to, pair.from)), Some((pair.to, pair.from)));
             prop_assert_eq!(parse_read(&read(pair)), Some((pair, None)));
             prop_assert_eq!(parse_read(&read_chunk(pair, chunk)), Some((pair, Some(chunk))));
@@ -210,7 +236,7 @@ mod tests {
         fn no_bytes_make_a_parser_panic(key: Vec<u8>) {
             let _ = (parse_message(&key), parse_commit(&key), parse_peer(&key));
             let _ = (parse_read(&key), parse_profile(&key), parse_gone(&key));
-            let _ = parse_erasure(&key);
+            let _ = (parse_erasure(&key), parse_volume(&key), parse_packed(&key));
         }
     }
 }

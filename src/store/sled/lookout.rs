@@ -25,7 +25,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         // Ever more seldom: on a disk that is only slow each of them waits too.
         if looks.is_power_of_two() {
             let shared = Arc::clone(shared);
-            let flush = move || shared.tree().map(|tree| tree.flush().is_ok());
+            let flush = move || shared.log().map(|log| log.flush().is_ok());
             // Without a thread now: in a while.
             let _ = thread::Builder::new().name("store-flush".to_owned()).spawn(flush);
         }

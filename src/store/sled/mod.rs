@@ -17,12 +17,15 @@ mod fingerprint;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gone;
+mod hot;
 mod import;
 mod keys;
+mod log;
 mod lookout;
 mod manifest;
 mod names;
 mod open;
+mod packer;
 mod page_cache;
 mod read_state;
 mod reader;
@@ -31,17 +34,20 @@ mod refusal;
 mod rehearsal;
 mod removal;
 mod remover;
+mod renew;
 mod resend_index;
 mod revoked;
 mod room;
 mod seal;
 mod settings;
 mod shared;
+mod shelf;
 mod staging;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod volume;
 mod writer;
 
 use std::fmt;
@@ -50,7 +56,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
@@ -59,6 +64,7 @@ pub use self::compact::{Compacted, Progress, compact};
 pub use self::fingerprint::Findings;
 pub use self::import::{ImportError, import};
 use self::keys::Pair;
+use self::log::Log;
 pub use self::open::must_exist;
 use self::reader::Mark;
 pub use self::refusal::OpenError;
@@ -103,12 +109,12 @@ pub fn open(
     let began = Instant::now();
     let (lock, opened) = open::open(&config.path, config.cache_bytes)?;
     let census = opened.census;
-    let tree = (*opened.db).clone();
+    let log = opened.log.clone();
     let settings = Settings::of(config, limits);
     let books = settings
-        .books(tree.clone(), census.last_id)
+        .books(log.clone(), census.last_id)
         .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
-    let unfinished = reader::erasures(&tree)
+    let unfinished = reader::erasures(&log)
         .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
     info!(
         path = %config.path.display(),
@@ -116,7 +122,7 @@ pub fn open(
         took = ?began.elapsed(),
         "store opened and checked"
     );
-    let shared = Arc::new(Shared::new(tree, census));
+    let shared = Arc::new(Shared::new(log, census));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);
     let writer = Idle {
@@ -134,8 +140,10 @@ pub fn open(
     spawn(config, "store-lookout", move || lookout::run(&overseen))?;
     let (order, orders) = mpsc::channel(ORDERS);
     let retention = Some(config.retention).filter(|age| !age.is_zero());
+    let volume = settings.volume;
     let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
-    let remover = Remover { shared: shared_too, line: line_too, orders, retention, unfinished };
+    let remover =
+        Remover { shared: shared_too, line: line_too, orders, retention, unfinished, volume };
     spawn(config, "store-remover", move || remover.run())?;
     let dir = config.path.as_path().into();
     Ok((SledStore { shared, line, order, dir }, tail))
@@ -174,13 +182,13 @@ impl SledStore {
     /// Runs a read on a blocking thread: it may wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Tree, Cursor) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Log, Cursor) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
         let reading = tokio::task::spawn_blocking(move || {
             let suspensions = shared.suspensions();
-            let tree = shared.tree()?;
-            let outcome = work(&tree, shared.head());
+            let log = shared.log()?;
+            let outcome = work(&log, shared.head());
             if let Err(StoreError::Unavailable) = &outcome {
                 shared.meet_full(suspensions);
             }
@@ -221,7 +229,7 @@ impl SledStore {
             return Ok(known);
         }
         let (pair, id) = (Pair { to: draft.to, from: draft.from }, id.clone());
-        let found = self.read(move |tree, head| reader::find_named(tree, pair, &id, head));
+        let found = self.read(move |log, head| reader::find_named(log, pair, &id, head));
         match found.await.map_err(|_| AppendError::Unavailable)? {
             Some(record) if record.message.content != draft.content => Err(AppendError::IdReused),
             Some(record) => Ok(Some(Appended { id: record.message.id, duplicate: true })),
@@ -242,7 +250,7 @@ impl SledStore {
         let mut after = Cursor::START;
         loop {
             let piece =
-                self.read(move |tree, _| reader::unread_up_to(tree, pair, after, end, MARKS_PIECE));
+                self.read(move |log, _| reader::unread_up_to(log, pair, after, end, MARKS_PIECE));
             let piece = piece.await.map_err(|_| AppendError::Unavailable)?;
             let Some(last) = piece.last() else {
                 return Ok(());
@@ -277,11 +285,11 @@ impl Store for SledStore {
     }
 
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {
-        Box::pin(self.read(move |tree, head| reader::page(tree, inbox, span, head)))
+        Box::pin(self.read(move |log, head| reader::page(log, inbox, span, head)))
     }
 
     fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
-        Box::pin(self.read(move |tree, head| reader::inbox_head(tree, inbox, head)))
+        Box::pin(self.read(move |log, head| reader::inbox_head(log, inbox, head)))
     }
 
     fn history(
@@ -291,9 +299,7 @@ impl Store for SledStore {
         stretch: Stretch,
         limit: usize,
     ) -> BoxFuture<'_, Result<Option<History>, StoreError>> {
-        Box::pin(
-            self.read(move |tree, head| reader::history(tree, user, peer, stretch, limit, head)),
-        )
+        Box::pin(self.read(move |log, head| reader::history(log, user, peer, stretch, limit, head)))
     }
 
     fn conversations(
@@ -302,11 +308,11 @@ impl Store for SledStore {
         after: Option<HistoryCursor>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Conversations, StoreError>> {
-        Box::pin(self.read(move |tree, head| reader::conversations(tree, user, after, limit, head)))
+        Box::pin(self.read(move |log, head| reader::conversations(log, user, after, limit, head)))
     }
 
     fn profile(&self, user: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
-        Box::pin(self.read(move |tree, _| reader::profile(tree, user.into())))
+        Box::pin(self.read(move |log, _| reader::profile(log, user.into())))
     }
 
     fn mark_read(&self, reader: UserId, seen: Seen, origin: Option<ConnectionId>) -> Receipt<()> {
@@ -314,8 +320,7 @@ impl Store for SledStore {
         Box::pin(async move {
             match seen {
                 Seen::Ids(ids) => {
-                    let marks =
-                        store.read(move |tree, head| reader::marks(tree, reader, ids, head));
+                    let marks = store.read(move |log, head| reader::marks(log, reader, ids, head));
                     let marks = marks.await.map_err(|_| AppendError::Unavailable)?;
                     store.mark(reader, marks, origin).await
                 }
@@ -331,7 +336,7 @@ impl Store for SledStore {
         after: Option<UserId>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<UserId>, StoreError>> {
-        Box::pin(self.read(move |tree, _| reader::users(tree, after, limit)))
+        Box::pin(self.read(move |log, _| reader::users(log, after, limit)))
     }
 
     fn set_profile(&self, user: UserId, claimed: ClaimedProfile) -> Receipt<()> {
@@ -340,7 +345,7 @@ impl Store for SledStore {
             if claimed == ClaimedProfile::default() {
                 return Ok(());
             }
-            let known = store.read(move |tree, _| reader::profile(tree, user.into())).await;
+            let known = store.read(move |log, _| reader::profile(log, user.into())).await;
             let known = known.map_err(|_| AppendError::Unavailable)?;
             // Mostly it says what it said at the last connect.
             if claimed.over(&known) == *known {
@@ -370,7 +375,7 @@ impl Store for SledStore {
     }
 
     fn revocations(&self) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
-        Box::pin(self.read(|tree, _| revoked::in_force(tree)))
+        Box::pin(self.read(|log, _| revoked::in_force(log)))
     }
 
     fn backup(&self) -> BoxFuture<'_, Result<Backup, StoreError>> {

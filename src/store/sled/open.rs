@@ -16,11 +16,13 @@ use tracing::warn;
 
 use super::census::{self, Census};
 use super::keys;
+use super::log::Log;
 use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, in_use, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
+use super::renew::renew;
 use super::seal::Seal;
 use super::staging;
 
@@ -28,6 +30,7 @@ use super::staging;
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) db: Db,
+    pub(super) log: Log,
     /// sled's own file, to be synced by us: its `flush` stops at `sync_file_range`.
     pub(super) file: File,
     pub(super) census: Census,
@@ -67,6 +70,7 @@ pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<(Flock<File>, Opened)
     // As large as the database itself, and of no use to anybody.
     Rehearsal::clear(&database(dir)).map_err(|error| unusable(dir, error))?;
     let opened = check(dir, cache_bytes)?.open()?;
+    opened.log.shelf.clear().map_err(|error| unusable(opened.log.shelf.folder(), error))?;
     Ok((lock, opened))
 }
 
@@ -94,14 +98,25 @@ impl Checked<'_> {
     /// Opens the database itself.
     pub(super) fn open(self) -> Result<Opened, OpenError> {
         let Self { dir, cache_bytes, manifest, census } = self;
-        let (db, census) = guarded(dir, || {
+        let (mut db, census, layout) = guarded(dir, || {
             let db = open_sled(dir, &database(dir), cache_bytes)?;
             let census = match census {
                 Some(census) => census,
                 None => believe(dir, &db, &manifest).map_err(not_kept)?,
             };
-            renew_layout(dir, &db)?;
-            Ok((db, census))
+            // sled made a new one, if nothing was ever acknowledged.
+            let layout = layout(dir, &db)?.unwrap_or(SCHEMA_VERSION);
+            Ok((db, census, layout))
+        })?;
+        if layout < SCHEMA_VERSION {
+            drop(db);
+            released(&database(dir));
+            renew(dir, dir, cache_bytes, census)?;
+            db = guarded(dir, || open_sled(dir, &database(dir), cache_bytes))?;
+        }
+        let log = guarded(dir, || {
+            let log = Log::load(dir, (*db).clone());
+            log.map_err(|error| damaged(dir, error.to_string()))
         })?;
         let path = database(dir).join("db");
         let file = File::options().write(true).open(&path).map_err(|e| unusable(&path, e))?;
@@ -117,7 +132,7 @@ impl Checked<'_> {
             manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
         }
         let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
-        Ok(Opened { manifest, db, file, census })
+        Ok(Opened { manifest, db, log, file, census })
     }
 }
 
@@ -297,17 +312,20 @@ fn is_systems(error: &io::Error) -> bool {
 
 /// Compares what is there with what must be, and marks a new database as ours.
 pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
-    let version = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?;
-    match version.as_deref().map(record::decode_schema) {
-        Some(Some(known)) if record::is_known(known) => {}
-        Some(Some(found)) => return Err(schema(dir, found)),
-        Some(None) => return Err(damaged(dir, "its version record is not whole".to_owned())),
-        None if manifest.census().is_new() && db.is_empty() => {
-            let wrote = db
-                .insert(keys::SCHEMA, record::encode_schema(SCHEMA_VERSION))
-                .and_then(|_| db.flush());
-            wrote.map_err(|error| damaged(dir, error.to_string()))?;
+    let is_new = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?.is_none()
+        && manifest.census().is_new()
+        && db.is_empty();
+    if is_new {
+        let wrote =
+            db.insert(keys::SCHEMA, record::encode_schema(SCHEMA_VERSION)).and_then(|_| db.flush());
+        wrote.map_err(|error| damaged(dir, error.to_string()))?;
+    }
+    let census = match layout(dir, db)? {
+        Some(SCHEMA_VERSION) => {
+            let log = Log::load(dir, (**db).clone());
+            census::take(&log.map_err(|error| damaged(dir, error.to_string()))?)
         }
+        Some(_) => census::of_rows(db),
         None => {
             return Err(damaged(
                 dir,
@@ -317,8 +335,8 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
                 ),
             ));
         }
-    }
-    let census = census::take(db).map_err(|what| damaged(dir, what))?;
+    };
+    let census = census.map_err(|what| damaged(dir, what))?;
     for (found, before, what) in
         [(census.read, manifest.read, "marked as read"), (census.gone, manifest.gone, "gone")]
     {
@@ -344,14 +362,15 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
     Ok(census)
 }
 
-/// Turns a store of an older layout into one of ours: only its number differs.
-fn renew_layout(dir: &Path, db: &Db) -> Result<(), OpenError> {
-    let ours = record::encode_schema(SCHEMA_VERSION);
-    let failed = |error: sled::Error| damaged(dir, error.to_string());
-    if db.get(keys::SCHEMA).map_err(failed)?.is_some_and(|found| found == ours) {
-        return Ok(());
+/// The layout of a database that has one.
+fn layout(dir: &Path, db: &Db) -> Result<Option<u64>, OpenError> {
+    let version = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?;
+    match version.as_deref().map(record::decode_schema) {
+        None => Ok(None),
+        Some(Some(known)) if record::is_known(known) => Ok(Some(known)),
+        Some(Some(found)) => Err(schema(dir, found)),
+        Some(None) => Err(damaged(dir, "its version record is not whole".to_owned())),
     }
-    db.insert(keys::SCHEMA, ours).and_then(|_| db.flush()).map(drop).map_err(failed)
 }
 
 thread_local! {

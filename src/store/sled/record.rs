@@ -1,5 +1,7 @@
 //! The values of the tree, each with its layout version and checksum.
 
+use sled::IVec;
+
 use super::codec::{Decoder, Encoder};
 use super::keys::{self, Pair};
 use crate::ids::{MessageId, Sender, UserId};
@@ -141,8 +143,10 @@ impl CommitRecord {
         value.seal(key)
     }
 
+    /// Decodes the places of a commit, whether the messages lie behind them or not.
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
         let first = keys::parse_commit(key)?;
+        let (value, _) = split(value)?;
         let mut read = Decoder::open(COMMIT, key, value)?;
         let stored_at = StoredAt(read.number()?);
         let count = read.number()?;
@@ -198,6 +202,66 @@ impl CommitRecord {
     }
 }
 
+/// A piece of a commit as it lies in the log: the places, and behind them the messages.
+///
+/// One row for some dozen messages, which makes it three times as cheap to write as a row
+/// for each. Each message carries its own checksum, so that one is read without the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogPiece {
+    pub(super) commit: CommitRecord,
+    /// The values of those messages that are not gone, ids rising.
+    pub(super) values: Vec<IVec>,
+}
+
+const LOG_PIECE: u8 = 2;
+
+/// Splits the row of a commit into the sealed places and the messages behind them.
+fn split(value: &[u8]) -> Option<(&[u8], Option<Decoder<'_>>)> {
+    if value.first() != Some(&LOG_PIECE) {
+        return Some((value, None));
+    }
+    let mut rest = Decoder::unsealed(value.get(1..)?);
+    let places = rest.number()?;
+    Some((rest.bytes(places)?, Some(rest)))
+}
+
+impl LogPiece {
+    pub(super) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let places = self.commit.encode(key);
+        let bytes: usize = self.values.iter().map(|value| value.len() + 3).sum();
+        let mut piece = Encoder::new(LOG_PIECE, places.len() + bytes + 8);
+        piece.number(places.len() as u64).bytes(&places);
+        for value in &self.values {
+            piece.number(value.len() as u64).bytes(value);
+        }
+        piece.unsealed()
+    }
+
+    /// Decodes a piece and checks each message in it: that it is whole, and the one that its
+    /// place names.
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let commit = CommitRecord::decode(key, value)?;
+        let mut rest = split(value)?.1?;
+        let mut values = Vec::new();
+        for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
+            let Some(entry) = entry else { continue };
+            let len = rest.number()?;
+            let value = rest.bytes(len)?;
+            let view = MessageView::decode(&keys::message(entry.pair, id), value)?;
+            if view.ordinal != entry.ordinal {
+                return None;
+            }
+            values.push(IVec::from(value));
+        }
+        rest.at_end().then_some(Self { commit, values })
+    }
+
+    /// Its messages that are not gone: pair, id and value.
+    pub(super) fn messages(&self) -> impl Iterator<Item = (Pair, u64, &IVec)> {
+        self.commit.places().zip(&self.values).map(|((pair, id), value)| (pair, id, value))
+    }
+}
+
 const PROFILE: u8 = 1;
 
 pub(super) fn encode_profile(key: &[u8], profile: &Profile) -> Vec<u8> {
@@ -216,8 +280,12 @@ pub(super) fn decode_profile(key: &[u8], value: &[u8]) -> Option<Profile> {
 /// What the writer knows at the start: the layout of everything else.
 ///
 /// Since 2 messages may be gone. A store of version 1, of which none is, is one of
-/// version 2 but for its number.
-pub(super) const SCHEMA_VERSION: u64 = 2;
+/// version 2 but for its number. Since 3 the messages lie in the log, and those of closed
+/// ranges of ids in volumes.
+pub(super) const SCHEMA_VERSION: u64 = 3;
+
+/// A row for each message: as backups hold them, and stores did before there was a log.
+pub(super) const ROWS_VERSION: u64 = 2;
 
 /// Whether this version can open what lies in that layout.
 pub(super) fn is_known(version: u64) -> bool {

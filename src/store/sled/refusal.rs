@@ -58,6 +58,17 @@ pub enum OpenError {
         /// What this version writes.
         known: u64,
     },
+    /// It is to be looked at, and a newer layout is due first.
+    #[error(
+        "the data in {path} has the layout version {found}, which the next start of the server \
+         makes new: start it once, or verify the data with the version that wrote it"
+    )]
+    Older {
+        /// The directory.
+        path: PathBuf,
+        /// What lies there.
+        found: u64,
+    },
     /// What was to become a store is none yet.
     #[error(
         "a restore or an import into {path} was cut short; run it again, or remove \

@@ -8,13 +8,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use sled::Tree;
-
 use super::gone::{Erasure, Gone};
 use super::keys::{self, Pair};
+use super::log::Log;
 use super::names;
 use super::reader;
-use super::record::CommitRecord;
+use super::record::{CommitRecord, LogPiece};
+use super::volume::VolumeRow;
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::StoredAt;
 use crate::store::{Cursor, StoreError};
@@ -42,6 +42,8 @@ pub(super) struct Piece {
     pub(super) forgotten: Option<UserId>,
     /// Rows to write, and to remove.
     pub(super) rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Messages that leave the log with it.
+    pub(super) taken: Vec<(Pair, u64)>,
 }
 
 /// What a step takes of one pair.
@@ -83,10 +85,14 @@ impl Piece {
 
 /// A step while it is planned.
 struct Plan<'a> {
-    tree: &'a Tree,
+    log: &'a Log,
     pairs: HashMap<Pair, Known>,
-    /// Commits of which something goes.
+    /// Commits in the log of which something goes.
     commits: BTreeMap<u64, CommitRecord>,
+    /// How many messages go of each volume.
+    dead: BTreeMap<u64, u64>,
+    /// Up to where messages lie in volumes. Only between two plans it changes.
+    packed_up_to: u64,
     piece: Piece,
     messages: u64,
 }
@@ -101,9 +107,10 @@ struct Known {
 }
 
 impl<'a> Plan<'a> {
-    fn new(tree: &'a Tree) -> Self {
-        let (pairs, commits) = (HashMap::new(), BTreeMap::new());
-        Self { tree, pairs, commits, piece: Piece::default(), messages: 0 }
+    fn new(log: &'a Log) -> Self {
+        let (pairs, commits, dead) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
+        let packed_up_to = log.shelf.packed_up_to();
+        Self { log, pairs, commits, dead, packed_up_to, piece: Piece::default(), messages: 0 }
     }
 
     fn is_full(&self) -> bool {
@@ -115,8 +122,8 @@ impl<'a> Plan<'a> {
         match self.pairs.entry(pair) {
             Entry::Occupied(there) => Ok(there.into_mut()),
             Entry::Vacant(room) => {
-                let gone = reader::gone(self.tree, pair)?;
-                let floor = reader::floor(self.tree, pair)?.ordinal;
+                let gone = reader::gone(self.log, pair)?;
+                let floor = reader::floor(self.log, pair)?.ordinal;
                 Ok(room.insert(Known { before: gone, gone, floor }))
             }
         }
@@ -125,7 +132,14 @@ impl<'a> Plan<'a> {
     /// Takes the message that follows what is gone of its pair.
     fn take(&mut self, pair: Pair, gone: Gone) -> Result<(), StoreError> {
         self.pair(pair)?.gone = gone;
-        self.piece.rows.push((keys::message(pair, gone.id), None));
+        match gone.id <= self.packed_up_to {
+            // It stays in its volume until that is written anew, and nobody sees it there.
+            true => {
+                let volume = self.log.shelf.holding(gone.id).ok_or_else(|| unnamed(gone.id))?;
+                *self.dead.entry(volume.row.first).or_default() += 1;
+            }
+            false => self.piece.taken.push((pair, gone.id)),
+        }
         if let Some(stretch) = names::full_with(gone.ordinal) {
             self.piece.rows.push((keys::names(pair, stretch), None));
         }
@@ -135,24 +149,35 @@ impl<'a> Plan<'a> {
 
     /// Takes the place of a message in its commit.
     fn take_place(&mut self, id: u64) -> Result<(), StoreError> {
+        if id <= self.packed_up_to {
+            return Ok(());
+        }
         let known = self.commits.range_mut(..=id).next_back();
         if let Some(place) = known.and_then(|(_, commit)| commit.place_mut(id)) {
             *place = None;
             return Ok(());
         }
-        let commit = MessageId::new(id).map(|id| reader::commit(self.tree, id)).transpose()?;
+        let commit = MessageId::new(id).map(|id| reader::commit(self.log, id)).transpose()?;
         let Some(mut commit) = commit.flatten() else { return Err(unnamed(id)) };
         *commit.place_mut(id).ok_or_else(|| unnamed(id))? = None;
         self.commits.insert(commit.first.get(), commit);
         Ok(())
     }
 
-    fn finish(mut self) -> Piece {
+    fn finish(mut self) -> Result<Piece, StoreError> {
         for (first, commit) in self.commits {
             let key = keys::commit(first);
             let is_left = commit.entries.iter().any(Option::is_some);
-            let value = is_left.then(|| commit.encode(&key));
+            let value = is_left.then(|| without(self.log, &key, commit)).transpose()?;
             self.piece.rows.push((key, value));
+        }
+        for (first, dead) in self.dead {
+            let key = keys::volume(first);
+            let value = self.log.get(&key).map_err(reader::unreadable)?;
+            let row = value.and_then(|value| VolumeRow::decode(&key, &value));
+            let mut row = row.ok_or_else(|| reader::not_whole("volume", &key))?;
+            row.dead += dead;
+            self.piece.rows.push((key, Some(row.encode())));
         }
         for (pair, Known { before, gone, floor }) in self.pairs {
             let messages = gone.ordinal.saturating_sub(before.ordinal);
@@ -161,8 +186,20 @@ impl<'a> Plan<'a> {
                 self.piece.pairs.push(Parting { pair, gone, messages, unread });
             }
         }
-        self.piece
+        Ok(self.piece)
     }
+}
+
+/// A piece of the log without the messages that `commit` does not name any more.
+fn without(log: &Log, key: &[u8], commit: CommitRecord) -> Result<Vec<u8>, StoreError> {
+    let value = log.get(key).map_err(reader::unreadable)?;
+    let piece = value.and_then(|value| LogPiece::decode(key, &value));
+    let piece = piece.ok_or_else(|| reader::not_whole("commit", key))?;
+    let left = piece
+        .messages()
+        .filter(|(_, id, _)| MessageId::new(*id).is_some_and(|id| commit.entry(id).is_some()));
+    let values = left.map(|(_, _, value)| value.clone()).collect();
+    Ok(LogPiece { commit, values }.encode(key))
 }
 
 fn unnamed(id: u64) -> StoreError {
@@ -175,15 +212,15 @@ fn unnamed(id: u64) -> StoreError {
 /// Goes through the commits, oldest first, from `from` on, so that each is written again
 /// at most once, and mostly is removed. Gives where to go on; nothing at the end.
 pub(super) fn of_age(
-    tree: &Tree,
+    log: &Log,
     from: u64,
     older_than: StoredAt,
     head: Cursor,
 ) -> Result<(Piece, Option<u64>), StoreError> {
     let now = StoredAt::now();
-    let mut plan = Plan::new(tree);
+    let mut plan = Plan::new(log);
     let mut next = None;
-    for (count, commit) in reader::commits(tree, from).enumerate() {
+    for (count, commit) in reader::commits(log, from).enumerate() {
         let mut commit = commit?;
         if plan.is_full() || count == LOOKED_AT {
             next = Some(commit.first.get());
@@ -207,11 +244,11 @@ pub(super) fn of_age(
                 is_touched = true;
             }
         }
-        if is_touched {
+        if is_touched && first > plan.packed_up_to {
             plan.commits.insert(first, commit);
         }
     }
-    Ok((plan.finish(), next))
+    Ok((plan.finish()?, next))
 }
 
 /// How far the erasure of a user has come.
@@ -227,22 +264,22 @@ pub(super) enum Stage {
 /// Plans the next step of erasing a user: what they wrote and what was written to them up
 /// to the end of `erasure`, peer by peer from `stage` on, which it moves on.
 pub(super) fn of_user(
-    tree: &Tree,
+    log: &Log,
     user: UserId,
     erasure: Erasure,
     stage: &mut Stage,
 ) -> Result<Piece, StoreError> {
-    let mut plan = Plan::new(tree);
-    for peer in reader::peers(tree, user) {
+    let mut plan = Plan::new(log);
+    for peer in reader::peers(log, user) {
         let peer = peer?;
         if matches!(*stage, Stage::Behind(done) if peer <= done) {
             continue;
         }
         for pair in reader::pairs(user, peer) {
             let gone = plan.pair(pair)?.gone;
-            for row in reader::Rows::of(tree, pair, gone.id.saturating_add(1)..=erasure.up_to) {
+            for row in reader::Rows::of(log, pair, gone.id.saturating_add(1)..=erasure.up_to) {
                 if plan.is_full() {
-                    return Ok(plan.finish());
+                    return plan.finish();
                 }
                 let row = row?;
                 plan.take(pair, Gone { ordinal: row.ordinal, id: row.id.get() })?;
@@ -252,9 +289,9 @@ pub(super) fn of_user(
         plan.piece.parted.push((user, peer));
         *stage = Stage::Behind(peer);
         if plan.piece.parted.len() >= PEERS {
-            return Ok(plan.finish());
+            return plan.finish();
         }
     }
     *stage = Stage::End;
-    Ok(plan.finish())
+    plan.finish()
 }

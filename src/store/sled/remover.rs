@@ -1,4 +1,5 @@
-//! The one thread that takes messages away: what has its age, and users who are erased.
+//! The one thread that moves messages and takes them away: from the log into volumes, what has
+//! its age, and users who are erased.
 //!
 //! It looks for what is to go, a piece at a time, and has the writer enter it into a commit
 //! beside what others write; then it rests for as long as that took, so that it takes at
@@ -13,12 +14,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sled::Tree;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::gone::Erasure;
+use super::log::Log;
+use super::packer::{self, Desk, Hindrance};
 use super::removal::{self, Piece, Stage};
+use super::room::{MARGIN, free_at};
 use super::shared::Shared;
 use super::writer::Request;
 use crate::ids::UserId;
@@ -30,6 +33,9 @@ const FIRST: Duration = Duration::from_secs(10);
 
 /// How often, at the least: what has its age may stay so much longer.
 const EVERY: Duration = Duration::from_secs(3600);
+
+/// How often it is looked whether the log has grown long enough for a volume.
+const PACK_EVERY: Duration = Duration::from_secs(1);
 
 /// When an erasure is tried again for which nothing could be written.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -53,6 +59,8 @@ pub(super) struct Remover {
     pub(super) retention: Option<Duration>,
     /// Erasures that were cut short.
     pub(super) unfinished: Vec<(UserId, Erasure)>,
+    /// Messages of a volume.
+    pub(super) volume: u64,
 }
 
 impl Remover {
@@ -65,22 +73,32 @@ impl Remover {
         };
         let every = self.retention.map(|age| (age / OUTSTAY).min(EVERY));
         let mut next = every.map(|every| Instant::now() + every.min(FIRST));
+        // What a crash left of moving messages, or of erasing them.
+        let _ = packer::clear(&self);
+        self.rewrite(false);
+        let mut again = Instant::now();
         loop {
-            self.go_on();
-            let again = (!self.unfinished.is_empty()).then(|| Instant::now() + AGAIN);
+            if again <= Instant::now() {
+                self.go_on();
+                again = Instant::now() + AGAIN;
+            }
+            self.pack();
+            let pack = Instant::now() + PACK_EVERY;
+            let at = next.into_iter().chain([pack]).min().unwrap_or(pack);
             let order = runtime.block_on(async {
-                match next.into_iter().chain(again).min() {
-                    Some(at) => tokio::time::timeout_at(at.into(), self.orders.recv()).await.ok(),
-                    None => Some(self.orders.recv().await),
-                }
+                tokio::time::timeout_at(at.into(), self.orders.recv()).await.ok()
             });
             match order {
-                Some(Some(order)) => self.fill(order),
+                Some(Some(order)) => {
+                    self.fill(order);
+                    self.rewrite(true);
+                }
                 // Everybody who could order is gone.
                 Some(None) => return,
                 None if next.is_some_and(|next| next <= Instant::now()) => {
                     // What is left over has its age the next time too.
                     let _ = self.sweep();
+                    self.rewrite(false);
                     next = every.map(|every| Instant::now() + every);
                 }
                 None => {}
@@ -90,11 +108,15 @@ impl Remover {
 
     /// Goes on with erasures that were cut short.
     fn go_on(&mut self) {
+        if self.unfinished.is_empty() {
+            return;
+        }
         let unfinished = std::mem::take(&mut self.unfinished);
         self.unfinished = unfinished
             .into_iter()
             .filter(|&(user, erasure)| self.erase(user, erasure).is_err())
             .collect();
+        self.rewrite(true);
     }
 
     /// Erases a user and tells who ordered it.
@@ -114,7 +136,7 @@ impl Remover {
     fn erase(&self, user: UserId, erasure: Erasure) -> Result<Erased, AppendError> {
         let (mut stage, mut erased) = (Stage::Begin, Erased::default());
         while stage != Stage::End {
-            let piece = self.plan(|tree| removal::of_user(tree, user, erasure, &mut stage))?;
+            let piece = self.plan(|log| removal::of_user(log, user, erasure, &mut stage))?;
             erased.messages += piece.messages();
             self.enter(piece)?;
         }
@@ -133,11 +155,12 @@ impl Remover {
             && !self.orders.is_closed()
         {
             let head = self.shared.head();
-            let (piece, next) = self.plan(|tree| removal::of_age(tree, first, older_than, head))?;
+            let (piece, next) = self.plan(|log| removal::of_age(log, first, older_than, head))?;
             let began = Instant::now();
             messages += piece.messages();
             self.enter(piece)?;
             from = next;
+            self.pack();
             while let Ok(order) = self.orders.try_recv() {
                 self.fill(order);
             }
@@ -149,11 +172,48 @@ impl Remover {
         Ok(())
     }
 
+    /// Moves messages from the log into volumes while it is long enough for one.
+    fn pack(&self) {
+        while self.is_roomy() {
+            match packer::pack(self, self.volume) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(hindrance) => return self.hindered(hindrance),
+            }
+        }
+    }
+
+    /// Writes volumes anew of which much is gone, or anything after somebody was erased.
+    fn rewrite(&self, wholly: bool) {
+        if self.is_roomy()
+            && let Err(hindrance) = packer::rewrite(self, wholly)
+        {
+            self.hindered(hindrance);
+        }
+    }
+
+    /// Whether there is room for a volume beside what the writer leaves free.
+    fn is_roomy(&self) -> bool {
+        self.shared.log().is_ok_and(|log| {
+            let folder = log.shelf.folder();
+            folder.parent().is_some_and(|dir| free_at(dir).is_ok_and(|free| free >= 4 * MARGIN))
+        })
+    }
+
+    /// What could not be moved stays where it is and is tried again.
+    fn hindered(&self, hindrance: Hindrance) {
+        match hindrance {
+            Hindrance::Store(StoreError::Damaged(what)) => self.shared.damaged(what),
+            Hindrance::Io(error) => warn!(%error, "a volume could not be written"),
+            Hindrance::Store(_) | Hindrance::Entry => {}
+        }
+    }
+
     /// Reads what is to go.
-    fn plan<T>(&self, work: impl FnOnce(&Tree) -> Result<T, StoreError>) -> Result<T, AppendError> {
-        let tree = self.shared.tree().map_err(|_| AppendError::Unavailable)?;
+    fn plan<T>(&self, work: impl FnOnce(&Log) -> Result<T, StoreError>) -> Result<T, AppendError> {
+        let log = self.shared.log().map_err(|_| AppendError::Unavailable)?;
         // sled panics on some damage.
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| work(&tree)));
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| work(&log)));
         let damage = match outcome {
             Ok(Ok(planned)) => return Ok(planned),
             Ok(Err(StoreError::Damaged(what))) => what,
@@ -175,5 +235,19 @@ impl Remover {
         let request = Request::Remove(piece, reply);
         self.line.blocking_send(request).map_err(|_| AppendError::Unavailable)?;
         outcome.blocking_recv().unwrap_or(Err(AppendError::Unavailable))
+    }
+}
+
+impl Desk for Remover {
+    fn log(&self) -> Result<Log, StoreError> {
+        self.shared.log()
+    }
+
+    fn head(&self) -> u64 {
+        self.shared.head().get()
+    }
+
+    fn enter(&self, piece: Piece) -> Result<(), AppendError> {
+        Remover::enter(self, piece)
     }
 }

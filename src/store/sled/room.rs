@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use nix::sys::statvfs::fstatvfs;
 use tokio::runtime::Runtime;
@@ -29,6 +30,11 @@ pub(super) const LOOK_EVERY: std::time::Duration = std::time::Duration::from_sec
 pub(super) fn free(file: &File) -> io::Result<u64> {
     let disk = fstatvfs(file)?;
     Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
+/// What is free on the disk that `path` lies on.
+pub(super) fn free_at(path: &Path) -> io::Result<u64> {
+    free(&File::open(path)?)
 }
 
 /// Whether an error says that there is no room, as opposed to a disk that fails.

@@ -42,6 +42,11 @@ pub(super) fn size(database: &Path) -> io::Result<u64> {
     files(database)?.iter().map(|path| Ok(fs::metadata(path)?.len())).sum()
 }
 
+/// The same, where there may be no such folder.
+pub(super) fn size_if_any(folder: &Path) -> io::Result<u64> {
+    if folder.exists() { size(folder) } else { Ok(0) }
+}
+
 /// The files below `folder`, in an order that does not change.
 pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();

@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sled::Tree;
 use tokio::sync::OwnedMutexGuard;
 use tracing::error;
 
 use super::census::Census;
+use super::log::Log;
 use crate::store::{Cursor, Health, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Shared {
     /// Gone while it is opened anew, and once the store is closed.
-    tree: Mutex<Option<Tree>>,
+    log: Mutex<Option<Log>>,
     /// The highest id that is durable: nothing above it may be shown.
     watermark: AtomicU64,
     /// How many messages there are.
@@ -41,9 +41,9 @@ enum State {
 }
 
 impl Shared {
-    pub(super) fn new(tree: Tree, census: Census) -> Self {
+    pub(super) fn new(log: Log, census: Census) -> Self {
         Self {
-            tree: Mutex::new(Some(tree)),
+            log: Mutex::new(Some(log)),
             watermark: AtomicU64::new(census.last_id),
             messages: AtomicU64::new(census.kept()),
             suspensions: AtomicU64::new(0),
@@ -152,12 +152,12 @@ impl Shared {
     /// Takes the tree from the readers while it is opened anew.
     pub(super) fn suspend(&self) {
         self.suspensions.fetch_add(1, Ordering::AcqRel);
-        *locked(&self.tree) = None;
+        *locked(&self.log) = None;
     }
 
     /// Gives the readers the tree that was opened anew, up to `last_id`.
-    pub(super) fn resume(&self, tree: Tree, last_id: u64) {
-        *locked(&self.tree) = Some(tree);
+    pub(super) fn resume(&self, log: Log, last_id: u64) {
+        *locked(&self.log) = Some(log);
         self.raise(last_id);
         self.ready_again();
     }
@@ -177,11 +177,11 @@ impl Shared {
 
     pub(super) fn close(&self) {
         *locked(&self.state) = State::Closed;
-        *locked(&self.tree) = None;
+        *locked(&self.log) = None;
     }
 
-    pub(super) fn tree(&self) -> Result<Tree, StoreError> {
-        locked(&self.tree).clone().ok_or(StoreError::Unavailable)
+    pub(super) fn log(&self) -> Result<Log, StoreError> {
+        locked(&self.log).clone().ok_or(StoreError::Unavailable)
     }
 }
 

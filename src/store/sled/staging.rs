@@ -19,12 +19,15 @@ use super::census::{self, Census};
 use super::fingerprint::{self, Findings};
 use super::gone::Skipped;
 use super::keys;
+use super::log::Log;
 use super::manifest::{self, Manifest};
 use super::open::{self, database};
-use super::record::{self, SCHEMA_VERSION};
+use super::record::{self, ROWS_VERSION, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, unusable};
+use super::renew::renew;
 use super::room::{MARGIN, free};
 use super::seal::Seal;
+use super::volume;
 use crate::ids::ID_END;
 
 /// Where the new store is built.
@@ -99,7 +102,10 @@ impl Staging {
         let failed = |error: io::Error| unusable(dir, error);
         if is_unfinished(dir) {
             // The manifest was to come last, so that none of this was ever served.
-            for left in [&built, &database(dir)].into_iter().filter(|left| left.exists()) {
+            for left in [&built, &database(dir), &volume::folder(dir)]
+                .into_iter()
+                .filter(|left| left.exists())
+            {
                 fs::remove_dir_all(left).map_err(failed)?;
             }
         }
@@ -119,7 +125,7 @@ impl Staging {
             lock,
         };
         staging.db = Some(open::open_sled(dir, &database(&built), cache_bytes)?);
-        staging.insert(keys::SCHEMA, &record::encode_schema(SCHEMA_VERSION))?;
+        staging.insert(keys::SCHEMA, &record::encode_schema(ROWS_VERSION))?;
         Ok(staging)
     }
 
@@ -187,11 +193,21 @@ impl Staging {
     /// Opens what was built from the disk and reads all of it.
     fn counted(&self) -> Result<(Census, Findings), FillError> {
         let built = self.built();
+        // What it was filled with are rows.
+        let rows = open::guarded(&self.dir, || {
+            let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
+            census::of_rows(&db).map_err(|what| damaged(&self.dir, what))
+        })?;
+        open::released(&database(&built));
+        renew(&self.dir, &built, self.cache_bytes, rows)?;
         let counted = open::guarded(&self.dir, || {
             let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
-            let census = census::take(&db).map_err(|what| damaged(&self.dir, what))?;
-            census::peers(&db).map_err(|what| damaged(&self.dir, what))?;
-            let findings = fingerprint::of(&db, census)
+            let log = Log::load(&built, (*db).clone())
+                .map_err(|error| damaged(&self.dir, error.to_string()))?;
+            let census = census::take(&log).map_err(|what| damaged(&self.dir, what))?;
+            census::peers(&log).map_err(|what| damaged(&self.dir, what))?;
+            census::volumes(&log).map_err(|what| damaged(&self.dir, what))?;
+            let findings = fingerprint::of(&log, census)
                 .map_err(|error| damaged(&self.dir, error.to_string()))?;
             Ok((census, findings))
         })?;
@@ -202,6 +218,9 @@ impl Staging {
     fn move_up(&self) -> io::Result<()> {
         let (built, dir) = (self.built(), &self.dir);
         fs::rename(database(&built), database(dir))?;
+        if volume::folder(&built).exists() {
+            fs::rename(volume::folder(&built), volume::folder(dir))?;
+        }
         let logs = logs(&built)?;
         if !logs.is_empty() {
             set_aside(dir)?;

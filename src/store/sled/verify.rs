@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::census;
 use super::fingerprint::{self, Findings};
+use super::log::Log;
 use super::manifest;
 use super::open::{self, database};
-use super::record;
+use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::staging;
@@ -32,6 +33,9 @@ pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Findings, OpenError> {
     if !record::is_known(manifest.schema) {
         return Err(schema(dir, manifest.schema));
     }
+    if manifest.schema < SCHEMA_VERSION {
+        return Err(OpenError::Older { path: dir.to_owned(), found: manifest.schema });
+    }
     let original = database(dir);
     let copy = Rehearsal::of(&original).map_err(|error| unusable(&original, error))?;
     let copy =
@@ -39,7 +43,9 @@ pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Findings, OpenError> {
     open::guarded(dir, || {
         let db = open::open_sled(dir, copy.path(), cache_bytes)?;
         let census = open::believe(dir, &db, &manifest)?;
-        census::peers(&db).map_err(|what| damaged(dir, what))?;
-        fingerprint::of(&db, census).map_err(|error| damaged(dir, error.to_string()))
+        let log = Log::load(dir, (*db).clone()).map_err(|error| damaged(dir, error.to_string()))?;
+        census::peers(&log).map_err(|what| damaged(dir, what))?;
+        census::volumes(&log).map_err(|what| damaged(dir, what))?;
+        fingerprint::of(&log, census).map_err(|error| damaged(dir, error.to_string()))
     })
 }

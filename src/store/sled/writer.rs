@@ -124,7 +124,7 @@ impl From<io::Error> for Stop {
 impl Idle {
     /// Sits down at a database.
     pub(super) fn write(self, opened: Opened, books: Books) -> Writer {
-        let Opened { db, file, census, manifest } = opened;
+        let Opened { db, file, census, manifest, .. } = opened;
         let Self { lock, dir, settings, shared, requests, tail, metrics } = self;
         Writer {
             db,
@@ -278,12 +278,16 @@ impl Writer {
             };
             entered.map_err(|error| Stop::Final(error.to_string()))?;
         }
-        let (batch, outcome) = commit.prepare();
+        let (batch, mut outcome) = commit.prepare();
         if let Some(batch) = batch {
             let began = Instant::now();
             self.persist(batch)?;
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
+        // Durable, and so to be read; before the watermark says so.
+        let log = &self.books.log;
+        log.hot.insert(std::mem::take(&mut outcome.logged));
+        log.hot.remove(&outcome.taken);
         self.census.messages += outcome.messages();
         self.shared.set_messages(self.census.kept());
         self.census.read += outcome.newly_read;
@@ -317,7 +321,7 @@ impl Writer {
     /// Brings a batch to the disk itself.
     fn persist(&self, batch: Batch) -> Result<(), Stop> {
         let _writing = self.shared.writing();
-        self.books.tree.apply_batch(batch)?;
+        self.books.log.apply_batch(batch)?;
         self.db.flush()?;
         // sled's flush is sync_file_range, which leaves the drive's cache and the
         // file's size alone: without this a power cut loses what it flushed.

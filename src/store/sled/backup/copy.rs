@@ -6,20 +6,22 @@
 //! it belongs to messages up to there, and these never change. Only removal takes
 //! something away, so it is held off meanwhile ([`Shared::hold_still`]).
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sled::Tree;
 
 use super::super::gone::Gone;
 use super::super::keys::{self, Pair};
+use super::super::log::Log;
 use super::super::names::Names;
+use super::super::packer::Known;
 use super::super::read_state::{encode_floor, encode_islands};
 use super::super::reader;
-use super::super::record::{CommitRecord, MessageView, SCHEMA_VERSION, decode_profile};
+use super::super::record::{CommitRecord, LogPiece, ROWS_VERSION, decode_profile};
 use super::super::revoked::{self, Tally};
 use super::super::shared::Shared;
 use super::super::stream::{Line, Stop};
@@ -42,11 +44,11 @@ const PIECE: usize = 64 << 10;
 /// Copies the store into `out`, and what lies beside it in `dir`.
 pub(super) fn copy(shared: &Shared, dir: &Path, out: &Line<Bytes>) -> Result<(), Stop> {
     let suspensions = shared.suspensions();
-    let tree = &shared.tree()?;
+    let log = &shared.log()?;
     let made = StoredAt::now().0;
-    let header = Header { layout: SCHEMA_VERSION, made, messages: shared.messages() };
+    let header = Header { layout: ROWS_VERSION, made, messages: shared.messages() };
     let (framer, begin) = Framer::begin(&header);
-    let mut copy = Copy { tree, shared, framer, out, end: 0, seen: 0, since: Instant::now() };
+    let mut copy = Copy { log, shared, framer, out, end: 0, seen: 0, since: Instant::now() };
     copy.send(begin)?;
     copy.read_flags()?;
     copy.end = shared.head().get();
@@ -55,14 +57,14 @@ pub(super) fn copy(shared: &Shared, dir: &Path, out: &Line<Bytes>) -> Result<(),
         // The watermark may be one of the tree that took the place of this one.
         return Err(StoreError::Unavailable.into());
     }
-    copy.log(&dir.join(LOG))?;
+    copy.audit(&dir.join(LOG))?;
     // Behind the log: what a line of it names is there.
     copy.torn(dir)?;
     out.send(Ok(copy.framer.end(copy.end, messages)))
 }
 
 struct Copy<'a> {
-    tree: &'a Tree,
+    log: &'a Log,
     shared: &'a Shared,
     framer: Framer,
     out: &'a Line<Bytes>,
@@ -78,11 +80,7 @@ enum Fate {
     Copied,
     /// A revocation, which is counted.
     Revocation,
-    /// A message, which is counted.
-    Message,
-    /// A commit of so many messages that are there.
-    Commit(u64),
-    /// It belongs to what came behind the cut.
+    /// It belongs to what came behind the cut, or to this layout alone.
     LeftOut,
 }
 
@@ -92,13 +90,13 @@ impl Copy<'_> {
         let mut from = keys::READ.to_vec();
         loop {
             let behind = keys::read_end();
-            let Some(row) = self.tree.range(from..behind).next() else {
+            let Some(row) = self.log.range(from..behind).next() else {
                 return Ok(());
             };
             let (key, _) = row.map_err(reader::unreadable)?;
             let (pair, _) =
                 keys::parse_read(&key).ok_or_else(|| reader::not_whole("read", &key))?;
-            let mut state = reader::read_state(self.tree, pair)?;
+            let mut state = reader::read_state(self.log, pair)?;
             // Islands may have come since the floor was read, which counts them.
             let islands = state.chunks.values().flatten();
             state.floor.beyond = islands.map(|island| island.last - island.first + 1).sum();
@@ -113,25 +111,27 @@ impl Copy<'_> {
     }
 
     /// Everything else; gives how many messages that is.
+    ///
+    /// A backup holds a row for each message and for each commit, whatever the layout of the
+    /// store: neither is to be younger than the other.
     fn rows(&mut self) -> Result<u64, Stop> {
-        let (mut messages, mut committed, mut revoked) = (0, 0, 0);
-        for row in self.tree.iter() {
+        let mut revoked = 0;
+        for row in self.log.iter() {
             let (key, value) = row.map_err(reader::unreadable)?;
             match self.fate(&key, &value)? {
                 Fate::LeftOut => continue,
-                Fate::Message => messages += 1,
-                Fate::Commit(count) => committed += count,
                 Fate::Revocation => revoked += 1,
                 Fate::Copied => {}
             }
             self.row(&key, &value)?;
         }
-        let decrees = Tally::read(self.tree).map_err(StoreError::Damaged)?.decrees;
+        let decrees = Tally::read(self.log).map_err(StoreError::Damaged)?.decrees;
         if decrees > 0 {
             // As many as were copied: their own count may be of another moment.
             let tally = Tally { rows: revoked, decrees };
             self.row(keys::REVOCATIONS, &tally.encode())?;
         }
+        let (messages, committed) = self.messages()?;
         match messages == committed {
             true => Ok(messages),
             false => Err(StoreError::Damaged(format!(
@@ -142,22 +142,64 @@ impl Copy<'_> {
         }
     }
 
+    /// The messages and the commits, from volumes and from the log: how many are there, and
+    /// how many are named.
+    fn messages(&mut self) -> Result<(u64, u64), Stop> {
+        let (mut messages, mut committed) = (0, 0);
+        let log = self.log;
+        let mut gone = Known { log, pairs: HashMap::new() };
+        let packed_up_to = log.shelf.packed_up_to();
+        for volume in log.shelf.volumes().iter().filter(|volume| volume.row.last <= packed_up_to) {
+            for number in 0..volume.blocks() {
+                for (pair, id, value) in volume.block(number)?.iter() {
+                    if *id > gone.of(*pair)?.id {
+                        self.row(&keys::message(*pair, *id), value)?;
+                        messages += 1;
+                    }
+                }
+            }
+            for number in 0..volume.commit_blocks() {
+                for commit in volume.commit_block(number)?.iter() {
+                    let mut commit = commit.clone();
+                    if gone.take_from(&mut commit)? {
+                        committed += self.commit(&commit)?;
+                    }
+                }
+            }
+        }
+        for row in log.range(keys::commit(packed_up_to + 1)..=keys::commit(u64::MAX)) {
+            let (key, value) = row.map_err(reader::unreadable)?;
+            let commit = CommitRecord::decode(&key, &value)
+                .ok_or_else(|| reader::not_whole("commit", &key))?;
+            if commit.last() > self.end {
+                break;
+            }
+            let piece =
+                LogPiece::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
+            for (pair, id, value) in piece.messages() {
+                self.row(&keys::message(pair, id), value)?;
+                messages += 1;
+            }
+            committed += self.commit(&commit)?;
+        }
+        Ok((messages, committed))
+    }
+
+    /// A commit as a row of its own; gives how many messages it names.
+    fn commit(&mut self, commit: &CommitRecord) -> Result<u64, Stop> {
+        let key = keys::commit(commit.first.get());
+        self.row(&key, &commit.encode(&key))?;
+        Ok(commit.messages())
+    }
+
     /// Decides about a row, and sees that it is whole.
     fn fate(&self, key: &[u8], value: &[u8]) -> Result<Fate, StoreError> {
         let of = |id: u64, fate: Fate| if id <= self.end { fate } else { Fate::LeftOut };
         Ok(match key.first_chunk::<1>().unwrap_or(&[0]).as_slice() {
             // Copied before, or written anew where the backup is restored.
             keys::READ | keys::SCHEMA => Fate::LeftOut,
-            keys::MESSAGES => {
-                let view = MessageView::decode(key, value);
-                let id = view.ok_or_else(|| reader::not_whole("message", key))?.id;
-                of(id.get(), Fate::Message)
-            }
-            keys::COMMITS => {
-                let commit = CommitRecord::decode(key, value)
-                    .ok_or_else(|| reader::not_whole("commit", key))?;
-                of(commit.first.get(), Fate::Commit(commit.messages()))
-            }
+            // What they hold is copied behind all this.
+            keys::COMMITS | keys::VOLUMES | keys::PACKED => Fate::LeftOut,
             keys::NAMES => {
                 let names =
                     Names::decode(key, value).ok_or_else(|| reader::not_whole("name", key))?;
@@ -195,10 +237,13 @@ impl Copy<'_> {
     /// Whether one of them has a message of the cut, or had one that is gone.
     fn any_begun(&self, pairs: &[Pair]) -> Result<bool, StoreError> {
         for &pair in pairs {
-            if reader::newest(self.tree, pair, self.end)?.is_some() {
+            // What leaves the log meanwhile is packed before.
+            if self.log.hot.next(pair, 0..=self.end).is_some()
+                || reader::packed(self.log, pair)?.last(self.end).id > 0
+            {
                 return Ok(true);
             }
-            if reader::gone(self.tree, pair)?.ordinal > 0 {
+            if reader::gone(self.log, pair)?.ordinal > 0 {
                 return Ok(true);
             }
         }
@@ -206,7 +251,7 @@ impl Copy<'_> {
     }
 
     /// What there is of the log, up to the end of a line.
-    fn log(&mut self, path: &Path) -> Result<(), Stop> {
+    fn audit(&mut self, path: &Path) -> Result<(), Stop> {
         let unreadable = |error| unreadable(path, &error);
         let mut file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::super::fingerprint::Findings;
 use super::super::gone::Skipped;
 use super::super::keys;
-use super::super::record::SCHEMA_VERSION;
+use super::super::record::ROWS_VERSION;
 use super::super::staging::{self, FillError, Staging};
 use super::format::{Flaw, Frame, Header, Parser, Summary};
 use super::is_companion;
@@ -111,7 +111,7 @@ pub fn restore(backup: impl Read, dir: &Path, cache_bytes: u64) -> Result<Findin
         parser.feed(piece);
         while let Some(frame) = parser.next()? {
             match frame {
-                Frame::Header(header) if header.layout > SCHEMA_VERSION => {
+                Frame::Header(header) if header.layout > ROWS_VERSION => {
                     return Err(newer(header.layout).into());
                 }
                 Frame::Header(_) => {}
@@ -156,7 +156,7 @@ fn skips_broken() -> FillError {
 
 fn newer(layout: u64) -> FillError {
     FillError::Source(format!(
-        "it has the layout version {layout}, and this imserver knows {SCHEMA_VERSION}; restore it \
+        "it has the layout version {layout}, and this imserver knows {ROWS_VERSION}; restore it \
          with the version that made it, or a newer one"
     ))
 }

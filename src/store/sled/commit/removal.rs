@@ -22,7 +22,7 @@ impl Commit<'_> {
     ) -> Result<(), StoreError> {
         for parting in piece.pairs.iter().filter(|parting| !parting.unread) {
             // Its read flags were seen, but not made durable: the plan does not hold.
-            if reader::floor(&self.books.tree, parting.pair)?.ordinal < parting.gone.ordinal {
+            if reader::floor(&self.books.log, parting.pair)?.ordinal < parting.gone.ordinal {
                 drop(reply.send(Err(AppendError::Unavailable)));
                 return Ok(());
             }
@@ -30,6 +30,7 @@ impl Commit<'_> {
         for &parting in &piece.pairs {
             self.part(parting)?;
         }
+        self.taken.extend(piece.taken);
         let gone: HashMap<Pair, u64> =
             piece.pairs.iter().map(|parting| (parting.pair, parting.gone.ordinal)).collect();
         for (key, value) in piece.rows {
@@ -59,8 +60,8 @@ impl Commit<'_> {
         if unread {
             // Counted before the marks of this group, as in `mark_read`.
             self.books.inbox(pair.to)?;
-            let (state, tree) = self.read_state(pair)?;
-            let load = |chunk| reader::islands(tree, pair, chunk);
+            let (state, log) = self.read_state(pair)?;
+            let load = |chunk| reader::islands(log, pair, chunk);
             let newly = state.raise_to(gone.ordinal, gone.id, load)?;
             self.books.read(pair.to, newly);
             self.newly_read += newly;
@@ -80,7 +81,7 @@ impl Commit<'_> {
         for &pair in &pairs {
             let gone = match gone.get(&pair) {
                 Some(&ordinal) => ordinal,
-                None => reader::gone(&self.books.tree, pair)?.ordinal,
+                None => reader::gone(&self.books.log, pair)?.ordinal,
             };
             if self.books.newest(pair)?.ordinal > gone {
                 return Ok(());

@@ -2,9 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use sled::Tree;
-
 use super::super::keys::{self, Pair};
+use super::super::log::Log;
 use super::reads::read_state_of;
 use super::rows::{Row, Rows};
 use super::{Result, is_gone_before, newest, unreadable};
@@ -21,7 +20,7 @@ enum Way {
 /// Reads a page of what `user` and `peer` wrote to each other: as many rows as the page
 /// holds and one more each, however long the conversation is.
 pub(in super::super) fn history(
-    tree: &Tree,
+    tree: &Log,
     user: UserId,
     peer: Sender,
     stretch: Stretch,
@@ -71,7 +70,7 @@ pub(in super::super) fn pairs(user: UserId, peer: Sender) -> Vec<Pair> {
 }
 
 /// Whether there is a message up to `end`.
-fn any(tree: &Tree, pairs: &[Pair], end: u64) -> Result<bool> {
+fn any(tree: &Log, pairs: &[Pair], end: u64) -> Result<bool> {
     for &pair in pairs {
         if newest(tree, pair, end)?.is_some() {
             return Ok(true);
@@ -82,7 +81,7 @@ fn any(tree: &Tree, pairs: &[Pair], end: u64) -> Result<bool> {
 
 /// Takes up to `limit` rows, and gives them oldest first; says whether there are more.
 fn walk(
-    tree: &Tree,
+    tree: &Log,
     pairs: &[Pair],
     ids: RangeInclusive<u64>,
     way: Way,
@@ -124,7 +123,7 @@ impl Direction {
     }
 
     /// Gives the row at hand and takes up the one behind it, which must be its neighbour.
-    fn advance(&mut self, tree: &Tree) -> Result<Option<Row>> {
+    fn advance(&mut self, tree: &Log) -> Result<Option<Row>> {
         let row = match self.way {
             Way::Older => self.rows.next_back(),
             Way::Newer => self.rows.next(),
@@ -140,7 +139,7 @@ impl Direction {
     }
 }
 
-fn entries(tree: &Tree, pairs: &[Pair], rows: &[Row]) -> Result<Vec<HistoryEntry>> {
+fn entries(tree: &Log, pairs: &[Pair], rows: &[Row]) -> Result<Vec<HistoryEntry>> {
     let mut read = Vec::with_capacity(pairs.len());
     for &pair in pairs {
         let mut ordinals = rows.iter().filter(|row| row.pair == pair).map(|row| row.ordinal);
@@ -158,7 +157,7 @@ fn entries(tree: &Tree, pairs: &[Pair], rows: &[Row]) -> Result<Vec<HistoryEntry
 }
 
 /// A single message as a conversation shows it.
-pub(super) fn entry(tree: &Tree, row: &Row) -> Result<HistoryEntry> {
+pub(super) fn entry(tree: &Log, row: &Row) -> Result<HistoryEntry> {
     let read = read_state_of(tree, row.pair, row.ordinal..=row.ordinal)?.holds(row.ordinal);
     Ok(HistoryEntry { message: row.record()?.message, read })
 }

@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use sled::Tree;
-
 use super::super::keys::Pair;
+use super::super::log::Log;
 use super::super::record::MessageRecord;
 use super::source::Source;
 use super::{Result, departed, newest, peers, profile};
@@ -14,7 +13,7 @@ use crate::ids::{MessageId, UserId};
 use crate::store::{Cursor, Entry, PAGE_BYTES, PAGE_MESSAGES, Page, Span};
 
 /// Reads a page of `inbox`: the merge by id of what each peer wrote.
-pub(in super::super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Cursor) -> Result<Page> {
+pub(in super::super) fn page(tree: &Log, inbox: UserId, span: Span, head: Cursor) -> Result<Page> {
     let end = span.until.map_or(head, |until| until.min(head));
     let complete = span.unread_only || departed(tree, inbox)? <= span.after.get();
     let mut sources = Vec::new();
@@ -60,7 +59,7 @@ pub(in super::super) fn page(tree: &Tree, inbox: UserId, span: Span, head: Curso
 }
 
 /// The newest message of `inbox`, at one seek a peer, be it gone or not.
-pub(in super::super) fn inbox_head(tree: &Tree, inbox: UserId, head: Cursor) -> Result<Cursor> {
+pub(in super::super) fn inbox_head(tree: &Log, inbox: UserId, head: Cursor) -> Result<Cursor> {
     let mut found = Cursor(departed(tree, inbox)?);
     for peer in peers(tree, inbox) {
         let pair = Pair { to: inbox, from: peer? };

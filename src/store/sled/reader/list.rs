@@ -2,9 +2,8 @@
 
 use std::cmp::Reverse;
 
-use sled::Tree;
-
 use super::super::keys::Pair;
+use super::super::log::Log;
 use super::history::{entry, pairs};
 use super::{Result, floor, is_gone, newest, peers, profile};
 use crate::ids::{MessageId, Sender, UserId};
@@ -21,7 +20,7 @@ struct Candidate {
 
 /// Reads a page of the list: some seeks for every peer, contents for the page alone.
 pub(in super::super) fn conversations(
-    tree: &Tree,
+    tree: &Log,
     user: UserId,
     after: Option<HistoryCursor>,
     limit: usize,
@@ -59,7 +58,7 @@ pub(in super::super) fn conversations(
     Ok(page)
 }
 
-fn candidate(tree: &Tree, user: UserId, peer: Sender, head: u64) -> Result<Option<Candidate>> {
+fn candidate(tree: &Log, user: UserId, peer: Sender, head: u64) -> Result<Option<Candidate>> {
     let received = Pair { to: user, from: peer };
     let (mut unread, mut newest_of_both) = (0, None);
     for pair in pairs(user, peer) {

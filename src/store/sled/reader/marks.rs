@@ -1,8 +1,7 @@
 //! From what a reader has seen to the messages that are to be marked.
 
-use sled::Tree;
-
 use super::super::keys::Pair;
+use super::super::log::Log;
 use super::super::record::CommitRecord;
 use super::Result;
 use super::lookup::commit;
@@ -20,7 +19,7 @@ pub(in super::super) struct Mark {
 
 /// Those of `ids` that are durable and lie in `reader`'s inbox, by sender and ordinal.
 pub(in super::super) fn marks(
-    tree: &Tree,
+    tree: &Log,
     reader: UserId,
     mut ids: Vec<MessageId>,
     head: Cursor,
@@ -46,7 +45,7 @@ pub(in super::super) fn marks(
 
 /// The first `limit` unread messages of a pair behind `after`, up to and with `end`.
 pub(in super::super) fn unread_up_to(
-    tree: &Tree,
+    tree: &Log,
     pair: Pair,
     after: Cursor,
     end: Cursor,

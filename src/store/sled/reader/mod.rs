@@ -26,7 +26,7 @@ pub(super) use self::lookup::{commit, commits, message, peers, profile};
 pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands, read_state};
-pub(super) use self::rows::{Row, Rows, newest};
+pub(super) use self::rows::{Row, Rows, last, newest, packed, row};
 pub(super) use self::users::users;
 use super::room::is_full;
 use crate::store::StoreError;

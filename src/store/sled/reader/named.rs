@@ -1,8 +1,7 @@
 //! Messages by the names that their clients gave them.
 
-use sled::Tree;
-
 use super::super::keys::{self, Pair};
+use super::super::log::Log;
 use super::super::names::{self, Collector, Names};
 use super::super::record::MessageRecord;
 use super::rows::{Row, Rows};
@@ -14,7 +13,7 @@ use crate::store::Cursor;
 /// The newest message of a pair that has the name: what lies behind the last full
 /// stretch is read, and of the rest the names alone.
 pub(in super::super) fn find_named(
-    tree: &Tree,
+    tree: &Log,
     pair: Pair,
     name: &ClientMsgId,
     head: Cursor,
@@ -56,7 +55,7 @@ fn if_named(row: &Row, name: &ClientMsgId) -> Result<Option<MessageRecord>> {
 
 /// Adds the names of the newest `count` messages of a pair before `end`.
 pub(in super::super) fn collect_names(
-    tree: &Tree,
+    tree: &Log,
     pair: Pair,
     end: MessageId,
     count: usize,

@@ -1,8 +1,7 @@
 //! What one peer wrote into an inbox, within a span, the next message at hand.
 
-use sled::Tree;
-
 use super::super::keys::Pair;
+use super::super::log::Log;
 use super::super::read_state::{Floor, ReadState};
 use super::reads::read_state;
 use super::rows::{Row, Rows};
@@ -23,7 +22,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn open(
-        tree: &Tree,
+        tree: &Log,
         pair: Pair,
         after: u64,
         end: u64,
@@ -48,7 +47,7 @@ impl Source {
     }
 
     /// Takes the next message and moves on.
-    pub(super) fn take(&mut self, tree: &Tree) -> Result<Option<Row>> {
+    pub(super) fn take(&mut self, tree: &Log) -> Result<Option<Row>> {
         let taken = self.next.take();
         if taken.is_some() {
             self.advance(tree)?;
@@ -57,7 +56,7 @@ impl Source {
     }
 
     /// Moves on to the next message that is wanted.
-    fn advance(&mut self, tree: &Tree) -> Result<()> {
+    fn advance(&mut self, tree: &Log) -> Result<()> {
         while let Some(row) = self.rows.next() {
             let row = row?;
             if self.expected.is_some_and(|expected| row.ordinal != expected) {

@@ -23,18 +23,17 @@ async fn history(store: &SledStore, stretch: Stretch) -> Result<Option<History>>
     store.history(pair().to, pair().from, stretch, 2).await
 }
 
-/// Puts a message into the tree that no commit has made durable.
+/// Puts a message into the log that no commit has made durable.
 fn insert_undurable(store: &SledStore, pair: Pair, id: u64, ordinal: u64) {
-    let tree = store.shared.tree().unwrap();
+    let log = store.shared.log().unwrap();
     let resend = ResendKey::Client { id: ClientMsgId::new("early").unwrap(), again: false };
     let draft = Draft { to: pair.to, from: pair.from, resend, ..draft(NUMBER) };
     let key = keys::message(pair, id);
     let value = record::encode_message(&key, &draft, ordinal, StoredAt(1));
-    tree.insert(key, value).unwrap();
-    tree.insert(keys::peer(pair.to, pair.from), b"").unwrap();
+    log.hot.insert([(pair, id, value.into())]);
+    log.insert(keys::peer(pair.to, pair.from), b"").unwrap();
 }
 
-/// sled shows what is not on the disk yet.
 #[tokio::test]
 async fn no_read_goes_beyond_what_is_durable() {
     let folder = folder();
@@ -61,8 +60,8 @@ async fn no_read_goes_beyond_what_is_durable() {
 
     let seen = Seen::UpTo { peer: pair().from, id: early };
     store.mark_read(pair().to, seen, None).await.unwrap();
-    assert_eq!(floor(&store.shared.tree().unwrap(), pair()).unwrap().ordinal, 1);
-    let tree = store.shared.tree().unwrap();
+    assert_eq!(floor(&store.shared.log().unwrap(), pair()).unwrap().ordinal, 1);
+    let tree = store.shared.log().unwrap();
     let name = ClientMsgId::new("early").unwrap();
     assert_eq!(find_named(&tree, pair(), &name, durable.into()).unwrap(), None);
     assert!(find_named(&tree, pair(), &name, early.into()).unwrap().is_some());
@@ -76,7 +75,7 @@ async fn a_message_that_is_gone_from_a_page_is_noticed() {
     for turn in 0..5 {
         given.push(append(&store, NUMBER + 200 * turn).await);
     }
-    store.shared.tree().unwrap().remove(keys::message(pair(), given[2].get())).unwrap().unwrap();
+    store.shared.log().unwrap().hot.remove(&[(pair(), given[2].get())]);
     assert_eq!(store.health(), Health::Ready);
     for stretch in [
         Stretch::Before(HistoryCursor([given[4].get(), 0])),

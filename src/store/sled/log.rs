@@ -1,0 +1,49 @@
+//! An open database and what belongs to it: the rows, the messages that lie in the log, and
+//! those that lie in volumes.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use sled::Tree;
+
+use super::hot::Hot;
+use super::keys;
+use super::reader;
+use super::record::LogPiece;
+use super::shelf::Shelf;
+use crate::store::StoreError;
+
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    tree: Tree,
+    pub(super) hot: Arc<Hot>,
+    pub(super) shelf: Arc<Shelf>,
+}
+
+impl Log {
+    /// Reads the log of a database whose volumes lie in `dir`.
+    ///
+    /// # Errors
+    /// What of it is not whole.
+    pub(super) fn load(dir: &Path, tree: Tree) -> Result<Self, StoreError> {
+        let shelf = Shelf::load(dir, &tree)?;
+        let hot = Hot::default();
+        // What volumes hold may still lie in the log, where a crash came between the two.
+        for row in tree.range(keys::commit(shelf.packed_up_to() + 1)..=keys::commit(u64::MAX)) {
+            let (key, value) = row.map_err(reader::unreadable)?;
+            let piece =
+                LogPiece::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
+            hot.insert(piece.messages().map(|(pair, id, value)| (pair, id, value.clone())));
+        }
+        Ok(Self { tree, hot: Arc::new(hot), shelf: Arc::new(shelf) })
+    }
+}
+
+impl Deref for Log {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
+}
