@@ -83,6 +83,9 @@ pub enum Measurement {
     /// Stores many messages through the wire, so that --data can be measured
     /// with other subcommands later.
     Fill(FillArgs),
+    /// How long until the server is ready with what is in --data: after a clean stop, and
+    /// after it was killed.
+    Start,
     /// Pages of a long conversation over HTTPS, beside those of a short one.
     History(HistoryArgs),
     /// The whole table, one measurement after the other.
@@ -203,6 +206,9 @@ pub struct FillArgs {
     /// Pairs of users; the same users that the other subcommands have.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=8000))]
     pub pairs: u16,
+    /// The first of them, where others are to be filled in too.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..1 << 40))]
+    pub first_user: u64,
     /// Bytes of content in each message.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
     pub bytes: u16,

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::cli::Act;
 use crate::ledger::Tally;
 use crate::report::{
-    Backlog, Checks, Connect, Cut, Fill, History, Idle, Report, Revoke, Traffic, median,
+    Backlog, Checks, Connect, Cut, Fill, History, Idle, Report, Revoke, Start, Traffic, median,
 };
 
 impl Display for Report {
@@ -15,6 +15,7 @@ impl Display for Report {
             Self::Pairs(traffic) | Self::Open(traffic) => traffic.fmt(f),
             Self::Backlog(backlog) => backlog.fmt(f),
             Self::Idle(idle) => idle.fmt(f),
+            Self::Start(start) => start.fmt(f),
             Self::Connect(connect) => connect.fmt(f),
             Self::Checks(checks) => checks.fmt(f),
             Self::Revoke(revoke) => revoke.fmt(f),
@@ -52,6 +53,15 @@ impl Display for Backlog {
         writeln!(f, "{messages} messages waiting, medians of {rounds}, from before the connect")?;
         writeln!(f, "  upgraded {upgrade_ms:.1}  first {first_ms:.1}  all {all_ms:.1} ms")?;
         account(f, &self.tally, &self.troubles)
+    }
+}
+
+impl Display for Start {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { clean_seconds, after_clean_mib, killed_seconds, after_killed_mib } = self;
+        writeln!(f, "ready after")?;
+        writeln!(f, "  a clean stop {clean_seconds:.2} s, server RSS {after_clean_mib:.0} MiB")?;
+        writeln!(f, "  a kill       {killed_seconds:.2} s, server RSS {after_killed_mib:.0} MiB")
     }
 }
 

@@ -140,6 +140,19 @@ pub struct Idle {
     pub kib_per_connection: f64,
 }
 
+/// What `start` found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Start {
+    /// From the start of the process until it is ready, after a clean stop.
+    pub clean_seconds: f64,
+    /// Its memory then.
+    pub after_clean_mib: f64,
+    /// The same after it was killed.
+    pub killed_seconds: f64,
+    /// Its memory then.
+    pub after_killed_mib: f64,
+}
+
 /// What `connect` found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Connect {
@@ -250,6 +263,8 @@ pub enum Report {
     Backlog(Backlog),
     /// Idle connections.
     Idle(Idle),
+    /// A server that starts.
+    Start(Start),
     /// New connections.
     Connect(Connect),
     /// New connections, with revocations in force and without.
@@ -272,7 +287,7 @@ impl Report {
             | Self::Backlog(Backlog { tally, troubles, .. })
             | Self::Fill(Fill { tally, troubles, .. })
             | Self::History(History { tally, troubles, .. }) => (tally, troubles),
-            Self::Idle(_) | Self::Connect(_) | Self::Checks(_) => return true,
+            Self::Idle(_) | Self::Start(_) | Self::Connect(_) | Self::Checks(_) => return true,
             Self::Revoke(Revoke { token, refused, everybody, .. }) => {
                 return *refused && token.is_clean() && everybody.is_clean();
             }

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
 use super::traffic::receivers;
-use super::{FIRST_USER, connect_all, run_number};
+use super::{connect_all, run_number};
 use crate::cli::FillArgs;
 use crate::ledger::Tally;
 use crate::load::{Load, Pair};
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
     let run = run_number()?;
     let pairs: Vec<_> = (0..usize::from(args.pairs))
-        .map(|index| Pair::new(run, index, FIRST_USER, args.bytes))
+        .map(|index| Pair::new(run, index, args.first_user, args.bytes))
         .collect();
     let Stored { elapsed, tally, troubles } = store(target, &pairs, args.messages).await?;
     let on_disk = target.data().map(disk_bytes).transpose()?;

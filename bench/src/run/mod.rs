@@ -7,6 +7,7 @@ mod fill;
 mod history;
 mod idle;
 mod revoke;
+mod start;
 mod traffic;
 
 use std::time::Duration;
@@ -56,6 +57,9 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
     {
         return connect::by_turns(server, args, revocations).await;
     }
+    if let Measurement::Start = measurement {
+        return start::run(server).await;
+    }
     let target = Target::start(server).await?;
     let report = match measurement {
         Measurement::Pairs(args) => traffic::pairs(&target, args).await,
@@ -66,7 +70,9 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
         Measurement::Revoke(args) => revoke::run(&target, args).await,
         Measurement::Fill(args) => fill::run(&target, args).await,
         Measurement::History(args) => history::run(&target, args).await,
-        Measurement::All(_) => Err(anyhow::anyhow!("the table is not one measurement")),
+        Measurement::Start | Measurement::All(_) => {
+            Err(anyhow::anyhow!("the table is not one measurement"))
+        }
     }?;
     target.stop().await?;
     Ok(report)

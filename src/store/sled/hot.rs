@@ -13,7 +13,7 @@ use sled::IVec;
 use super::keys::Pair;
 
 /// Messages that a walk through all of them takes at once.
-const PIECE: usize = 256;
+const PIECE: usize = 1024;
 
 type Rows = BTreeMap<(Pair, u64), IVec>;
 
@@ -41,12 +41,21 @@ impl Hot {
         }
     }
 
-    /// Takes out all messages up to `last`, at once.
+    /// Takes out all messages up to `last`, which all lie elsewhere too. In pieces, so that
+    /// nobody waits for it; those of a pair from the oldest on, so that what is left of one is
+    /// always its newest.
     pub(super) fn remove_up_to(&self, last: u64) {
-        let mut rows = self.write();
-        rows.retain(|&(_, id), _| id > last);
-        let bytes = rows.values().map(|value| value.len() as u64).sum();
-        self.bytes.store(bytes, Ordering::Relaxed);
+        let mut at = Bound::Unbounded;
+        loop {
+            let rows = self.read();
+            let piece = rows.range((at, Bound::Unbounded)).take(PIECE);
+            let piece: Vec<_> = piece.map(|(&place, _)| place).collect();
+            drop(rows);
+            let Some(&end) = piece.last() else { return };
+            at = Bound::Excluded(end);
+            let piece: Vec<_> = piece.into_iter().filter(|&(_, id)| id <= last).collect();
+            self.remove(&piece);
+        }
     }
 
     /// How many messages there are, and the bytes of their values.

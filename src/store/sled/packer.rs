@@ -77,6 +77,7 @@ pub(super) fn pack(desk: &impl Desk, size: u64) -> Result<bool, Hindrance> {
         return Ok(false);
     }
     let Some((first, end, count)) = range(&log, desk.head(), size)? else { return Ok(false) };
+    let end_before = log.shelf.packed_up_to();
     let mut lasts = HashMap::new();
     let mut writing = Writing::begin(log.shelf.folder(), first, 0)?;
     let mut written = 0;
@@ -105,7 +106,7 @@ pub(super) fn pack(desk: &impl Desk, size: u64) -> Result<bool, Hindrance> {
     for (pair, last) in lasts {
         let key = keys::packed(pair);
         let mut packed = reader::packed(&log, pair)?;
-        packed.add(first, last);
+        packed.add(first, end_before, last);
         let value = packed.encode(&key);
         piece.rows.push((key, Some(value)));
         if piece.rows.len() == STEP {

@@ -138,10 +138,14 @@ impl Renewal<'_> {
             }
         }
         places.sort_unstable();
+        let mut lasts = HashMap::new();
         let mut writing = Writing::begin(self.folder, first, 0)?;
         for (pair, id, ordinal) in places {
             writing.message(pair, id, &self.value(pair, id)?)?;
-            self.packed.entry(pair).or_default().add(first, Gone { ordinal, id });
+            lasts.insert(pair, Gone { ordinal, id });
+        }
+        for (pair, last) in lasts {
+            self.packed.entry(pair).or_default().add(first, first - 1, last);
         }
         for commit in commits {
             writing.commit(commit)?;

@@ -32,13 +32,15 @@ pub(super) struct Packed {
 const PACKED: u8 = 1;
 
 impl Packed {
-    /// Enters the last message of the pair in a volume that is to be the newest.
-    pub(super) fn add(&mut self, first: u64, last: Gone) {
+    /// Enters the last message of the pair in a volume that begins with `first`, where those
+    /// that count reach up to `end`.
+    pub(super) fn add(&mut self, first: u64, end: u64, last: Gone) {
+        // Not what an attempt left here that was cut short.
+        self.before = self.last(end);
+        self.last = last;
         if self.volumes.last() != Some(&first) {
             self.volumes.push(first);
-            self.before = self.last;
         }
-        self.last = last;
     }
 
     /// The last message of the pair in volumes that reach up to `end`.
@@ -180,5 +182,43 @@ impl Shelf {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(id: u64) -> Gone {
+        Gone { ordinal: id, id }
+    }
+
+    #[test]
+    fn what_is_ahead_of_the_volumes_hides_nothing() {
+        let mut packed = Packed::default();
+        packed.add(1, 0, at(90));
+        assert_eq!((packed.last(0), packed.last(100)), (at(0), at(90)));
+        // Twice it is cut short, and the volume ends elsewhere each time.
+        for last in [190, 170] {
+            packed.add(101, 100, at(last));
+            assert_eq!((packed.last(100), packed.last(200)), (at(90), at(last)));
+        }
+        // The third attempt holds none of the pair, and so leaves all this as it is.
+        assert_eq!(packed.last(150), at(90));
+        packed.add(151, 150, at(250));
+        assert_eq!((packed.last(150), packed.last(300)), (at(90), at(250)));
+        assert_eq!(packed.volumes, [1, 101, 151]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_comes_back(ids in prop::collection::btree_set(1u64..1 << 53, 0..50)) {
+            let mut packed = Packed::default();
+            for id in ids {
+                packed.add(id, id - 1, at(id));
+            }
+            prop_assert_eq!(Packed::decode(b"k", &packed.encode(b"k")), Some(packed));
+        }
     }
 }
