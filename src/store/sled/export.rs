@@ -17,7 +17,7 @@ use super::reader::{self, Row, Rows};
 use super::record::{LogPiece, MessageRecord, decode_profile};
 use super::revoked;
 use super::shared::Shared;
-use super::stream::{Line, Stop};
+use super::stream::{self, Line, Stop};
 use crate::ids::{MessageId, Sender, UserId};
 use crate::store::{self, Export, Exported, Piece, Record, StoreError};
 
@@ -40,7 +40,7 @@ pub(super) async fn begin(
     let still = shared.hold_still().await;
     let last_id = shared.head().get();
     let line = Line::to(pieces);
-    tokio::task::spawn_blocking(move || {
+    stream::aside(move || {
         let _still = still;
         let mut out = Out { line: &line, records: Vec::new(), bytes: 0 };
         let mut take = |record| out.take(record);
