@@ -45,6 +45,11 @@ bench *ARGS="all":
     cargo build --release --locked --workspace
     target/release/imserver-bench {{ARGS}}
 
+# How everything grows with messages, users and connections (half an hour)
+growth *ARGS:
+    cargo build --release --locked --workspace
+    scripts/growth {{ARGS}}
+
 # Kill the server under load 200 times and look for everything; damage 200 copies of its data
 torture *ARGS="--rounds 200":
     cargo build --release --locked

@@ -6,6 +6,8 @@
 //! in memory; where it stands is in the volume's row of the database. A file without a row is
 //! nothing: what is to count is on the disk before its row is written.
 
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs::File;
