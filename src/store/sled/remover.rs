@@ -73,9 +73,9 @@ impl Remover {
         };
         let every = self.retention.map(|age| (age / OUTSTAY).min(EVERY));
         let mut next = every.map(|every| Instant::now() + every.min(FIRST));
-        // What a crash left of moving messages, or of erasing them.
+        // What a crash left of moving messages, or of erasing somebody's.
         let _ = packer::clear(&self);
-        self.rewrite(false);
+        self.rewrite(true);
         let mut again = Instant::now();
         loop {
             if again <= Instant::now() {
