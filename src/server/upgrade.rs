@@ -144,7 +144,8 @@ impl Upgrades {
             self.context.metrics.close(close.name());
         }
         span.in_scope(|| debug!(?ended, "connection ended"));
-        socket.finish(ended).await;
+        // Boxed, so that nobody holds room for their end all the time.
+        Box::pin(socket.finish(ended)).await;
         drop(place);
     }
 }

@@ -188,14 +188,20 @@ impl<S: Socket> Session<S> {
     }
 
     /// Serves the connection to its end. Gives the socket back, to be closed.
-    pub async fn run(mut self) -> (S, Ended) {
-        // A fault of ours, wherever below, ends this connection and nothing else; the log has
-        // its place, and what is owed may be half done.
-        let Ok(ended) = AssertUnwindSafe(self.converse_until_the_end()).catch_unwind().await else {
-            return (self.socket, Ended::Close(Close::Internal));
-        };
-        self.answers.see_through().await;
-        (self.socket, ended)
+    pub fn run(self) -> impl Future<Output = (S, Ended)> + Send {
+        // Boxed, for a future keeps a place for what was moved into it besides the one that
+        // it was moved to: an idle connection would hold its session twice.
+        let mut session = Box::new(self);
+        async move {
+            // A fault of ours, wherever below, ends this connection and nothing else; the log has
+            // its place, and what is owed may be half done.
+            let conversation = AssertUnwindSafe(session.converse_until_the_end());
+            let Ok(ended) = conversation.catch_unwind().await else {
+                return (session.socket, Ended::Close(Close::Internal));
+            };
+            session.answers.see_through().await;
+            (session.socket, ended)
+        }
     }
 
     async fn converse_until_the_end(&mut self) -> Ended {
