@@ -223,7 +223,9 @@ impl<S: Socket> Session<S> {
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
         self.introduce().await?;
-        let shutdown = self.context.shutdown.clone();
+        // A set of one, for the same reason: all connections wait for this behind one lock.
+        let mut stopping: FuturesUnordered<_> =
+            std::iter::once(self.context.shutdown.clone().cancelled_owned()).collect();
         let mut alarm = std::pin::pin!(sleep_until(self.next_alarm()));
         loop {
             let notes_under_way = self.answers.notes_under_way();
@@ -231,7 +233,7 @@ impl<S: Socket> Session<S> {
                 // Ends come first: a token that is over sends nothing any more. Answers
                 // come before news, so that the id of an own note is known in time.
                 biased;
-                () = shutdown.cancelled() => return Err(self.drain().await),
+                Some(()) = stopping.next() => return Err(self.drain().await),
                 () = &mut alarm => self.on_alarm().await?,
                 answer = self.answers.next() => self.answer(answer).await?,
                 () = self.inbox.ready(notes_under_way) => self.deliver().await?,
