@@ -144,15 +144,7 @@ impl Idle {
 
     /// Ends for good, in words for the operator.
     fn give_up(mut self, why: String) {
-        // A reader that met damage has said so already, and other words fit that.
-        if self.shared.failure().is_none() {
-            error!(
-                cause = why,
-                "the store stopped writing; nothing acknowledged is lost. \
-                 Free the disk or mend it, then restart imserver"
-            );
-            self.shared.fail(why);
-        }
+        say_that_it_ended(&self.shared, why);
         self.metrics.failed.inc();
         // Whoever waits or asks from now on learns that nothing is written.
         self.requests.close();
@@ -276,7 +268,12 @@ impl Writer {
         let (batch, outcome) = commit.prepare();
         if let Some(batch) = batch {
             let began = Instant::now();
-            self.persist(batch)?;
+            // Before those who wait learn of it: `/readyz` then tells them the same.
+            self.persist(batch).inspect_err(|stop| {
+                if let Stop::Final(why) = stop {
+                    say_that_it_ended(&self.shared, why.clone());
+                }
+            })?;
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
@@ -363,6 +360,19 @@ impl Writer {
         if let Some(close) = close {
             let _ = close.send(sealed.is_ok());
         }
+    }
+}
+
+/// Says everywhere that nothing is written any more.
+fn say_that_it_ended(shared: &Shared, why: String) {
+    // A reader that met damage has said so already, and other words fit that.
+    if shared.failure().is_none() {
+        error!(
+            cause = why,
+            "the store stopped writing; nothing acknowledged is lost. \
+             Free the disk or mend it, then restart imserver"
+        );
+        shared.fail(why);
     }
 }
 
