@@ -390,6 +390,17 @@ impl Outcome {
         self.stored.len() as u64
     }
 
+    /// The first id in it, where it holds messages.
+    pub(super) fn first_id(&self) -> Option<u64> {
+        self.stored.first().map(|first| first.entry.message.id.get())
+    }
+
+    /// The pair and ordinal of each of its messages, ids rising without a gap.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Pair, u64)> {
+        let messages = self.stored.iter().map(|stored| &stored.entry.message);
+        messages.map(|message| (Pair::of(message), message.ordinal))
+    }
+
     /// How many revocations and their contraries there are in it.
     pub(super) fn decrees(&self) -> u64 {
         self.decrees.len() as u64

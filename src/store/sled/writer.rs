@@ -291,6 +291,9 @@ impl Writer {
         }
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;
+            if let Some(first) = outcome.first_id() {
+                self.shared.remember(first, outcome.places());
+            }
             if self.shared.raise(last_id) {
                 // The very first message: from now on an empty database is damage.
                 self.renew_manifest()?;
