@@ -200,6 +200,7 @@ impl Writer {
                 // Everybody who could ask is gone.
                 Ok(0) => return Ok(None),
                 Ok(_) => {
+                    self.let_others_ask(&mut group);
                     if let Some(why) = self.shared.failure() {
                         // A reader met damage: nothing is built on top of it.
                         return Err(Stop::Final(why));
@@ -215,6 +216,18 @@ impl Writer {
                 Err(_) => {}
             }
             self.keep_manifest(written);
+        }
+    }
+
+    /// Lets those have the processor first who are about to ask, and takes what they ask
+    /// for. Where it is busy a group becomes larger by a third; where it is not, nothing is
+    /// waited for.
+    fn let_others_ask(&mut self, group: &mut Vec<Request>) {
+        std::thread::yield_now();
+        while group.len() < GROUP_MAX
+            && let Ok(request) = self.requests.try_recv()
+        {
+            group.push(request);
         }
     }
 
