@@ -62,6 +62,8 @@ pub(super) struct Commit<'a> {
 /// What a batch comes to once it is durable.
 #[derive(Debug)]
 pub(super) struct Outcome {
+    /// How many rows it writes or takes away.
+    pub(super) rows: usize,
     /// The last id in it, where it holds messages.
     pub(super) last_id: Option<u64>,
     /// How many messages it marks, or takes away unread.
@@ -372,6 +374,7 @@ impl<'a> Commit<'a> {
             self.insert(keys::REVOCATIONS.to_vec(), value);
         }
         let outcome = Outcome {
+            rows: self.rows,
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
             gone: self.gone,

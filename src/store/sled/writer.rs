@@ -39,6 +39,10 @@ use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
 /// message, and sled's garbage grows faster than it is collected.
 const GROUP_MAX: usize = 512;
 
+/// Rows of a commit whose garbage one more pin collects, with room to spare: a pin takes up to
+/// eight bags of 64 pieces, and a row leaves a handful.
+const ROWS_A_PIN: usize = 32;
+
 /// How often revocations that are over are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -282,7 +286,7 @@ impl Writer {
         if let Some(batch) = batch {
             let began = Instant::now();
             // Before those who wait learn of it: `/readyz` then tells them the same.
-            self.persist(batch).inspect_err(|stop| {
+            self.persist(batch, outcome.rows).inspect_err(|stop| {
                 if let Stop::Final(why) = stop {
                     say_that_it_ended(&self.shared, why.clone());
                 }
@@ -322,8 +326,8 @@ impl Writer {
         Ok(close)
     }
 
-    /// Brings a batch to the disk itself.
-    fn persist(&self, batch: Batch) -> Result<(), Stop> {
+    /// Brings a batch of so many rows to the disk itself.
+    fn persist(&self, batch: Batch, rows: usize) -> Result<(), Stop> {
         self.books.tree.apply_batch(batch)?;
         self.db.flush()?;
         // sled's flush is sync_file_range, which leaves the drive's cache and the
@@ -331,7 +335,7 @@ impl Writer {
         self.file.sync_data()?;
         // sled's garbage is collected a little at every pin; without these, memory
         // and disk grow with the load.
-        for _ in 0..16 {
+        for _ in 0..1 + rows / ROWS_A_PIN {
             crossbeam_epoch::pin().flush();
         }
         Ok(())
