@@ -171,14 +171,17 @@ pub fn beside(results: &Results) -> String {
     };
     let columns: Vec<Vec<Row>> = sides.iter().map(|side| rows(&reports(*side))).collect();
     for (index, Row { figure, unit, .. }) in rows(&[]).into_iter().enumerate() {
+        let of = |column: &Vec<Row>| column.get(index).and_then(|row| row.measured);
+        if columns.iter().all(|column| of(column).is_none()) {
+            continue;
+        }
         let cells = columns.iter().zip(&sides).map(|(column, side)| {
             if figure.starts_with("open loop")
                 && let Some(taken) = saturated(&reports(*side))
             {
                 return format!("saturated at {} /s", number(taken));
             }
-            let measured = column.get(index).and_then(|row| row.measured);
-            measured.map_or_else(|| "–".to_owned(), number)
+            of(column).map_or_else(|| "–".to_owned(), number)
         });
         text += &line(&mut std::iter::once(format!("{figure}, {unit}")).chain(cells));
     }
