@@ -89,6 +89,8 @@ fn store(mut s: Section<'_, '_>) -> Store {
     not_yet(&mut s, "backend", "sled", "messages are kept by sled");
     s.take("jetstream", (), |_| Err(unavailable("this section", "messages are kept by sled")));
     Store {
+        backend: d.backend,
+        jetstream: d.jetstream,
         path: s.path("path", d.path),
         cache_bytes: s.take("cache_bytes", d.cache_bytes, |raw| raw.number(1 << 20..=1 << 40)),
         retention: s
