@@ -63,6 +63,7 @@ impl Default for JetStream {
             prefix: "im".to_owned(),
             partitions: 1,
             replicas: 3,
+            synced: false,
             create: false,
         }
     }

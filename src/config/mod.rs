@@ -207,6 +207,8 @@ pub struct JetStream {
     pub partitions: u16,
     /// How many servers keep each message.
     pub replicas: u8,
+    /// The operator's word that every server writes to its disk before it acknowledges.
+    pub synced: bool,
     /// Whether streams may be made where there are none.
     pub create: bool,
 }

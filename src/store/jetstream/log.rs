@@ -99,7 +99,7 @@ impl Log {
         Kept::parse(&self.names, part, raw)
     }
 
-    async fn at(&self, part: u64, seq: u64) -> Result<Option<Kept>, StoreError> {
+    pub(super) async fn at(&self, part: u64, seq: u64) -> Result<Option<Kept>, StoreError> {
         let found = self.reads.get(&self.names.messages(part), seq).await?;
         found.map(|raw| self.message(part, &raw)).transpose()
     }

@@ -153,6 +153,11 @@ impl Names {
         Some((UserId::parse(tokens.next()?)?, other))
     }
 
+    /// Whether a subject is that of a profile.
+    pub(super) fn is_profile(subject: &str) -> bool {
+        subject.rsplit('.').nth(1) == Some("pr")
+    }
+
     /// Reads the user at the end of a subject.
     pub(super) fn user(subject: &str) -> Option<UserId> {
         UserId::parse(subject.rsplit('.').next()?)

@@ -26,6 +26,11 @@ impl Ranges {
         below.map(|(first, last)| last.min(&ordinal) - first + 1).sum()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> u64 {
+        self.count_up_to(u64::MAX)
+    }
+
     /// Adds `first` to `last`.
     pub(super) fn add(&mut self, first: u64, last: u64) {
         if first > last {

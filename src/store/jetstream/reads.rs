@@ -116,7 +116,7 @@ impl Reads {
         stream: &str,
         seqs: &[u64],
     ) -> Result<Vec<Raw>, StoreError> {
-        let gets = seqs.iter().map(|seq| self.get(stream, *seq));
+        let gets: Vec<_> = seqs.iter().map(|seq| self.get(stream, *seq)).collect();
         let found = stream::iter(gets).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -247,6 +247,15 @@ impl Reads {
                 }
                 _ => return Err(StoreError::Unavailable),
             }
+        }
+    }
+
+    /// How far a stream reaches, if its leader says so at once.
+    pub(super) async fn glance(&self, stream: &str) -> Result<Reach, StoreError> {
+        let subject = format!("STREAM.INFO.{stream}");
+        match self.context.request::<_, _, Response<Info>>(subject, &json!({})).await {
+            Ok(Response::Ok(info)) => Ok(info.state.reach),
+            _ => Err(StoreError::Unavailable),
         }
     }
 
