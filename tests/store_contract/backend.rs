@@ -39,22 +39,22 @@ impl Default for Settings {
 /// One implementation of [`Store`].
 pub trait Backend: Sized {
     /// A store of its own, empty.
-    fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail);
+    fn open(settings: Settings) -> impl Future<Output = (Self, Arc<dyn Store>, Tail)>;
 
     /// The same data, opened by the next process; the store before it is closed.
-    fn reopen(&mut self) -> (Arc<dyn Store>, Tail);
+    fn reopen(&mut self) -> impl Future<Output = (Arc<dyn Store>, Tail)>;
 }
 
 /// The store in memory.
 pub struct Memory(MemoryStore);
 
 impl Backend for Memory {
-    fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
+    async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
         let (store, tail) = memory::open(&store_config(settings), &limits(settings));
         (Self(store.clone()), Arc::new(store), tail)
     }
 
-    fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
+    async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
         let (store, tail) = self.0.reopen();
         self.0 = store.clone();
         (Arc::new(store), tail)
@@ -81,7 +81,7 @@ impl Sled {
 }
 
 impl Backend for Sled {
-    fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
+    async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let backend = Self { folder, settings };
@@ -89,7 +89,7 @@ impl Backend for Sled {
         (backend, store, tail)
     }
 
-    fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
+    async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
         self.start()
     }
 }
@@ -115,12 +115,12 @@ pub struct Bench<B> {
 }
 
 impl<B: Backend> Bench<B> {
-    pub fn new() -> Self {
-        Self::with(Settings::default())
+    pub async fn new() -> Self {
+        Self::with(Settings::default()).await
     }
 
-    pub fn with(settings: Settings) -> Self {
-        let (backend, store, tail) = B::open(settings);
+    pub async fn with(settings: Settings) -> Self {
+        let (backend, store, tail) = B::open(settings).await;
         let news = Arc::default();
         let listening = listen(tail, &news);
         Self { backend, store, news, listening }
@@ -130,7 +130,7 @@ impl<B: Backend> Bench<B> {
     pub async fn reopen(&mut self) {
         self.store.close().await.unwrap();
         while self.listening.join_next().await.is_some() {}
-        let (store, tail) = self.backend.reopen();
+        let (store, tail) = self.backend.reopen().await;
         self.store = store;
         self.listening = listen(tail, &self.news);
     }
