@@ -44,9 +44,11 @@ impl Place {
             (0..3 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let given: Vec<u16> =
             held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-        let ports = given
-            .chunks(3)
-            .map(|three| Ports { clients: three[0], routes: three[1], monitor: three[2] });
+        let ports = given.chunks(3).map(|three| Ports {
+            clients: three[0],
+            routes: three[1],
+            monitor: three[2],
+        });
         let place = Self { folder: folder.to_owned(), ports: ports.collect() };
         let word: String = std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
         private(&place.password_file(), &word);
@@ -54,8 +56,11 @@ impl Place {
         for number in 0..SERVERS {
             fs::write(place.config(number), place.configuration(number, &word)).unwrap();
         }
-        let lines: String =
-            place.ports.iter().map(|p| format!("{} {} {}\n", p.clients, p.routes, p.monitor)).collect();
+        let lines: String = place
+            .ports
+            .iter()
+            .map(|p| format!("{} {} {}\n", p.clients, p.routes, p.monitor))
+            .collect();
         fs::write(folder.join("ports"), lines).unwrap();
         place
     }
