@@ -115,7 +115,6 @@ listen: "127.0.0.1:{clients}"
 http: "127.0.0.1:{monitor}"
 tls {{ cert_file: "{folder}/server.pem", key_file: "{folder}/server.key" }}
 authorization {{ user: "{USER}", password: "{password}" }}
-max_payload: 131072
 jetstream {{
     store_dir: "{folder}/n{number}"
     sync_interval: always

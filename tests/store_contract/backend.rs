@@ -12,11 +12,13 @@ use imserver::metrics::StoreMetrics;
 use imserver::store::memory::{self, MemoryStore};
 use imserver::store::{
     Announcement, AppendError, Appended, Cursor, Draft, Entry, PacketDigest, Page, ReadReceipt,
-    Receipt, ResendKey, Seen, Span, Store, StoreError, Stored, Tail, sled,
+    Receipt, ResendKey, Seen, Span, Store, StoreError, Stored, Tail, jetstream, sled,
 };
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+
+use crate::nats;
 
 /// What a store is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +93,48 @@ impl Backend for Sled {
 
     async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
         self.start()
+    }
+}
+
+/// The store on three NATS servers, which all tests share, in streams of its own.
+pub struct JetStream<const PARTITIONS: u16> {
+    prefix: String,
+    settings: Settings,
+}
+
+/// All inboxes in one stream, and so in one order.
+pub type OnePartition = JetStream<1>;
+
+impl<const PARTITIONS: u16> JetStream<PARTITIONS> {
+    async fn start(&self) -> (Arc<dyn Store>, Tail) {
+        let place = nats::shared();
+        let jetstream = config::JetStream {
+            servers: place.urls(),
+            ca: Some(place.ca()),
+            user: Some(place.user().to_owned()),
+            password_file: Some(place.password_file()),
+            prefix: self.prefix.clone(),
+            partitions: PARTITIONS,
+            create: true,
+            synced: true,
+            ..config::JetStream::default()
+        };
+        let backend = config::Backend::JetStream;
+        let config = config::Store { backend, jetstream, ..store_config(self.settings) };
+        let (store, tail) = jetstream::open(&config, &limits(self.settings)).await.unwrap();
+        (Arc::new(store), tail)
+    }
+}
+
+impl<const PARTITIONS: u16> Backend for JetStream<PARTITIONS> {
+    async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
+        let backend = Self { prefix: format!("t{:016x}", fastrand::u64(..)), settings };
+        let (store, tail) = backend.start().await;
+        (backend, store, tail)
+    }
+
+    async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
+        self.start().await
     }
 }
 

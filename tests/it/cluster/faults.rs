@@ -25,7 +25,7 @@ impl Rig {
 
     /// The server that leads the stream of messages, and one that does not.
     fn leader_and_follower(&self) -> (usize, usize) {
-        let stream = format!("{}_MSG_0", self.nodes.prefix());
+        let stream = format!("{}-msg-0", self.nodes.prefix());
         let leader = self.cluster.leader(&stream).unwrap();
         (leader, (leader + 1) % 3)
     }

@@ -40,7 +40,9 @@ impl Nodes {
             .set("store.jetstream.ca", &quoted(&self.place.ca().display()))
             .set("store.jetstream.user", &quoted(&self.place.user()))
             .set("store.jetstream.password_file", &quoted(&self.place.password_file().display()))
-            .set("store.jetstream.prefix", &quoted(&self.prefix));
+            .set("store.jetstream.prefix", &quoted(&self.prefix))
+            .set("store.jetstream.create", "true")
+            .set("store.jetstream.synced", "true");
         for (key, value) in &self.settings {
             setup = setup.set(key, value);
         }
