@@ -23,6 +23,9 @@ mod following;
 mod history;
 mod marking;
 mod model;
+#[path = "../nats/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
+mod nats;
 mod profiles;
 mod reading;
 mod receipts;
@@ -180,3 +183,4 @@ promises! {
 
 held_to_them!(Memory as memory);
 held_to_them!(Sled as sled);
+held_to_them!(OnePartition as jetstream);
