@@ -12,10 +12,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::codec::{Reader, Writer};
 use super::log::{Log, Pair};
 use super::names::Names;
+use super::profiles;
 use super::read_state::ReadState;
 use super::record::Kept;
 use super::writes::{Write, Written};
 use crate::ids::UserId;
+use crate::message::Profile;
 use crate::store::{Erased, StoreError};
 
 /// The version of what is written down of an erasure.
@@ -55,6 +57,9 @@ impl Log {
         let counts: Vec<u64> =
             stream::iter(parting).buffer_unordered(AT_ONCE).try_collect().await?;
         let stream = self.names.profiles();
+        // Nodes hear of what is written and not of what is removed.
+        let nothing = profiles::encode(&Profile::default());
+        Write::new(self.names.profile(user), nothing).put(&self.context).await?;
         // The mark that it was begun goes last.
         for subject in [self.names.profile(user), self.names.erasure(user)] {
             if let Some(last) = self.reads.last(&stream, &subject).await? {

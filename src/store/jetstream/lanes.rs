@@ -13,7 +13,7 @@ use super::log::Pair;
 use super::read_state::ReadState;
 use super::record::{Body, Chain, Kept, print};
 use super::shared::Shared;
-use super::writes::{Write, Written};
+use super::writes::{WRITE, Write, Written};
 use crate::digest::digest128;
 use crate::ids::{MessageId, UserId};
 use crate::message::StoredAt;
@@ -33,8 +33,15 @@ const TRIES: usize = 1000;
 
 type Reply = oneshot::Sender<Result<Appended, AppendError>>;
 
+/// A message in line.
+pub(super) struct Waiting {
+    draft: Draft,
+    since: Instant,
+    reply: Reply,
+}
+
 /// The ways in.
-pub(super) struct Lanes(Vec<mpsc::Sender<(Draft, Reply)>>);
+pub(super) struct Lanes(Vec<mpsc::Sender<Waiting>>);
 
 impl Lanes {
     /// Makes the lanes; they end when this is dropped and what is in them is written.
@@ -49,7 +56,7 @@ impl Lanes {
     }
 
     /// The lane of an inbox.
-    pub(super) fn of(&self, inbox: UserId) -> Option<mpsc::Sender<(Draft, Reply)>> {
+    pub(super) fn of(&self, inbox: UserId) -> Option<mpsc::Sender<Waiting>> {
         // Another number than that of the partition, which would leave most lanes empty.
         let lane = inbox.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         self.0.get(lane as usize % LANES).cloned()
@@ -58,11 +65,12 @@ impl Lanes {
 
 /// Puts a draft in line.
 pub(super) async fn line_up(
-    lane: mpsc::Sender<(Draft, Reply)>,
+    lane: mpsc::Sender<Waiting>,
     draft: Draft,
 ) -> Result<Receipt<Appended>, AppendError> {
     let (reply, outcome) = oneshot::channel();
-    lane.send((draft, reply)).await.map_err(|_| AppendError::Unavailable)?;
+    let waiting = Waiting { draft, since: Instant::now(), reply };
+    lane.send(waiting).await.map_err(|_| AppendError::Unavailable)?;
     Ok(outcome.map(|outcome| outcome.unwrap_or(Err(AppendError::Unavailable))).boxed())
 }
 
@@ -82,10 +90,15 @@ struct Lane {
 }
 
 impl Lane {
-    async fn run(mut self, mut drafts: mpsc::Receiver<(Draft, Reply)>) {
-        while let Some((draft, reply)) = drafts.recv().await {
+    async fn run(mut self, mut drafts: mpsc::Receiver<Waiting>) {
+        while let Some(Waiting { draft, since, reply }) = drafts.recv().await {
+            // While nothing can be written, nobody waits for the patience of all before them.
+            let outcome = match since.elapsed() < WRITE {
+                true => self.append(&draft).await,
+                false => Err(AppendError::Unavailable),
+            };
             // Who is gone meanwhile is not answered, but what they sent is stored.
-            let _ = reply.send(self.append(&draft).await);
+            let _ = reply.send(outcome);
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::store::StoreError;
 
 /// How long one write may take: a hung leader has a successor after some seven seconds.
-const WRITE: Duration = Duration::from_secs(15);
+pub(super) const WRITE: Duration = Duration::from_secs(15);
 
 /// Between two tries, doubled up to [`AGAIN_MAX`].
 const AGAIN: Duration = Duration::from_millis(10);
