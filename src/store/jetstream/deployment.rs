@@ -233,8 +233,9 @@ fn made(names: &Names, config: &config::Store, name: String, subjects: Vec<Strin
         (SCHEMA_KEY.to_owned(), SCHEMA.to_owned()),
         (PARTITIONS_KEY.to_owned(), names.partitions().to_string()),
     ];
-    let republish =
-        Republish { source: ">".to_owned(), destination: names.live(&name), headers_only: false };
+    // The first of its subjects: what else lies in a stream is for nobody's ears.
+    let source = subjects.first().cloned().unwrap_or_default();
+    let republish = Republish { source, destination: names.live(&name), headers_only: false };
     Config {
         description: Some("imserver".to_owned()),
         discard: DiscardPolicy::New,
