@@ -6,6 +6,7 @@
 mod defaults;
 mod fault;
 mod https_address;
+mod jetstream;
 mod origin;
 mod reader;
 mod sections;

@@ -121,7 +121,9 @@ impl<const PARTITIONS: u16> JetStream<PARTITIONS> {
         };
         let backend = config::Backend::JetStream;
         let config = config::Store { backend, jetstream, ..store_config(self.settings) };
-        let (store, tail) = jetstream::open(&config, &limits(self.settings)).await.unwrap();
+        let metrics = StoreMetrics::register(&mut Registry::default());
+        let opened = jetstream::open(&config, &limits(self.settings), metrics).await;
+        let (store, tail) = opened.unwrap();
         (Arc::new(store), tail)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::claims::is_young;
 use super::log::Pair;
@@ -168,8 +169,14 @@ impl Lane {
             let stored_at = StoredAt::now().max(head.stored_at);
             let payload = body(draft, &head.next, stored_at);
             let write = Write::new(subject.clone(), payload).after(head.seq).named(&name);
+            let began = Instant::now();
             match write.put(&self.shared.log.context).await? {
                 Written::At(seq) => {
+                    // Every message is a commit of its own.
+                    let metrics = &self.shared.metrics;
+                    metrics.messages.inc();
+                    metrics.commit_messages.observe(1.0);
+                    metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
                     return self.stored(draft, &head, seq, stored_at).map(Ok);
                 }
                 Written::Before(seq) => {

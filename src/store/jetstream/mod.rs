@@ -60,6 +60,7 @@ use crate::auth::Revocation;
 use crate::config;
 use crate::ids::{ConnectionId, Sender, UserId};
 use crate::message::Profile;
+use crate::metrics::StoreMetrics;
 
 /// Batches that wait to be taken from the tail.
 const TAIL: usize = 64;
@@ -73,6 +74,7 @@ const TAIL: usize = 64;
 pub async fn open(
     config: &config::Store,
     limits: &config::Limits,
+    metrics: StoreMetrics,
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream).await?;
@@ -82,7 +84,7 @@ pub async fn open(
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;
     let reads = Reads::new(client.clone(), context.clone(), replies);
     let log = Log { names, reads, context };
-    let shared = Arc::new(Shared::new(client, log, Rules::of(config, limits)));
+    let shared = Arc::new(Shared::new(client, log, Rules::of(config, limits), metrics));
 
     let (around, finish, over) =
         (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
@@ -227,7 +229,11 @@ impl Store for JetStream {
     }
 
     fn erase(&self, user: UserId) -> Receipt<Erased> {
-        self.change(move |shared| async move { shared.log.erase(user).await })
+        self.change(move |shared| async move {
+            let erased = shared.log.erase(user).await?;
+            shared.metrics.removed.inc_by(erased.messages);
+            Ok(erased)
+        })
     }
 
     fn revoke(&self, revocation: Revocation) -> Receipt<()> {

@@ -78,7 +78,10 @@ impl Log {
             let back = usize::try_from(at.chain.ordinal - ordinal).unwrap_or(usize::MAX);
             let within = at.chain.page.len().checked_sub(back);
             let seq = within.and_then(|within| at.chain.page.get(within).copied());
-            match self.at(at.part, seq.unwrap_or(at.chain.before)).await? {
+            let Some(seq) = seq.or(Some(at.chain.before).filter(|seq| *seq > 0)) else {
+                return Ok(None);
+            };
+            match self.at(at.part, seq).await? {
                 Some(before) => at = before,
                 None => return Ok(None),
             }

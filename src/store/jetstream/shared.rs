@@ -14,6 +14,7 @@ use super::log::Log;
 use super::profiles::Profiles;
 use super::tally::Tallies;
 use crate::config;
+use crate::metrics::StoreMetrics;
 use crate::store::{Health, StoreError};
 
 /// What the configuration says of appends.
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) log: Log,
     pub(super) rules: Rules,
+    pub(super) metrics: StoreMetrics,
     pub(super) claims: Claims,
     pub(super) tallies: Tallies,
     pub(super) profiles: Profiles,
@@ -52,11 +54,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(client: Client, log: Log, rules: Rules) -> Self {
+    pub(super) fn new(client: Client, log: Log, rules: Rules, metrics: StoreMetrics) -> Self {
         Self {
             client,
             log,
             rules,
+            metrics,
             claims: Claims::new(rules.dedup_window),
             tallies: Tallies::default(),
             profiles: Profiles::default(),
