@@ -30,22 +30,34 @@ struct Claim {
     at: StoredAt,
 }
 
+/// What came of taking a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claimed {
+    /// It was free.
+    Now,
+    /// It stood for a message to the same recipient already.
+    Before,
+    /// It stands for one to somebody else.
+    Elsewhere,
+}
+
 impl Claims {
     pub(super) fn new(window: Duration) -> Self {
         Self { window, taken: Mutex::default() }
     }
 
-    /// Takes a name for a message to `to`; false where it stands for one to somebody else.
-    pub(super) fn take(&self, from: Sender, name: &ClientMsgId, to: UserId) -> bool {
+    /// Takes a name for a message to `to`.
+    pub(super) fn take(&self, from: Sender, name: &ClientMsgId, to: UserId) -> Claimed {
         let now = StoredAt::now();
         let mut taken = self.taken();
         taken.forget(now, self.window);
         let name = key(from, name);
         match taken.by_name.get(&name) {
-            Some(claim) => claim.to == to,
+            Some(claim) if claim.to == to => Claimed::Before,
+            Some(_) => Claimed::Elsewhere,
             None => {
                 taken.add(name, Claim { to, at: now });
-                true
+                Claimed::Now
             }
         }
     }

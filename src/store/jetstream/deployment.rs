@@ -154,7 +154,11 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
             is.republish.as_ref().map(|to| (&to.source, &to.destination))
                 != wanted.republish.as_ref().map(|to| (&to.source, &to.destination)),
         ),
-        ("max_msgs_per_subject", is.max_messages_per_subject != wanted.max_messages_per_subject),
+        // The servers say -1 where there is no bound.
+        (
+            "max_msgs_per_subject",
+            is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
+        ),
         ("allow_direct", !is.allow_direct),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),

@@ -1,5 +1,6 @@
 //! Everything on its way out: profiles, what is gone, revocations, then messages by id.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -178,10 +179,11 @@ impl Log {
         if states.len() > STATES {
             states.clear();
         }
-        if !states.contains_key(&pair) {
-            states.insert(pair, self.state(pair).await?);
-        }
-        let read = states.get(&pair).is_some_and(|state| state.is_read(kept.chain.ordinal));
+        let state = match states.entry(pair) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(room) => room.insert(self.state(pair).await?),
+        };
+        let read = state.is_read(kept.chain.ordinal);
         out.put(Record::Message(kept.exported(read))).await
     }
 }

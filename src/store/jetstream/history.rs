@@ -40,7 +40,9 @@ impl Log {
         if edges.iter().any(|edge| *edge >= ID_END) {
             return Err(StoreError::BadCursor);
         }
-        let directions = directions(user, peer).into_iter().zip(edges);
+        let pairs = directions(user, peer);
+        let horizon = self.horizon(&pairs).await?;
+        let directions = pairs.into_iter().zip(edges);
         let directions = try_join_all(directions.map(|(pair, edge)| self.direction(pair, edge)));
         let mut directions = directions.await?;
         if directions.iter().all(|direction| direction.head.is_none()) {
@@ -48,7 +50,7 @@ impl Log {
         }
         for direction in &mut directions {
             direction.at = match (stretch, self.names.place(direction.edge)) {
-                (Stretch::Newest, _) => u64::MAX,
+                (Stretch::Newest, _) => horizon,
                 (_, (_, 0)) => 0,
                 (_, (part, seq)) if part == direction.part => seq,
                 _ => return Err(StoreError::BadCursor),
@@ -56,7 +58,7 @@ impl Log {
         }
         // One more than wanted tells whether there is more.
         let more = limit.saturating_add(1);
-        let found = directions.iter().map(|direction| self.of(direction, stretch, more));
+        let found = directions.iter().map(|direction| self.of(direction, stretch, horizon, more));
         let mut found = merge(try_join_all(found).await?);
         let (older, newer) = if let Stretch::After(cursor) = stretch {
             found.truncate(limit);
@@ -83,17 +85,33 @@ impl Log {
         Ok(Direction { part: self.names.part(pair.to), head, state, edge, at: 0 })
     }
 
+    /// Up to where both directions are known where they lie in one stream. Their heads are
+    /// read one after the other: without it a message could be shown before an older one of
+    /// the other direction.
+    async fn horizon(&self, pairs: &[Pair]) -> Result<u64, StoreError> {
+        let parts: Vec<u64> = pairs.iter().map(|pair| self.names.part(pair.to)).collect();
+        match parts[..] {
+            [one, other] if one == other => {
+                Ok(self.reads.reach(&self.names.messages(one)).await?.last)
+            }
+            _ => Ok(u64::MAX),
+        }
+    }
+
     async fn of(
         &self,
         direction: &Direction,
         stretch: Stretch,
+        horizon: u64,
         limit: usize,
     ) -> Result<Vec<Kept>, StoreError> {
-        match (&direction.head, stretch) {
-            (None, _) => Ok(Vec::new()),
-            (Some(head), Stretch::After(_)) => self.following(head, direction.at, limit).await,
-            (Some(head), _) => self.newest(head, direction.at, limit).await,
-        }
+        let Some(head) = &direction.head else { return Ok(Vec::new()) };
+        let Stretch::After(_) = stretch else {
+            return self.newest(head, direction.at.min(horizon), limit).await;
+        };
+        let mut found = self.following(head, direction.at, limit).await?;
+        found.retain(|kept| kept.seq <= horizon);
+        Ok(found)
     }
 
     /// Whether anything lies before a cursor.

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::claims::is_young;
+use super::claims::{Claimed, is_young};
 use super::log::Pair;
 use super::read_state::ReadState;
 use super::record::{Body, Chain, Kept, print};
@@ -106,8 +106,8 @@ impl Lane {
         let ResendKey::Client { id, again } = &draft.resend else {
             return self.write(draft).await;
         };
-        let claims = &self.shared.claims;
-        if !claims.take(draft.from, id, draft.to) {
+        let claimed = self.shared.claims.take(draft.from, id, draft.to);
+        if claimed == Claimed::Elsewhere {
             return Err(AppendError::IdReused);
         }
         let outcome = match again {
@@ -118,7 +118,12 @@ impl Lane {
                 Err(error) => Err(error),
             },
         };
-        if outcome == Err(AppendError::InboxFull) {
+        // It stands for what was written, or perhaps was.
+        let written = matches!(
+            outcome,
+            Ok(Appended { duplicate: false, .. }) | Err(AppendError::Unavailable)
+        );
+        if claimed == Claimed::Now && !written {
             self.shared.claims.give_back(draft.from, id);
         }
         outcome

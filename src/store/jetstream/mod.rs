@@ -232,6 +232,8 @@ impl Store for JetStream {
         self.change(move |shared| async move {
             let erased = shared.log.erase(user).await?;
             shared.metrics.removed.inc_by(erased.messages);
+            // What this node hears of it comes later.
+            shared.profiles.forget();
             Ok(erased)
         })
     }

@@ -4,7 +4,6 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use bytes::Bytes;
-use std::error::Error as _;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -16,11 +15,6 @@ pub(super) const WRITE: Duration = Duration::from_secs(15);
 /// Between two tries, doubled up to [`AGAIN_MAX`].
 const AGAIN: Duration = Duration::from_millis(10);
 const AGAIN_MAX: Duration = Duration::from_millis(500);
-
-/// "Wrong last sequence": somebody else wrote.
-const WRONG_LAST: u64 = 10071;
-/// The same while the other write is still on its way.
-const WRONG_LAST_IN_FLIGHT: u64 = 10164;
 
 /// An expectation that holds for no subject: the write is refused, unless it is known.
 const NEVER: u64 = 1 << 62;
@@ -112,18 +106,9 @@ impl Write {
         match outcome {
             Ok(ack) if ack.duplicate => Ok(Written::Before(ack.sequence)),
             Ok(ack) => Ok(Written::At(ack.sequence)),
-            Err(error) if is_lost(&error) => Ok(Written::Lost),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(Written::Lost),
+            // Also where another write is on its way: what comes of that shows later.
             Err(error) => Err(error),
         }
     }
-}
-
-fn is_lost(error: &PublishError) -> bool {
-    if error.kind() == PublishErrorKind::WrongLastSequence {
-        return true;
-    }
-    let cause = error.source().and_then(|cause| {
-        cause.downcast_ref::<async_nats::jetstream::Error>().map(|cause| cause.error_code().0)
-    });
-    matches!(cause, Some(WRONG_LAST | WRONG_LAST_IN_FLIGHT))
 }
