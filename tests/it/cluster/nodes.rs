@@ -22,11 +22,17 @@ async fn of_type(client: &mut Client, kind: u64) -> Value {
     frame
 }
 
-/// Sends a named packet and waits for its success: the message's id.
+/// Sends a named packet and waits for its success: the message's id. What another device
+/// of theirs has sent may come before.
 async fn say(client: &mut Client, to: u64, content: &str, name: &str, again: bool) -> u64 {
     client.send(&named(client.user, to, content, name, again)).await;
-    let answer = of_type(client, 0).await;
-    described(&answer)["messageId"].as_str().unwrap().parse().unwrap()
+    loop {
+        let answer = client.next().await;
+        if answer["type"] != 2 {
+            assert_eq!(answer["type"], 0, "{answer}");
+            return described(&answer)["messageId"].as_str().unwrap().parse().unwrap();
+        }
+    }
 }
 
 #[tokio::test]
