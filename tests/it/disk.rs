@@ -83,7 +83,7 @@ async fn is_full(server: &TestServer) {
     assert_eq!(admin(server, "/healthz").await.status, 200);
     let upgrade = Upgrade::token(&Forge::token(3)).send(server).await;
     assert_eq!(upgrade.status, 503, "{upgrade:?}");
-    assert!(server.log().contains("nothing acknowledged is lost, and reading goes on"));
+    server.log_says("nothing acknowledged is lost, and reading goes on").await;
 }
 
 /// Everything that was acknowledged is in the inbox, once and in order, and the ids rise.

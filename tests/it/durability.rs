@@ -64,7 +64,7 @@ pub async fn says_so(server: &TestServer) {
     let upgrade = Upgrade::token(&Forge::token(3)).send(server).await;
     assert_eq!(upgrade.status, 503, "{upgrade:?}");
     assert!(upgrade.header("retry-after").is_some());
-    assert!(server.log().contains("Free the disk or mend it, then restart imserver"));
+    server.log_says("Free the disk or mend it, then restart imserver").await;
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ async fn while_it_stops_nobody_comes_in_and_it_says_so() {
     let refused = within("the refusal", TcpStream::connect(server.address)).await;
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(server.ended().await.code(), Some(0));
-    assert!(server.log().contains("store closed"));
+    server.log_says("store closed").await;
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn told_twice_it_ends_at_once_and_what_was_acknowledged_is_there() {
     server.signal("INT");
     assert_eq!(server.ended().await.code(), Some(1));
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert!(server.log().contains("ended without waiting"));
+    server.log_says("ended without waiting").await;
     let server = server.kill().start().await;
     assert_eq!(server.connect(2).await.message().await.1, "kept");
 }

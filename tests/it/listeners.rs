@@ -52,7 +52,7 @@ async fn no_metric_names_anybody() {
 #[tokio::test]
 async fn behind_a_proxy_on_this_host_there_may_be_no_tls() {
     let server = Setup::new().set("tls.mode", "\"off\"").start().await;
-    assert!(server.log().contains("TLS is off"), "{}", server.log());
+    server.log_says("TLS is off").await;
     let mut tcp = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(exchange(&mut tcp, &good().bytes()).await.status, 101);
     let mut tcp = TcpStream::connect(server.admin).await.unwrap();
@@ -121,7 +121,7 @@ async fn no_crowd_takes_the_descriptors_that_the_store_needs() {
     let mut command = Command::new("prlimit");
     command.arg("--nofile=160:160").arg(serve.get_program()).args(serve.get_args());
     let server = setup.start_by(command).await;
-    assert!(server.log().contains("fewer open files"), "{}", server.log());
+    server.log_says("fewer open files").await;
     let mut ming = server.connect(1).await;
     let mut crowd = Vec::new();
     for _ in 0..200 {

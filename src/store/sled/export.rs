@@ -15,7 +15,7 @@ use super::reader::{self, Row, Rows};
 use super::record::{CommitRecord, MessageRecord, MessageView, decode_profile};
 use super::revoked;
 use super::shared::Shared;
-use super::stream::{Line, Stop};
+use super::stream::{self, Line, Stop};
 use crate::ids::{MessageId, Sender, UserId};
 use crate::store::{self, Export, Exported, Piece, Record, StoreError};
 
@@ -38,7 +38,7 @@ pub(super) async fn begin(
     let still = shared.hold_still().await;
     let last_id = shared.head().get();
     let line = Line::to(pieces);
-    tokio::task::spawn_blocking(move || {
+    stream::aside(move || {
         let _still = still;
         let mut out = Out { line: &line, records: Vec::new(), bytes: 0 };
         let mut take = |record| out.take(record);

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod gone;
 mod import;
 mod keys;
+mod lookout;
 mod manifest;
 mod names;
 mod open;
@@ -129,6 +130,8 @@ pub fn open(
     };
     let writer = writer.write(opened, books);
     spawn(config, "store-writer", move || writer.run())?;
+    let overseen = Arc::clone(&shared);
+    spawn(config, "store-lookout", move || lookout::run(&overseen))?;
     let (order, orders) = mpsc::channel(ORDERS);
     let retention = Some(config.retention).filter(|age| !age.is_zero());
     let (shared_too, line_too) = (Arc::clone(&shared), line.clone());
@@ -174,7 +177,15 @@ impl SledStore {
         work: impl FnOnce(&Tree, Cursor) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let reading = tokio::task::spawn_blocking(move || work(&shared.tree()?, shared.head()));
+        let reading = tokio::task::spawn_blocking(move || {
+            let suspensions = shared.suspensions();
+            let tree = shared.tree()?;
+            let outcome = work(&tree, shared.head());
+            if let Err(StoreError::Unavailable) = &outcome {
+                shared.meet_full(suspensions);
+            }
+            outcome
+        });
         let outcome = reading.await.unwrap_or_else(|_| {
             // sled panics on some damage.
             Err(StoreError::Damaged("the database failed in the middle of a read".to_owned()))

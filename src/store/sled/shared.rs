@@ -20,6 +20,10 @@ pub(super) struct Shared {
     messages: AtomicU64,
     /// How often the tree was taken away.
     suspensions: AtomicU64,
+    /// One more than that when a reader last met a write that had found no room; 0: never.
+    met_full: AtomicU64,
+    /// Begun and ended writes together: odd while one is under way.
+    writes: AtomicU64,
     state: Mutex<State>,
     /// Held while a backup is made, and by whoever takes messages away.
     still: Arc<tokio::sync::Mutex<()>>,
@@ -43,6 +47,8 @@ impl Shared {
             watermark: AtomicU64::new(census.last_id),
             messages: AtomicU64::new(census.kept()),
             suspensions: AtomicU64::new(0),
+            met_full: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
             state: Mutex::new(State::Ready),
             still: Arc::default(),
         }
@@ -74,6 +80,28 @@ impl Shared {
     /// How often the tree was taken away: a walk that saw it change walked in an old one.
     pub(super) fn suspensions(&self) -> u64 {
         self.suspensions.load(Ordering::Acquire)
+    }
+
+    /// A reader of the tree that was there after so many suspensions met a write that had
+    /// found no room.
+    pub(super) fn meet_full(&self, suspensions: u64) {
+        self.met_full.fetch_max(suspensions + 1, Ordering::AcqRel);
+    }
+
+    /// Whether a reader of the present tree met a write that had found no room.
+    pub(super) fn has_met_full(&self) -> bool {
+        self.met_full.load(Ordering::Acquire) > self.suspensions()
+    }
+
+    /// Says that a write is under way until the guard is dropped.
+    pub(super) fn writing(&self) -> Writing<'_> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Writing(&self.writes)
+    }
+
+    /// How many writes have begun and ended; odd while one is under way.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
     }
 
     pub(super) fn head(&self) -> Cursor {
@@ -154,6 +182,15 @@ impl Shared {
 
     pub(super) fn tree(&self) -> Result<Tree, StoreError> {
         locked(&self.tree).clone().ok_or(StoreError::Unavailable)
+    }
+}
+
+/// A write is under way.
+pub(super) struct Writing<'a>(&'a AtomicU64);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 

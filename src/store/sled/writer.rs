@@ -222,6 +222,11 @@ impl Writer {
                 }
                 Err(_) => {}
             }
+            if self.shared.has_met_full() {
+                // One of sled's own writes, behind those of the last commit: until
+                // something is to be written only readers hear of it.
+                return Err(Stop::Full("a read met a write that had found no room".to_owned()));
+            }
             self.keep_manifest(written);
         }
     }
@@ -311,6 +316,7 @@ impl Writer {
 
     /// Brings a batch to the disk itself.
     fn persist(&self, batch: Batch) -> Result<(), Stop> {
+        let _writing = self.shared.writing();
         self.books.tree.apply_batch(batch)?;
         self.db.flush()?;
         // sled's flush is sync_file_range, which leaves the drive's cache and the

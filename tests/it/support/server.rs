@@ -230,6 +230,12 @@ impl TestServer {
         self.log.wait_for(|line| line["message"] == message).await
     }
 
+    /// Waits for a log line in which this stands, also one already written.
+    pub async fn log_says(&self, text: &str) {
+        let says = |line: &Value| line.to_string().contains(text);
+        self.log.wait_for(says).await;
+    }
+
     /// Waits until so many log lines with this message are written, and gives them.
     pub async fn logged_times(&self, message: &str, times: usize) -> Vec<Value> {
         let found = RefCell::new(Vec::new());

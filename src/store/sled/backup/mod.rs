@@ -15,7 +15,7 @@ use tracing::{info, warn};
 pub use self::format::{Flaw, Header, Summary};
 pub use self::restore::{BackupError, Checker, check, restore};
 use super::shared::Shared;
-use super::stream::{Line, Stop};
+use super::stream::{self, Line, Stop};
 use crate::store::{Backup, StoreError};
 
 /// What lies beside the database and comes along: a log that only grows, line by line.
@@ -39,7 +39,7 @@ pub(super) async fn begin(shared: Arc<Shared>, dir: Arc<Path>) -> Result<Backup,
     let still = shared.hold_still().await;
     let backup = Backup { messages: shared.messages(), chunks: taken };
     let line = Line::to(chunks);
-    tokio::task::spawn_blocking(move || {
+    stream::aside(move || {
         let _still = still;
         match copy::copy(&shared, &dir, &line) {
             Ok(()) => info!("a backup was handed over"),
