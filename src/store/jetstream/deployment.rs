@@ -3,10 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, StorageType};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::connect::Connection;
@@ -37,6 +38,18 @@ const READ_STATE: usize = 512 * 1024;
 /// The shortest window in which the servers know a write again, whatever is configured:
 /// a write must survive the failover in which it is made again.
 const WINDOW: Duration = Duration::from_secs(2 * 60);
+
+/// How long servers are waited for that are choosing a leader.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How JetStream says: not now.
+const BUSY: usize = 503;
+
+/// "No suitable peers": also while those that have just started find each other.
+const NO_PEERS: u64 = 10005;
 
 /// Looks at the servers and the streams, and makes those where that was asked for.
 pub(super) async fn prepare(
@@ -74,13 +87,35 @@ pub(super) async fn prepare(
         )));
     }
     for wanted in missing {
-        let (name, replicas) = (wanted.name.clone(), wanted.num_replicas);
-        connection.context.create_stream(wanted).await.map_err(|error| {
-            OpenError::Cluster(format!("the stream {name} cannot be made: {error}"))
-        })?;
-        info!(stream = name, replicas, "stream made");
+        make(&connection.context, wanted).await?;
     }
     Ok(())
+}
+
+/// Makes a stream. Asking again for the same one changes nothing.
+async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
+    let end = Instant::now() + PATIENCE;
+    let (name, replicas) = (wanted.name.clone(), wanted.num_replicas);
+    loop {
+        let error = match context.create_stream(wanted.clone()).await {
+            Ok(_) => {
+                info!(stream = name, replicas, "stream made");
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let passes = match error.kind() {
+            CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
+            CreateStreamErrorKind::JetStream(cause) => {
+                cause.code() == BUSY || cause.error_code().0 == NO_PEERS
+            }
+            _ => false,
+        };
+        if !passes || Instant::now() > end {
+            return Err(OpenError::Cluster(format!("the stream {name} cannot be made: {error}")));
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 /// What can be seen of the server that we are connected to.
@@ -115,15 +150,25 @@ fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenErr
 }
 
 async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
-    match context.get_stream(name).await {
-        Ok(stream) => Ok(Some(stream.cached_info().clone())),
-        Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Ok(None),
-            _ => Err(OpenError::Cluster(format!(
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let error = match context.get_stream(name).await {
+            Ok(stream) => return Ok(Some(stream.cached_info().clone())),
+            Err(error) => error,
+        };
+        let passes = match error.kind() {
+            GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => return Ok(None),
+            GetStreamErrorKind::JetStream(cause) => cause.code() == BUSY,
+            GetStreamErrorKind::Request => true,
+            _ => false,
+        };
+        if !passes || Instant::now() > end {
+            return Err(OpenError::Cluster(format!(
                 "the servers cannot say whether there is a stream {name}: {error}. JetStream \
                  must be on, on a majority of them, and the user allowed to use it"
-            ))),
-        },
+            )));
+        }
+        sleep(AGAIN).await;
     }
 }
 
