@@ -246,7 +246,8 @@ fn what_is_wrong_with_a_cluster_is_said() {
     }
     let found = faults(with_variables("", &[("IMSERVER_STORE__JETSTREAM__SERVER", "x")]));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].to_string().contains("IMSERVER_STORE__JETSTREAM__SERVERS"), "{found:?}");
+    let said = format!("{found:?}");
+    assert!(said.contains("IMSERVER_STORE__JETSTREAM__SERVERS"), "{said}");
 }
 
 #[test]
