@@ -31,7 +31,7 @@ const SMALL: &[&str] =
     &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 23] = [
     ("async_nats", &["store/jetstream"]),
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
@@ -64,6 +64,7 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("anyhow", &["cli", "main"]),
     ("toml_edit", &["config"]),
     ("prometheus_client", &["metrics", "server"]),
+    ("tikv_jemallocator", &["main"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 
