@@ -80,6 +80,8 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         max_lifetime,
     } = auth;
     let config::Store {
+        backend,
+        jetstream,
         path,
         cache_bytes,
         volume_messages,
@@ -120,6 +122,8 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         ("auth.require_jti", *require_jti != new.auth.require_jti),
         ("auth.leeway", *leeway != new.auth.leeway),
         ("auth.max_lifetime", *max_lifetime != new.auth.max_lifetime),
+        ("store.backend", *backend != new.store.backend),
+        ("store.jetstream", *jetstream != new.store.jetstream),
         ("store.path", *path != new.store.path),
         ("store.cache_bytes", *cache_bytes != new.store.cache_bytes),
         ("store.volume_messages", *volume_messages != new.store.volume_messages),
