@@ -149,7 +149,7 @@ pub struct Idle {
 }
 
 /// What `start` found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Start {
     /// From the start of the process until it is ready, after a clean stop.
     pub clean_seconds: f64,
