@@ -40,10 +40,20 @@ test-package:
 advisories:
     cargo deny --locked check advisories
 
-# Load generator: acknowledged messages per second, time to delivery
-bench *ARGS="all":
+# The server beside the floor and other products that are installed: the table, half an hour
+bench *ARGS="beside":
     cargo build --release --locked --workspace
     target/release/imserver-bench {{ARGS}}
+
+# The same afresh with the plots, into docs/ (an hour)
+bench-publish:
+    just bench beside --afresh
+    target/release/imserver-bench curves --afresh
+    target/release/imserver-bench publish --docs docs
+
+# The load generator against the real servers of all other products, which must be installed
+bench-peers-smoke:
+    IMSERVER_BENCH_PEERS=required cargo test --locked -p imserver-bench --test peers
 
 # Kill the server under load 200 times and look for everything; damage 200 copies of its data
 torture *ARGS="--rounds 200":

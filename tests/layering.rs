@@ -31,7 +31,7 @@ const SMALL: &[&str] =
     &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("warp", &["server"]),
@@ -52,6 +52,7 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("anyhow", &["cli", "main"]),
     ("toml_edit", &["config"]),
     ("prometheus_client", &["metrics", "server"]),
+    ("tikv_jemallocator", &["main"]),
     ("tracing_subscriber", &["telemetry"]),
 ];
 

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::side::Side;
+use crate::target::Peer;
 
 /// Measures an imserver over wss, from outside.
 ///
@@ -33,8 +36,14 @@ pub struct ServerArgs {
     /// Measures the floor relay that is built beside this program instead.
     #[arg(long, global = true)]
     pub floor: bool,
+    /// Measures another product instead, which has to be installed.
+    #[arg(long, global = true, value_enum, conflicts_with_all = ["floor", "data"])]
+    pub peer: Option<Peer>,
+    /// Where the other products' configurations and start scripts are.
+    #[arg(long, global = true, value_name = "DIR", default_value = "bench/peers")]
+    pub peers: PathBuf,
     /// Measures a server that runs already: wss://host:port. Needs --keys and --ca.
-    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["floor", "data"])]
+    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["floor", "data", "peer"])]
     pub url: Option<String>,
     /// With --url: the server's key set, with the secret of an HS256 key.
     #[arg(long, global = true, value_name = "FILE")]
@@ -87,6 +96,12 @@ pub enum Measurement {
     History(HistoryArgs),
     /// The whole table, one measurement after the other.
     All(AllArgs),
+    /// The table of the server beside the floor and other products, by turns.
+    Beside(BesideArgs),
+    /// What the plots are made of: latency by load, memory by connections, cost by store size.
+    Curves(CurvesArgs),
+    /// Makes the table and the plots of the documentation from what was measured.
+    Publish(PublishArgs),
 }
 
 /// What every measurement with traffic has.
@@ -171,7 +186,7 @@ pub struct ConnectArgs {
 }
 
 /// What takes everybody's tokens back at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Act {
     /// The key that signed them is retired; each connection is of another user.
@@ -240,4 +255,90 @@ pub struct AllArgs {
     /// Times the whole table is measured; medians are shown.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
     pub rounds: u16,
+}
+
+/// Arguments that `beside` and `curves` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct SidesArgs {
+    /// Who is measured; everybody who is installed unless named.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub side: Vec<Side>,
+    /// The file that the figures are added to.
+    #[arg(long, value_name = "FILE", default_value = "target/beside.json")]
+    pub into: PathBuf,
+    /// Forgets first what the file has of those who are measured.
+    #[arg(long)]
+    pub afresh: bool,
+}
+
+/// Parts of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Closed loop with one message in flight.
+    Narrow,
+    /// Closed loop with sixteen in flight.
+    Wide,
+    /// Open loop.
+    Open,
+    /// Messages waiting.
+    Backlog,
+    /// Idle connections.
+    Idle,
+    /// New connections.
+    Connect,
+}
+
+/// Arguments of `beside`.
+#[derive(Debug, Clone, Args)]
+pub struct BesideArgs {
+    /// Who, and where to.
+    #[command(flatten)]
+    pub sides: SidesArgs,
+    /// Only these parts of the table, for whoever has not half an hour at a time.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub part: Vec<Part>,
+    /// Times that everybody has a turn at everything; medians are shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub rounds: u16,
+    /// Seconds measured, for each measurement with traffic.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Seconds of warm-up before each.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub warmup: u64,
+}
+
+/// Arguments of `curves`.
+#[derive(Debug, Clone, Args)]
+pub struct CurvesArgs {
+    /// Who, and where to.
+    #[command(flatten)]
+    pub sides: SidesArgs,
+    /// Only these curves.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub curve: Vec<Curve>,
+}
+
+/// What a plot shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Curve {
+    /// Time to success by messages offered a second.
+    Load,
+    /// Memory by connections.
+    Memory,
+    /// CPU a message by messages stored.
+    Store,
+}
+
+/// Arguments of `publish`.
+#[derive(Debug, Clone, Args)]
+pub struct PublishArgs {
+    /// What `beside` and `curves` wrote.
+    #[arg(value_name = "FILE", default_value = "target/beside.json")]
+    pub from: PathBuf,
+    /// Writes the plots into this folder, and the table into its `performance.md`. Without
+    /// it, the table is only printed.
+    #[arg(long, value_name = "DIR")]
+    pub docs: Option<PathBuf>,
 }

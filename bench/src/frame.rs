@@ -1,7 +1,7 @@
-//! Frames to send: a masked template with twenty digits patched in.
+//! Frames to send: masked templates with a few bytes patched in.
 //!
 //! The generator shares its cores with the server, so whatever it spends on
-//! JSON is missing there.
+//! formatting is missing there.
 
 use crate::scan::digits;
 
@@ -45,6 +45,13 @@ impl Content {
         Self { run: run_tag, prefix, filling }
     }
 
+    /// The content with zeros for its sequence, and where those stand.
+    #[must_use]
+    pub fn zeroed(&self) -> (String, usize) {
+        let Self { prefix, filling, .. } = self;
+        (format!("{prefix}{}{filling}", "0".repeat(DIGITS)), prefix.len())
+    }
+
     /// Says what `content` is.
     #[must_use]
     pub fn recognise(&self, content: &[u8]) -> Recognised {
@@ -61,70 +68,57 @@ impl Content {
     }
 }
 
-/// A message frame, masked, in which only the sequence is still to be written.
+/// A masked WebSocket frame of which a few bytes change from message to message.
 #[derive(Debug)]
 pub struct Template {
     frame: Vec<u8>,
-    /// Where the digits stand in `frame`, with the mask that lies on them.
-    places: [(usize, [u8; DIGITS]); 2],
+    header: usize,
 }
 
 impl Template {
-    /// Prepares messages from `from` to `to`.
+    /// Prepares a frame with this payload.
     #[must_use]
-    pub fn new(from: u64, to: u64, content: &Content, mask: [u8; 4]) -> Self {
-        let zeros = "0".repeat(DIGITS);
-        let Content { prefix, filling, .. } = content;
-        let before = format!(
-            r#"{{"fromId":{from},"toId":{to},"type":0,"content":"{prefix}{zeros}{filling}"#
-        );
-        let text = format!(r#"{before}","timestamp":"{zeros}","Describe":""}}"#);
-        let in_content = before.len() - filling.len() - DIGITS;
-        let in_timestamp = before.len() + r#"","timestamp":""#.len();
-        let mut frame = Vec::with_capacity(text.len() + 14);
-        write_frame(TEXT, text.as_bytes(), mask, &mut frame);
-        let header = frame.len() - text.len();
-        let place = |at: usize| {
-            let mut under = [0; DIGITS];
-            let shifted = mask.iter().cycle().skip(at % 4);
-            under.iter_mut().zip(shifted).for_each(|(under, mask)| *under = *mask);
-            (header + at, under)
-        };
-        Self { frame, places: [place(in_content), place(in_timestamp)] }
+    pub fn new(opcode: u8, payload: &[u8]) -> Self {
+        let mut frame = Vec::with_capacity(payload.len() + 14);
+        write_frame(opcode, payload, &mut frame);
+        Self { header: frame.len() - payload.len(), frame }
     }
 
-    /// Appends the message with this sequence to `out`.
-    pub fn write(&self, sequence: u64, out: &mut Vec<u8>) {
-        let start = out.len();
+    /// Appends the frame to `out`, with other bytes at these places of its payload.
+    pub fn write(&self, changes: &[(usize, &[u8])], out: &mut Vec<u8>) {
+        let start = out.len() + self.header;
         out.extend_from_slice(&self.frame);
-        let mut digits = [b'0'; DIGITS];
-        let mut rest = sequence;
-        for digit in digits.iter_mut().rev() {
-            *digit += u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-        }
-        for (at, under) in &self.places {
-            let Some(place) = out.get_mut(start + at..start + at + DIGITS) else {
+        for (at, bytes) in changes {
+            let Some(place) = out.get_mut(start + at..start + at + bytes.len()) else {
                 continue;
             };
-            let masked = digits.iter().zip(under).map(|(digit, mask)| digit ^ mask);
-            place.iter_mut().zip(masked).for_each(|(byte, masked)| *byte = masked);
+            let mask = MASK.iter().cycle().skip(at % 4);
+            let masked = bytes.iter().zip(mask).map(|(byte, mask)| byte ^ mask);
+            place.iter_mut().zip(masked).for_each(|(place, masked)| *place = masked);
         }
     }
 }
 
-/// Appends a mark-read frame for `ids` to `out`.
-pub fn write_mark_read(user: u64, ids: &[u64], mask: [u8; 4], out: &mut Vec<u8>) {
-    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
-    let text = format!(
-        r#"{{"fromId":{user},"toId":0,"type":1,"content":"[{}]","timestamp":"0","Describe":""}}"#,
-        ids.join(",")
-    );
-    write_frame(TEXT, text.as_bytes(), mask, out);
+/// A sequence as it stands in a content.
+#[must_use]
+pub fn decimal(sequence: u64) -> [u8; DIGITS] {
+    let mut digits = [b'0'; DIGITS];
+    let mut rest = sequence;
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    digits
 }
+
+/// The mask of every frame. Masks protect proxies from scripts in browsers, and
+/// there are neither here; a server has to undo it all the same.
+const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x9e];
 
 /// Opcode of a text frame.
 pub const TEXT: u8 = 1;
+/// Opcode of a frame of bytes.
+pub const BINARY: u8 = 2;
 /// Opcode of a close frame.
 pub const CLOSE: u8 = 8;
 /// Opcode of a ping.
@@ -133,7 +127,7 @@ pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
 /// Appends one masked WebSocket frame to `out`.
-pub fn write_frame(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+pub fn write_frame(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.push(0x80 | opcode);
     match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
         (Ok(short), _) if short < 126 => out.push(0x80 | short),
@@ -146,37 +140,27 @@ pub fn write_frame(opcode: u8, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>)
             out.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }
-    out.extend_from_slice(&mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    out.extend_from_slice(&MASK);
+    out.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MASK: [u8; 4] = [0x11, 0x82, 0x43, 0xf4];
-
-    /// The text of a masked frame with a two-byte length.
-    fn unmask(frame: &[u8]) -> String {
-        assert_eq!(frame[..2], [0x81, 0x80 | 126]);
-        assert_eq!(usize::from(u16::from_be_bytes([frame[2], frame[3]])), frame.len() - 8);
-        let text = frame[8..].iter().zip(frame[4..8].iter().cycle()).map(|(b, m)| b ^ m).collect();
-        String::from_utf8(text).unwrap()
-    }
-
     #[test]
-    fn a_template_writes_the_sequence_into_content_and_timestamp() {
-        for bytes in 100..108 {
-            let content = Content::new(7, 3, bytes);
-            let mut frame = Vec::new();
-            Template::new(15, 6, &content, MASK).write(1_234_567_890, &mut frame);
-            let value: serde_json::Value = serde_json::from_str(&unmask(&frame)).unwrap();
-            assert_eq!(value["fromId"], 15);
-            assert_eq!(value["toId"], 6);
-            assert_eq!(value["timestamp"], "1234567890");
-            let text = value["content"].as_str().unwrap();
-            assert_eq!(text.len(), bytes);
-            assert_eq!(content.recognise(text.as_bytes()), Recognised::Sequence(1_234_567_890));
+    fn a_template_changes_what_it_is_told_to_and_nothing_else() {
+        for length in [20, 125, 126, 300] {
+            let payload: Vec<u8> =
+                (0..length).collect::<Vec<u16>>().iter().map(|n| *n as u8).collect();
+            let mut expected = payload.clone();
+            expected[3..13].copy_from_slice(b"1234567890");
+            expected[17] = b'!';
+            let (mut whole, mut patched) = (Vec::new(), vec![b'x']);
+            write_frame(BINARY, &expected, &mut whole);
+            Template::new(BINARY, &payload)
+                .write(&[(3, &decimal(1_234_567_890)), (17, b"!")], &mut patched);
+            assert_eq!(patched[1..], whole);
         }
     }
 

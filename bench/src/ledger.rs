@@ -3,10 +3,10 @@
 //! Every message has its own number inside its content, so nothing is inferred
 //! from counts: a lost message and a duplicated one do not cancel out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What became of the messages of one pair, or of many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Handed to the socket.
     pub sent: u64,

@@ -11,10 +11,12 @@
 //! | [`cli`] | the command line |
 //! | [`run`] | one file a measurement |
 //! | [`report`], [`mod@print`], [`table`] | what a measurement found, and how it is shown |
+//! | [`side`], [`results`], [`plot`] | the comparison: who takes part, what is kept of it, its pictures |
 //! | [`load`] | senders and receivers, shared by the measurements |
 //! | [`pacer`] | the fixed schedule of the open loop |
 //! | [`ledger`] | every message of a pair: lost, duplicated, out of order |
 //! | [`target`] | the server under test: its files, its process, its address |
+//! | [`link`] | one connection in the words of its server: imserver's, MQTT, NATS, XMPP |
 //! | [`wire`], [`frame`], [`scan`] | a lean WebSocket client; frames written and read as bytes |
 //! | [`api`] | a lean client of the HTTPS API |
 //! | [`token`], [`meter`] | tokens for the made-up users; CPU and memory of a process |
@@ -25,13 +27,17 @@ pub mod cli;
 pub mod floor;
 pub mod frame;
 pub mod ledger;
+pub mod link;
 pub mod load;
 pub mod meter;
 pub mod pacer;
+pub mod plot;
 pub mod print;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod scan;
+pub mod side;
 pub mod table;
 pub mod target;
 pub mod token;

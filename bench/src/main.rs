@@ -30,7 +30,9 @@ fn measure(cli: &Cli) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let findings = LocalSet::new().block_on(&runtime, run::run(&cli.measurement, &cli.server))?;
 
-    if findings.rows.is_empty() {
+    if let Some(text) = &findings.text {
+        print!("{text}");
+    } else if findings.rows.is_empty() {
         findings.reports.iter().for_each(|report| print!("{report}"));
     } else {
         print!("{}", table::markdown(&findings.rows));

@@ -128,6 +128,7 @@ impl Display for Fill {
         let Self { seconds, acknowledged_per_s, .. } = self;
         writeln!(f, "{} messages stored in {seconds:.1} s", self.tally.acknowledged)?;
         writeln!(f, "  acknowledged {} /s", number(*acknowledged_per_s))?;
+        writeln!(f, "  CPU each     server {} µs", maybe(self.server_cpu_us))?;
         writeln!(f, "  disk         {} bytes a message", maybe(self.disk_bytes_per_message))?;
         writeln!(f, "  server RSS   {} MiB", maybe(self.server_rss_mib))?;
         account(f, &self.tally, &self.troubles)

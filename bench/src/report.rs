@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::Act;
 use crate::ledger::Tally;
 
 /// A distribution of latencies, in milliseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Latency {
     /// How many were measured.
     pub count: u64,
@@ -48,7 +48,7 @@ impl fmt::Display for Latency {
 }
 
 /// What `pairs` and `open` found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Traffic {
     /// Pairs of users.
     pub pairs: u16,
@@ -82,8 +82,16 @@ pub struct Traffic {
     pub troubles: BTreeMap<String, u64>,
 }
 
+impl Traffic {
+    /// Whether the server acknowledged clearly less than the open loop offered.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.rate.is_some_and(|rate| self.acknowledged_per_s < 0.95 * ratio(rate, 1))
+    }
+}
+
 /// What `backlog` found: medians over the rounds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Backlog {
     /// Messages waiting.
     pub messages: u64,
@@ -102,7 +110,7 @@ pub struct Backlog {
 }
 
 /// What `history` found of one conversation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Conversation {
     /// Messages in it.
     pub messages: u64,
@@ -115,7 +123,7 @@ pub struct Conversation {
 }
 
 /// What `history` found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct History {
     /// Messages a page.
     pub limit: u16,
@@ -128,7 +136,7 @@ pub struct History {
 }
 
 /// What `idle` found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Idle {
     /// Connections held.
     pub connections: u64,
@@ -141,7 +149,7 @@ pub struct Idle {
 }
 
 /// What `connect` found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connect {
     /// Connections made.
     pub count: u64,
@@ -158,7 +166,7 @@ pub struct Connect {
 }
 
 /// What `connect --revocations` found: sums over all rounds, by connection.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Checks {
     /// Revocations in force.
     pub revocations: u64,
@@ -176,7 +184,7 @@ pub struct Checks {
 
 /// What an act of an administrator did to live connections. Times count from the start of
 /// the command, its own start included.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cut {
     /// Connections that lived by what was taken back.
     pub concerned: u64,
@@ -207,7 +215,7 @@ impl Cut {
 }
 
 /// What `revoke` found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Revoke {
     /// What was taken back from all.
     pub by: Act,
@@ -222,12 +230,14 @@ pub struct Revoke {
 }
 
 /// What `fill` did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fill {
     /// Seconds it took.
     pub seconds: f64,
     /// Acknowledged a second.
     pub acknowledged_per_s: f64,
+    /// The server's CPU time, by message.
+    pub server_cpu_us: Option<f64>,
     /// Bytes on disk by message, everything in the data directory counted.
     pub disk_bytes_per_message: Option<f64>,
     /// The server's memory at the end.
@@ -239,7 +249,7 @@ pub struct Fill {
 }
 
 /// Any of them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "measurement", rename_all = "lowercase")]
 pub enum Report {
     /// Closed loop.

@@ -5,23 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// A frame from the server, as far as a measurement cares.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Incoming<'a> {
-    /// The message with this sequence is accepted.
-    Success(u64),
-    /// It is refused, with this code.
-    Failure(Option<u64>, String),
-    /// A message came in.
-    Message {
-        /// Its id in the inbox.
-        id: u64,
-        /// What it says.
-        content: Cow<'a, [u8]>,
-    },
-    /// Nothing that a plain client should ever see.
-    Unknown,
-}
+use crate::link::Incoming;
 
 /// Reads one frame.
 #[must_use]

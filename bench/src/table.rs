@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::print::number;
 use crate::report::{Report, Traffic, median};
+use crate::results::Results;
+use crate::side::Side;
 
 /// What is expected of a figure.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -147,6 +149,71 @@ pub fn markdown(rows: &[Row]) -> String {
         let _ = writeln!(text, "| {figure} | {measured} | {first} {unit} | {goal} {unit} |");
     }
     text
+}
+
+/// Prints what was found of each side beside the others, as a Markdown table, with what
+/// there is to know about it below.
+#[must_use]
+pub fn beside(results: &Results) -> String {
+    let sides = results.sides();
+    let line = |cells: &mut dyn Iterator<Item = String>| {
+        cells.fold("|".to_owned(), |line, cell| format!("{line} {cell} |")) + "\n"
+    };
+    let headed = |head: &str, cell: &dyn Fn(Side) -> String| {
+        let cells = sides.iter().map(|side| cell(*side));
+        line(&mut std::iter::once(head.to_owned()).chain(cells))
+    };
+    let mut text = headed("", &|side| side.title().to_owned());
+    text += &format!("|{}\n", "---|".repeat(sides.len() + 1));
+    text += &headed("acknowledged means", &|side| side.acknowledged_means().to_owned());
+    let reports = |side: Side| -> Vec<Report> {
+        results.of(side, None).map(|run| run.report.clone()).collect()
+    };
+    let columns: Vec<Vec<Row>> = sides.iter().map(|side| rows(&reports(*side))).collect();
+    for (index, Row { figure, unit, .. }) in rows(&[]).into_iter().enumerate() {
+        let cells = columns.iter().zip(&sides).map(|(column, side)| {
+            if figure.starts_with("open loop")
+                && let Some(taken) = saturated(&reports(*side))
+            {
+                return format!("saturated at {} /s", number(taken));
+            }
+            let measured = column.get(index).and_then(|row| row.measured);
+            measured.map_or_else(|| "–".to_owned(), number)
+        });
+        text += &line(&mut std::iter::once(format!("{figure}, {unit}")).chain(cells));
+    }
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "\nMedians, by turns, on {}.", results.machine);
+    for side in sides {
+        let mut versions: Vec<&str> =
+            results.of(side, None).map(|run| run.version.as_str()).collect();
+        let rounds = results.of(side, None).filter(|run| narrow(&run.report).is_some()).count();
+        versions.dedup();
+        let _ = writeln!(text, "{}: {}, {rounds} rounds.", side.title(), versions.join(", "));
+        let broken = results.of(side, None).filter(|run| !run.report.is_clean()).count();
+        if broken > 0 {
+            let _ = writeln!(
+                text,
+                "{}: **{broken} runs lost, doubled, swapped, refused or did not answer messages**.",
+                side.title()
+            );
+        }
+    }
+    text
+}
+
+/// What a side acknowledged a second, where that is less than was offered.
+fn saturated(reports: &[Report]) -> Option<f64> {
+    let open: Vec<&Traffic> = reports
+        .iter()
+        .filter_map(|report| match report {
+            Report::Open(traffic) => Some(traffic),
+            _ => None,
+        })
+        .collect();
+    let over = open.iter().filter(|traffic| traffic.is_saturated()).count();
+    (over * 2 > open.len())
+        .then(|| median(open.iter().map(|traffic| traffic.acknowledged_per_s).collect()))
 }
 
 fn bound(bound: Bound) -> String {

@@ -37,6 +37,16 @@ pub fn random_key_set(kids: &[&str]) -> Result<String> {
     Ok(json!({ "keys": keys }).to_string())
 }
 
+/// A random password.
+///
+/// # Errors
+/// Only when the system has no randomness; give up.
+pub fn random_secret() -> Result<String> {
+    let mut secret = [0_u8; 24];
+    aws_lc_rs::rand::fill(&mut secret).context("no randomness")?;
+    Ok(URL_SAFE_NO_PAD.encode(secret))
+}
+
 impl Signer {
     /// Reads an HS256 key of a JWK Set file: the one with this name, or else the last.
     ///

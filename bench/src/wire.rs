@@ -21,14 +21,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::frame::{CLOSE, PING, PONG, TEXT, write_frame};
+use crate::frame::{BINARY, CLOSE, PING, PONG, TEXT, write_frame};
 
 /// The key and answer that RFC 6455 gives as its example.
 const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 
-/// The mask of every connection. Masks protect proxies from scripts in
-/// browsers, and there are neither here; a server has to undo it all the same.
-pub const MASK: [u8; 4] = [0x5a, 0xc3, 0x17, 0x9e];
+/// No server needs longer frames; NATS gathers many messages in one.
+const MAX_FRAME: u64 = 64 << 20;
 
 /// A server that does not end a closed connection within this is left alone.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -61,7 +60,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects, shakes hands and asks for the WebSocket at `path`.
+    /// Connects, shakes hands and asks for the WebSocket at `path`, with a subprotocol
+    /// where the server wants one.
     ///
     /// # Errors
     /// Whatever stood in the way, with the server's answer where there was one.
@@ -70,6 +70,7 @@ impl Wire {
         name: ServerName<'static>,
         tls: &Arc<ClientConfig>,
         path: &str,
+        subprotocol: Option<&str>,
         buffer: usize,
     ) -> Result<Self> {
         let tcp = TcpStream::connect(address).await.context("cannot connect")?;
@@ -83,11 +84,14 @@ impl Wire {
         let mut wire = Self { stream, out: Vec::new(), written: 0, incoming, unread: 0..0 };
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\r\n",
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n",
             address.port(),
             KEY.0
         );
+        let subprotocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
         wire.out.extend_from_slice(request.as_bytes());
+        wire.out.extend_from_slice(subprotocol.unwrap_or_default().as_bytes());
+        wire.out.extend_from_slice(b"\r\n");
         wire.read_upgrade().await?;
         Ok(wire)
     }
@@ -111,17 +115,19 @@ impl Wire {
         .await
     }
 
-    /// The next text frame that is already here.
+    /// What the next frame that is already here holds, and where answers to it go.
     ///
     /// # Errors
     /// The server closed the connection ([`Closed`]), or sent what no server should.
-    pub fn next_text(&mut self) -> Result<Option<&[u8]>> {
+    pub fn next_payload(&mut self) -> Result<Option<(&[u8], &mut Vec<u8>)>> {
         while let Some((opcode, payload)) = self.next_frame()? {
             match opcode {
-                TEXT => return Ok(self.incoming.get(payload)),
+                TEXT | BINARY => {
+                    return Ok(self.incoming.get(payload).map(|payload| (payload, &mut self.out)));
+                }
                 PING => {
                     let payload = self.incoming.get(payload).unwrap_or_default();
-                    write_frame(PONG, payload, MASK, &mut self.out);
+                    write_frame(PONG, payload, &mut self.out);
                 }
                 PONG => {}
                 CLOSE => {
@@ -142,7 +148,7 @@ impl Wire {
 
     /// Sends what is waiting, says goodbye and waits for the other end to go.
     pub async fn close(mut self) {
-        write_frame(CLOSE, &1000_u16.to_be_bytes(), MASK, &mut self.out);
+        write_frame(CLOSE, &1000_u16.to_be_bytes(), &mut self.out);
         // The other end may be gone already, which is what is wanted anyway.
         let goodbye = async {
             while self.exchange().await.is_ok() {
@@ -205,8 +211,8 @@ impl Wire {
             _ => return Ok(None),
         };
         ensure!(first & 0xf0 == 0x80, "the server sent a fragment or a reserved bit");
-        let length = usize::try_from(length).ok().filter(|length| *length <= 1 << 20);
-        let length = length.context("the server sent a frame over 1 MiB")?;
+        ensure!(length <= MAX_FRAME, "the server sent a frame of {length} bytes");
+        let length = usize::try_from(length)?;
         if unread.len() < header + length {
             return Ok(None);
         }

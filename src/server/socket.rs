@@ -18,9 +18,13 @@ use crate::config;
 use crate::protocol::close::Close;
 use crate::session::{Ended, Gone, Received, Socket};
 
-/// Read and write buffers: what an idle connection holds, and enough for twenty
-/// messages of usual size in one TLS record.
-const BUFFER: usize = 4 * 1024;
+/// What an idle connection holds to read into: a few messages of usual size. It grows with
+/// a larger one, and TLS holds what does not fit.
+const READ_BUFFER: usize = 1024;
+
+/// What is written at once: twenty messages of usual size in one TLS record. An idle
+/// connection holds nothing of it.
+const WRITE_BUFFER: usize = 4 * 1024;
 
 /// How long a closing peer may take to read what we said and go.
 const LINGER: Duration = Duration::from_secs(2);
@@ -39,12 +43,14 @@ impl WebSocket {
         let frame_bytes = limits.frame_bytes;
         let stream = Paced::new(stream, &early, limits.write_timeout);
         let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(BUFFER)
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(frame_bytes))
             .max_frame_size(Some(frame_bytes));
+        // A copy: what hyper read it into is eight times as large, and would be kept.
+        let early = early.to_vec();
         let frames =
-            WebSocketStream::from_partially_read(stream, early.into(), Role::Server, Some(config));
+            WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config));
         Self { frames: frames.await }
     }
 

@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate;
@@ -63,8 +63,7 @@ impl Collector for Certificate {
 
 /// TLS as the listeners speak it: AEAD suites only, no early data, HTTP/1.1 only.
 pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut tls = ServerConfig::builder_with_provider(provider)
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
@@ -75,4 +74,19 @@ pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rus
     tls.ticketer = aws_lc_rs::Ticketer::new()?;
     tls.send_tls13_tickets = 1;
     Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+/// Cryptography with AES-128 before AES-256: it is as far from being broken, and its hash is
+/// the one that processors do by themselves, of which a handshake needs some thirty.
+fn provider() -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS13_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+        )
+    });
+    provider
 }

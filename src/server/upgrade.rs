@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, debug_span};
 
 use super::accept::Arrival;
 use super::admission::Place;
@@ -135,7 +135,9 @@ impl Upgrades {
         };
         let stream = parts.io.into_inner();
         let socket = WebSocket::new(stream, parts.read_buf, &opening.limits).await;
-        let span = info_span!("connection", user = %opening.identity.user());
+        // Not for every level: nothing above `debug` is said in it, and it would be entered with
+        // every frame and kept for every connection.
+        let span = debug_span!("connection", user = %opening.identity.user());
         self.metrics.connections.inc();
         let session = Session::new(opening, socket, self.context.clone());
         let (socket, ended) = session.run().instrument(span.clone()).await;
@@ -144,7 +146,8 @@ impl Upgrades {
             self.context.metrics.close(close.name());
         }
         span.in_scope(|| debug!(?ended, "connection ended"));
-        socket.finish(ended).await;
+        // Boxed, so that nobody holds room for their end all the time.
+        Box::pin(socket.finish(ended)).await;
         drop(place);
     }
 }

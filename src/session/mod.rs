@@ -188,14 +188,20 @@ impl<S: Socket> Session<S> {
     }
 
     /// Serves the connection to its end. Gives the socket back, to be closed.
-    pub async fn run(mut self) -> (S, Ended) {
-        // A fault of ours, wherever below, ends this connection and nothing else; the log has
-        // its place, and what is owed may be half done.
-        let Ok(ended) = AssertUnwindSafe(self.converse_until_the_end()).catch_unwind().await else {
-            return (self.socket, Ended::Close(Close::Internal));
-        };
-        self.answers.see_through().await;
-        (self.socket, ended)
+    pub fn run(self) -> impl Future<Output = (S, Ended)> + Send {
+        // Boxed, for a future keeps a place for what was moved into it besides the one that
+        // it was moved to: an idle connection would hold its session twice.
+        let mut session = Box::new(self);
+        async move {
+            // A fault of ours, wherever below, ends this connection and nothing else; the log has
+            // its place, and what is owed may be half done.
+            let conversation = AssertUnwindSafe(session.converse_until_the_end());
+            let Ok(ended) = conversation.catch_unwind().await else {
+                return (session.socket, Ended::Close(Close::Internal));
+            };
+            session.answers.see_through().await;
+            (session.socket, ended)
+        }
     }
 
     async fn converse_until_the_end(&mut self) -> Ended {
@@ -217,7 +223,9 @@ impl<S: Socket> Session<S> {
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
         self.introduce().await?;
-        let shutdown = self.context.shutdown.clone();
+        // A set of one, for the same reason: all connections wait for this behind one lock.
+        let mut stopping: FuturesUnordered<_> =
+            std::iter::once(self.context.shutdown.clone().cancelled_owned()).collect();
         let mut alarm = std::pin::pin!(sleep_until(self.next_alarm()));
         loop {
             let notes_under_way = self.answers.notes_under_way();
@@ -225,7 +233,7 @@ impl<S: Socket> Session<S> {
                 // Ends come first: a token that is over sends nothing any more. Answers
                 // come before news, so that the id of an own note is known in time.
                 biased;
-                () = shutdown.cancelled() => return Err(self.drain().await),
+                Some(()) = stopping.next() => return Err(self.drain().await),
                 () = &mut alarm => self.on_alarm().await?,
                 answer = self.answers.next() => self.answer(answer).await?,
                 () = self.inbox.ready(notes_under_way) => self.deliver().await?,

@@ -5,10 +5,9 @@ use std::pin::pin;
 use anyhow::Result;
 
 use super::{Load, Pair};
-use crate::frame::{Recognised, write_mark_read};
+use crate::frame::Recognised;
+use crate::link::{Incoming, Link};
 use crate::pacer::Pacer;
-use crate::scan::{Incoming, scan};
-use crate::wire::{MASK, Wire};
 
 /// Read messages are marked in lists of so many; the contract allows 1,000.
 const MARK_READ_AT: usize = 64;
@@ -17,40 +16,38 @@ impl Load {
     pub(super) async fn closed_loop(
         &self,
         pair: &Pair,
-        mut wire: Wire,
+        mut link: Link,
         window: u64,
         budget: u64,
     ) -> Result<()> {
-        let template = pair.template();
+        link.address(pair.recipient, &pair.content);
         loop {
             {
                 let mut ledger = pair.ledger.borrow_mut();
                 let now = self.now();
-                while ledger.in_flight() < window
-                    && ledger.tally().sent < budget
-                    && !self.stop_sending.get()
-                {
-                    template.write(ledger.send(now), wire.out());
-                }
+                let room = window.saturating_sub(ledger.in_flight());
+                let left = budget.saturating_sub(ledger.tally().sent);
+                let next = if self.stop_sending.get() { 0 } else { room.min(left) };
+                link.say((0..next).map(|_| ledger.send(now)));
                 if ledger.in_flight() == 0 {
                     break;
                 }
             }
-            wire.exchange().await?;
-            self.take_answers(pair, &mut wire)?;
+            link.exchange().await?;
+            self.take_answers(pair, &mut link)?;
         }
-        wire.close().await;
+        link.close().await;
         Ok(())
     }
 
     pub(super) async fn open_loop(
         &self,
         pair: &Pair,
-        mut wire: Wire,
+        mut link: Link,
         pacer: &Pacer,
         index: u64,
     ) -> Result<()> {
-        let template = pair.template();
+        link.address(pair.recipient, &pair.content);
         loop {
             // In this order: when it has ended, all that is due is due by now.
             let ended = pacer.ended();
@@ -58,31 +55,32 @@ impl Load {
             {
                 let mut ledger = pair.ledger.borrow_mut();
                 let now = self.now();
-                while ledger.tally().sent < due {
-                    let scheduled = pacer.scheduled(index, ledger.tally().sent);
+                let sent = ledger.tally().sent;
+                link.say((sent..due).map(|next| {
+                    let scheduled = pacer.scheduled(index, next);
                     self.record(&self.lateness, scheduled, now);
-                    template.write(ledger.send(scheduled), wire.out());
-                }
+                    ledger.send(scheduled)
+                }));
                 if ended && ledger.in_flight() == 0 {
                     break;
                 }
             }
             tokio::select! {
                 () = pacer.changed(index) => {}
-                done = wire.exchange() => {
+                done = link.exchange() => {
                     done?;
-                    self.take_answers(pair, &mut wire)?;
+                    self.take_answers(pair, &mut link)?;
                 }
             }
         }
-        wire.close().await;
+        link.close().await;
         Ok(())
     }
 
     pub(super) async fn receive_loop(
         &self,
         pair: &Pair,
-        mut wire: Wire,
+        mut link: Link,
         mark_read: bool,
     ) -> Result<()> {
         let mut finished = pin!(self.finish.cancelled());
@@ -90,33 +88,31 @@ impl Load {
         loop {
             let finish = tokio::select! {
                 () = &mut finished => true,
-                done = wire.exchange() => { done?; false }
+                done = link.exchange() => { done?; false }
             };
             let now = self.now();
-            while let Some(text) = wire.next_text()? {
+            link.hear(|incoming| {
                 self.count(&self.frames);
-                if let Some(id) = self.take_delivery(pair, text, now) {
-                    unread.push(id);
-                }
-            }
+                unread.extend(self.take_delivery(pair, &incoming, now));
+            })?;
             if mark_read && (unread.len() >= MARK_READ_AT || (finish && !unread.is_empty())) {
                 for ids in unread.chunks(MARK_READ_AT) {
-                    write_mark_read(pair.recipient, ids, MASK, wire.out());
+                    link.mark_read(ids);
                 }
                 unread.clear();
             }
             if finish {
-                wire.close().await;
+                link.close().await;
                 return Ok(());
             }
         }
     }
 
-    fn take_answers(&self, pair: &Pair, wire: &mut Wire) -> Result<()> {
+    fn take_answers(&self, pair: &Pair, link: &mut Link) -> Result<()> {
         let now = self.now();
-        while let Some(text) = wire.next_text()? {
+        link.hear(|incoming| {
             self.count(&self.frames);
-            match scan(text) {
+            match incoming {
                 Incoming::Success(sequence) => {
                     if let Some(sent_at) = pair.ledger.borrow_mut().acknowledge(sequence) {
                         self.count(&self.acknowledged);
@@ -132,20 +128,19 @@ impl Load {
                     self.trouble("unexpected frame at a sender".to_owned());
                 }
             }
-        }
-        Ok(())
+        })
     }
 
     /// Enters a delivery; gives the id to mark read, whoever's message it was.
-    fn take_delivery(&self, pair: &Pair, text: &[u8], now: u64) -> Option<u64> {
-        let Incoming::Message { id, content } = scan(text) else {
+    fn take_delivery(&self, pair: &Pair, incoming: &Incoming<'_>, now: u64) -> Option<u64> {
+        let Incoming::Message { id, content } = incoming else {
             self.trouble("unexpected frame at a receiver".to_owned());
             return None;
         };
         let mut ledger = pair.ledger.borrow_mut();
-        match pair.content.recognise(&content) {
+        match pair.content.recognise(content) {
             Recognised::Sequence(sequence) => {
-                if let Some(sent_at) = ledger.deliver(sequence, id) {
+                if let Some(sent_at) = ledger.deliver(sequence, *id) {
                     self.count(&self.delivered);
                     self.record(&self.to_delivery, sent_at, now);
                 }
@@ -153,6 +148,6 @@ impl Load {
             Recognised::Corrupt => ledger.corrupt(),
             Recognised::Foreign => {}
         }
-        Some(id)
+        Some(*id)
     }
 }

@@ -16,10 +16,10 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::frame::{Content, Template};
+use crate::frame::Content;
 use crate::ledger::{Ledger, Tally};
+use crate::link::Link;
 use crate::pacer::Pacer;
-use crate::wire::{MASK, Wire};
 
 /// A drain without any progress for so long is over; the rest is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,10 +54,6 @@ impl Pair {
             ledger: RefCell::default(),
             mutual: false,
         })
-    }
-
-    fn template(&self) -> Template {
-        Template::new(self.sender, self.recipient, &self.content, MASK)
     }
 }
 
@@ -131,24 +127,24 @@ impl Load {
     }
 
     /// Runs a sender that keeps `window` messages in flight, `budget` in all.
-    pub async fn send_closed(self: Rc<Self>, pair: Rc<Pair>, wire: Wire, window: u64, budget: u64) {
-        self.note(self.closed_loop(&pair, wire, window, budget).await);
+    pub async fn send_closed(self: Rc<Self>, pair: Rc<Pair>, link: Link, window: u64, budget: u64) {
+        self.note(self.closed_loop(&pair, link, window, budget).await);
     }
 
     /// Runs a sender that sends what `pacer` says is due for pair `index`.
     pub async fn send_open(
         self: Rc<Self>,
         pair: Rc<Pair>,
-        wire: Wire,
+        link: Link,
         pacer: Arc<Pacer>,
         index: u64,
     ) {
-        self.note(self.open_loop(&pair, wire, &pacer, index).await);
+        self.note(self.open_loop(&pair, link, &pacer, index).await);
     }
 
     /// Runs a receiver until the run is finished.
-    pub async fn receive(self: Rc<Self>, pair: Rc<Pair>, wire: Wire, mark_read: bool) {
-        self.note(self.receive_loop(&pair, wire, mark_read).await);
+    pub async fn receive(self: Rc<Self>, pair: Rc<Pair>, link: Link, mark_read: bool) {
+        self.note(self.receive_loop(&pair, link, mark_read).await);
     }
 
     /// Waits for what is still on its way, ends all connections and sums up.

@@ -10,11 +10,10 @@ use super::run_number;
 use crate::cli::BacklogArgs;
 use crate::frame::Recognised;
 use crate::ledger::Tally;
+use crate::link::{Incoming, Link};
 use crate::load::{Load, Pair};
 use crate::report::{Backlog, Report, median};
-use crate::scan::{Incoming, scan};
 use crate::target::{BUSY, Target};
-use crate::wire::Wire;
 
 /// Messages in flight while they are stored.
 const WINDOW: u64 = 256;
@@ -32,22 +31,23 @@ pub(super) async fn run(target: &Target, args: &BacklogArgs) -> Result<Report> {
         let first = (1 << 33) + (u64::from(run) << 12);
         let pair = Pair::new(run, round, first, args.bytes);
         let load = Load::new()?;
+        target.introduce(&[pair.sender, pair.recipient]).await?;
         store(target, &load, &pair, args.messages).await?;
         for (what, count) in load.troubles.borrow().iter() {
             *troubles.entry(what.clone()).or_default() += count;
         }
 
-        let path = target.path_of(pair.recipient);
+        let caller = target.caller(pair.recipient);
         let begun = Instant::now();
-        let wire = target.connect_with(&path, BUSY).await?;
+        let link = target.call(&caller, BUSY).await?;
         upgrades.push(ms(begun.elapsed()));
         let waiting = pair.ledger.borrow().owed();
-        let (wire, first) = tokio::time::timeout(TIMEOUT, empty(wire, &pair, waiting, begun))
+        let (link, first) = tokio::time::timeout(TIMEOUT, empty(link, &pair, waiting, begun))
             .await
             .with_context(|| format!("{} messages never came", pair.ledger.borrow().owed()))??;
         alls.push(ms(begun.elapsed()));
         firsts.push(ms(first));
-        listen_for_more(wire, &pair).await?;
+        listen_for_more(link, &pair).await?;
         tally.add(&pair.ledger.borrow().tally());
     }
     Ok(Report::Backlog(Backlog {
@@ -63,9 +63,9 @@ pub(super) async fn run(target: &Target, args: &BacklogArgs) -> Result<Report> {
 
 /// Sends `messages` to the pair's recipient, who is not there.
 async fn store(target: &Target, load: &Rc<Load>, pair: &Rc<Pair>, messages: u64) -> Result<()> {
-    let wire = target.connect(pair.sender, BUSY).await?;
+    let link = target.connect(pair.sender, BUSY).await?;
     let mut sender = JoinSet::new();
-    sender.spawn_local(Rc::clone(load).send_closed(Rc::clone(pair), wire, WINDOW, messages));
+    sender.spawn_local(Rc::clone(load).send_closed(Rc::clone(pair), link, WINDOW, messages));
     while let Some(ended) = sender.join_next().await {
         ended?;
     }
@@ -76,48 +76,47 @@ async fn store(target: &Target, load: &Rc<Load>, pair: &Rc<Pair>, messages: u64)
 
 /// Takes deliveries until all `waiting` came; gives when the first did.
 async fn empty(
-    mut wire: Wire,
+    mut link: Link,
     pair: &Pair,
     waiting: u64,
     begun: Instant,
-) -> Result<(Wire, Duration)> {
+) -> Result<(Link, Duration)> {
     let mut first = None;
     loop {
-        take(&mut wire, pair)?;
+        take(&mut link, pair)?;
         let delivered = pair.ledger.borrow().tally().delivered;
         if delivered > 0 {
             first.get_or_insert_with(|| begun.elapsed());
         }
         if delivered >= waiting {
-            return Ok((wire, first.unwrap_or_default()));
+            return Ok((link, first.unwrap_or_default()));
         }
-        wire.exchange().await?;
+        link.exchange().await?;
     }
 }
 
 /// Enters the deliveries that are here.
-fn take(wire: &mut Wire, pair: &Pair) -> Result<()> {
+fn take(link: &mut Link, pair: &Pair) -> Result<()> {
     let mut ledger = pair.ledger.borrow_mut();
-    while let Some(text) = wire.next_text()? {
-        let Incoming::Message { id, content } = scan(text) else {
-            continue;
+    link.hear(|incoming| {
+        let Incoming::Message { id, content } = incoming else {
+            return;
         };
         match pair.content.recognise(&content) {
             Recognised::Sequence(sequence) => _ = ledger.deliver(sequence, id),
             Recognised::Foreign | Recognised::Corrupt => ledger.corrupt(),
         }
-    }
-    Ok(())
+    })
 }
 
 /// What comes now came twice, and belongs in the ledger.
-async fn listen_for_more(mut wire: Wire, pair: &Pair) -> Result<()> {
+async fn listen_for_more(mut link: Link, pair: &Pair) -> Result<()> {
     let quiet = Duration::from_millis(200);
-    while let Ok(more) = tokio::time::timeout(quiet, wire.exchange()).await {
+    while let Ok(more) = tokio::time::timeout(quiet, link.exchange()).await {
         more?;
-        take(&mut wire, pair)?;
+        take(&mut link, pair)?;
     }
-    wire.close().await;
+    link.close().await;
     Ok(())
 }
 

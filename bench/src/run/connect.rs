@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use crate::cli::{ConnectArgs, ServerArgs};
 use crate::meter::Meter;
 use crate::report::{Checks, Connect, Latency, Report, micros_each, per_second};
-use crate::target::{IDLE, Target};
+use crate::target::{Caller, IDLE, Target};
 
 /// Users of their own, who have no messages.
 const FIRST_USER: u64 = 1 << 32;
@@ -55,9 +55,10 @@ pub(super) async fn by_turns(
 async fn measure(target: &Target, args: &ConnectArgs) -> Result<Connect> {
     let mut histogram = Histogram::new_with_bounds(1, 60_000_000, 3)?;
     // Signed before the clock starts.
-    let paths = |from, count| (from..from + count).map(|user| target.path_of(user));
-    let warmup: Vec<String> = paths(FIRST_USER, WARMUP).collect();
-    let counted: Vec<String> = paths(FIRST_USER + WARMUP, args.count).collect();
+    let users: Vec<u64> = (FIRST_USER..FIRST_USER + WARMUP + args.count).collect();
+    target.introduce(&users).await?;
+    let mut warmup: Vec<Caller> = users.into_iter().map(|user| target.caller(user)).collect();
+    let counted = warmup.split_off(usize::try_from(WARMUP)?);
     connect(target, &warmup, args.parallel).await?;
 
     let server_before = target.meter().map(|meter| meter.cpu()).transpose()?;
@@ -83,19 +84,19 @@ async fn measure(target: &Target, args: &ConnectArgs) -> Result<Connect> {
     })
 }
 
-/// Connects and closes with every path; gives how long each took to stand.
-async fn connect(target: &Target, paths: &[String], parallel: u64) -> Result<Vec<Duration>> {
-    let waiting = RefCell::new(paths.iter());
-    let times = RefCell::new(Vec::with_capacity(paths.len()));
+/// Connects and closes for everybody; gives how long each took to stand.
+async fn connect(target: &Target, callers: &[Caller], parallel: u64) -> Result<Vec<Duration>> {
+    let waiting = RefCell::new(callers.iter());
+    let times = RefCell::new(Vec::with_capacity(callers.len()));
     let next = || waiting.borrow_mut().next();
     let lanes = (0..parallel).map(async |_| -> Result<()> {
-        while let Some(path) = next() {
+        while let Some(caller) = next() {
             let begun = Instant::now();
-            let wire = tokio::time::timeout(TIMEOUT, target.connect_with(path, IDLE))
+            let link = tokio::time::timeout(TIMEOUT, target.call(caller, IDLE))
                 .await
                 .context("a connection took too long")??;
             times.borrow_mut().push(begun.elapsed());
-            wire.close().await;
+            link.close().await;
         }
         Ok(())
     });

@@ -15,7 +15,7 @@ use super::{FIRST_USER, connect_all, run_number};
 use crate::cli::FillArgs;
 use crate::ledger::Tally;
 use crate::load::{Load, Pair};
-use crate::report::{Fill, Report, mib, per_second, ratio};
+use crate::report::{Fill, Report, mib, micros_each, per_second, ratio};
 use crate::target::{BUSY, Target};
 
 /// Messages in flight a sender: fast, without burying the receivers.
@@ -30,12 +30,14 @@ pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
     let pairs: Vec<_> = (0..usize::from(args.pairs))
         .map(|index| Pair::new(run, index, FIRST_USER, args.bytes))
         .collect();
-    let Stored { elapsed, tally, troubles } = store(target, &pairs, args.messages).await?;
+    let Stored { elapsed, server_cpu, tally, troubles } =
+        store(target, &pairs, args.messages).await?;
     let on_disk = target.data().map(disk_bytes).transpose()?;
     let acknowledged = tally.acknowledged;
     Ok(Report::Fill(Fill {
         seconds: elapsed.as_secs_f64(),
         acknowledged_per_s: per_second(acknowledged, elapsed),
+        server_cpu_us: server_cpu.map(|cpu| micros_each(cpu, acknowledged)),
         disk_bytes_per_message: on_disk.map(|bytes| ratio(bytes, acknowledged)),
         server_rss_mib: target.meter().map(|meter| meter.resident()).transpose()?.map(mib),
         tally,
@@ -46,32 +48,38 @@ pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
 /// What came of storing many messages.
 pub(super) struct Stored {
     pub(super) elapsed: Duration,
+    pub(super) server_cpu: Option<Duration>,
     pub(super) tally: Tally,
     pub(super) troubles: BTreeMap<String, u64>,
 }
 
 /// Sends `messages` between `pairs` in equal shares; all of them are marked read.
 pub(super) async fn store(target: &Target, pairs: &[Rc<Pair>], messages: u64) -> Result<Stored> {
+    let users: Vec<u64> = pairs.iter().flat_map(|pair| [pair.sender, pair.recipient]).collect();
+    target.introduce(&users).await?;
     let recipients = connect_all(target, pairs.iter().map(|pair| pair.recipient), BUSY).await?;
-    let wires = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
+    let links = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
     let load = Load::new()?;
     let receivers = receivers(&load, pairs, recipients, true);
 
+    let cpu = || target.meter().map(|meter| meter.cpu()).transpose();
+    let before = cpu()?;
     let begun = Instant::now();
     let mut senders = JoinSet::new();
     let count = pairs.len() as u64;
     let (each, extra) = (messages / count, messages % count);
-    for ((index, pair), wire) in (0..).zip(pairs).zip(wires) {
+    for ((index, pair), link) in (0..).zip(pairs).zip(links) {
         let budget = each + u64::from(index < extra);
         let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
-        senders.spawn_local(load.send_closed(pair, wire, WINDOW, budget));
+        senders.spawn_local(load.send_closed(pair, link, WINDOW, budget));
     }
     watch(&load, &mut senders, messages).await?;
     let elapsed = begun.elapsed();
+    let server_cpu = cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
     let tally = load.finish(pairs, senders, receivers).await;
     let troubles = load.troubles.borrow().clone();
     ensure!(tally.acknowledged > 0, "nothing was stored: {troubles:?}");
-    Ok(Stored { elapsed, tally, troubles })
+    Ok(Stored { elapsed, server_cpu, tally, troubles })
 }
 
 /// Shows how far it is until the senders are done.

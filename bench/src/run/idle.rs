@@ -5,9 +5,9 @@ use tokio::task::JoinSet;
 
 use super::connect_all;
 use crate::cli::IdleArgs;
+use crate::link::Link;
 use crate::report::{Idle, Report, mib, ratio};
 use crate::target::{IDLE, Target};
-use crate::wire::Wire;
 
 /// Users of their own, who have no messages.
 const FIRST_USER: u64 = 1 << 31;
@@ -19,14 +19,15 @@ const WARMUP: u64 = 32;
 pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
     let meter = target.meter().context("memory needs a server on this machine: --pid")?;
     let users = |count| FIRST_USER..FIRST_USER + count;
-    for wire in connect_all(target, users(WARMUP), IDLE).await? {
-        wire.close().await;
+    target.introduce(&users(args.connections).collect::<Vec<u64>>()).await?;
+    for link in connect_all(target, users(WARMUP), IDLE).await? {
+        link.close().await;
     }
     let before = meter.settled_resident().await?;
 
     let mut held = JoinSet::new();
-    for wire in connect_all(target, users(args.connections), IDLE).await? {
-        held.spawn_local(hold(wire));
+    for link in connect_all(target, users(args.connections), IDLE).await? {
+        held.spawn_local(hold(link));
     }
     let after = meter.settled_resident().await?;
     anyhow::ensure!(held.try_join_next().is_none(), "the server ended idle connections");
@@ -40,9 +41,9 @@ pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
 }
 
 /// Answers pings until the connection ends.
-async fn hold(mut wire: Wire) -> Result<()> {
+async fn hold(mut link: Link) -> Result<()> {
     loop {
-        wire.exchange().await?;
-        while wire.next_text()?.is_some() {}
+        link.exchange().await?;
+        link.hear(|_| {})?;
     }
 }

@@ -2,10 +2,12 @@
 
 mod all;
 mod backlog;
+mod beside;
 mod connect;
 mod fill;
 mod history;
 mod idle;
+mod publish;
 mod revoke;
 mod traffic;
 
@@ -15,10 +17,10 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::{Measurement, ServerArgs};
+use crate::link::Link;
 use crate::report::Report;
 use crate::table::Row;
-use crate::target::Target;
-use crate::wire::Wire;
+use crate::target::{Caller, Target};
 
 /// The user that the first pair begins with. The pairs are the same in every
 /// run, so that a filled data directory holds their conversations.
@@ -34,6 +36,8 @@ pub struct Findings {
     pub reports: Vec<Report>,
     /// The table, where it was asked for.
     pub rows: Vec<Row>,
+    /// What is to be printed in place of both.
+    pub text: Option<String>,
 }
 
 /// Runs what was asked for.
@@ -41,11 +45,16 @@ pub struct Findings {
 /// # Errors
 /// The server does not start, refuses connections, or has gone.
 pub async fn run(measurement: &Measurement, server: &ServerArgs) -> Result<Findings> {
-    if let Measurement::All(args) = measurement {
-        return all::run(args, server).await;
+    match measurement {
+        Measurement::All(args) => all::run(args, server).await,
+        Measurement::Beside(args) => beside::table(args, server).await,
+        Measurement::Curves(args) => beside::curves(args, server).await,
+        Measurement::Publish(args) => publish::run(args),
+        _ => {
+            let report = one(measurement, server).await?;
+            Ok(Findings { reports: vec![report], ..Findings::default() })
+        }
     }
-    let report = one(measurement, server).await?;
-    Ok(Findings { reports: vec![report], rows: Vec::new() })
 }
 
 /// Starts a server, measures one thing, stops it.
@@ -66,7 +75,10 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
         Measurement::Revoke(args) => revoke::run(&target, args).await,
         Measurement::Fill(args) => fill::run(&target, args).await,
         Measurement::History(args) => history::run(&target, args).await,
-        Measurement::All(_) => Err(anyhow::anyhow!("the table is not one measurement")),
+        Measurement::All(_)
+        | Measurement::Beside(_)
+        | Measurement::Curves(_)
+        | Measurement::Publish(_) => Err(anyhow::anyhow!("this is not one measurement")),
     }?;
     target.stop().await?;
     Ok(report)
@@ -77,17 +89,17 @@ async fn connect_all(
     target: &Target,
     users: impl Iterator<Item = u64>,
     buffer: usize,
-) -> Result<Vec<Wire>> {
-    let paths: Vec<String> = users.map(|user| target.path_of(user)).collect();
+) -> Result<Vec<Link>> {
+    let callers: Vec<Caller> = users.map(|user| target.caller(user)).collect();
     let allowed = raise_file_limit()?;
-    ensure!(allowed > paths.len() as u64 + 100, "only {allowed} open files are allowed");
+    ensure!(allowed > callers.len() as u64 + 100, "only {allowed} open files are allowed");
     let connecting = async {
-        let mut wires = Vec::with_capacity(paths.len());
-        for some in paths.chunks(8) {
-            let some = some.iter().map(|path| target.connect_with(path, buffer));
-            wires.extend(futures_util::future::try_join_all(some).await?);
+        let mut links = Vec::with_capacity(callers.len());
+        for some in callers.chunks(8) {
+            let some = some.iter().map(|caller| target.call(caller, buffer));
+            links.extend(futures_util::future::try_join_all(some).await?);
         }
-        Ok(wires)
+        Ok(links)
     };
     tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.context("connecting took too long")?
 }

@@ -46,7 +46,7 @@ pub(super) async fn run(target: &Target, args: &RevokeArgs) -> Result<Report> {
     for number in 0..all {
         paths.push(match number < concerned {
             true => target.retiring_path_of(user(number), &jti(number))?,
-            false => target.path_of(user(number)),
+            false => target.token_path_of(user(number))?,
         });
     }
     // Each connection ends once.
@@ -61,7 +61,7 @@ pub(super) async fn run(target: &Target, args: &RevokeArgs) -> Result<Report> {
     let one = concerned / 2;
     let token = act(target, vec!["token", "revoke", &jti(one)], &mut ends, |n| n == one, 1).await?;
     let path = paths.get(one).context("there is no connection")?;
-    let again = target.connect_with(path, IDLE).await;
+    let again = target.wire(path, IDLE).await;
     let refused = again.err().is_some_and(|why| why.to_string().contains(" 401 "));
 
     let subject = FIRST_USER.to_string();
@@ -83,7 +83,7 @@ async fn connect(
     watching: &mut JoinSet<()>,
 ) -> Result<()> {
     for (first, some) in (0..).step_by(PARALLEL).zip(paths.chunks(PARALLEL)) {
-        let some = some.iter().map(|path| target.connect_with(path, IDLE));
+        let some = some.iter().map(|path| target.wire(path, IDLE));
         for (number, wire) in (first..).zip(futures_util::future::try_join_all(some).await?) {
             let told = told.clone();
             watching.spawn_local(async move {
@@ -114,7 +114,7 @@ async fn watch(mut wire: Wire) -> (Instant, Result<Closed, String>) {
 
 /// Skips all that is here.
 fn unread(wire: &mut Wire) -> Result<()> {
-    while wire.next_text()?.is_some() {}
+    while wire.next_payload()?.is_some() {}
     Ok(())
 }
 

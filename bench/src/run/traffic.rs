@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 use super::{FIRST_USER, connect_all, run_number};
 use crate::cli::{OpenArgs, PairsArgs, TrafficArgs};
 use crate::ledger::Tally;
+use crate::link::Link;
 use crate::load::{Load, Pair};
 use crate::meter::Meter;
 use crate::pacer::Pacer;
 use crate::report::{Latency, Report, Traffic, mib, micros_each, per_second};
 use crate::target::{BUSY, Target};
-use crate::wire::Wire;
 
 /// Closed loop: what was answered makes room for the next.
 pub(super) async fn pairs(target: &Target, args: &PairsArgs) -> Result<Report> {
@@ -22,9 +22,9 @@ pub(super) async fn pairs(target: &Target, args: &PairsArgs) -> Result<Report> {
     let load = Load::new()?;
     let receivers = receivers(&load, &cast.pairs, cast.receivers, args.traffic.mark_read);
     let mut senders = JoinSet::new();
-    for (pair, wire) in cast.pairs.iter().zip(cast.senders) {
+    for (pair, link) in cast.pairs.iter().zip(cast.senders) {
         let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
-        senders.spawn_local(load.send_closed(pair, wire, args.window, u64::MAX));
+        senders.spawn_local(load.send_closed(pair, link, args.window, u64::MAX));
     }
     let interval = Interval::measure(target, &load, &args.traffic).await?;
     let tally = load.finish(&cast.pairs, senders, receivers).await;
@@ -43,9 +43,9 @@ pub(super) async fn open(target: &Target, args: &OpenArgs) -> Result<Report> {
     let pairs = u64::from(args.traffic.pairs);
     let (pacer, schedule) = Pacer::start(load.clock, args.rate, pairs, length);
     let mut senders = JoinSet::new();
-    for ((index, pair), wire) in (0..).zip(&cast.pairs).zip(cast.senders) {
+    for ((index, pair), link) in (0..).zip(&cast.pairs).zip(cast.senders) {
         let (load, pair, pacer) = (Rc::clone(&load), Rc::clone(pair), pacer.clone());
-        senders.spawn_local(load.send_open(pair, wire, pacer, index));
+        senders.spawn_local(load.send_open(pair, link, pacer, index));
     }
     let interval = Interval::measure(target, &load, &args.traffic).await?;
     while !pacer.ended() {
@@ -62,8 +62,8 @@ pub(super) async fn open(target: &Target, args: &OpenArgs) -> Result<Report> {
 /// Everybody who takes part, connected.
 struct Cast {
     pairs: Vec<Rc<Pair>>,
-    senders: Vec<Wire>,
-    receivers: Vec<Wire>,
+    senders: Vec<Link>,
+    receivers: Vec<Link>,
 }
 
 impl Cast {
@@ -72,6 +72,8 @@ impl Cast {
         let pairs: Vec<_> = (0..usize::from(traffic.pairs))
             .map(|index| Pair::new(run, index, FIRST_USER, traffic.bytes))
             .collect();
+        let users: Vec<u64> = pairs.iter().flat_map(|pair| [pair.sender, pair.recipient]).collect();
+        target.introduce(&users).await?;
         let recipients = pairs.iter().map(|pair| pair.recipient);
         let receivers = connect_all(target, recipients, BUSY).await?;
         let senders = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
@@ -83,12 +85,12 @@ impl Cast {
 pub(super) fn receivers(
     load: &Rc<Load>,
     pairs: &[Rc<Pair>],
-    wires: Vec<Wire>,
+    links: Vec<Link>,
     mark_read: bool,
 ) -> JoinSet<()> {
     let mut receivers = JoinSet::new();
-    for (pair, wire) in pairs.iter().zip(wires) {
-        receivers.spawn_local(Rc::clone(load).receive(Rc::clone(pair), wire, mark_read));
+    for (pair, link) in pairs.iter().zip(links) {
+        receivers.spawn_local(Rc::clone(load).receive(Rc::clone(pair), link, mark_read));
     }
     receivers
 }

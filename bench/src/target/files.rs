@@ -1,12 +1,14 @@
 //! What a server needs around it before it can start.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::Result;
+use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+use rustls::pki_types::CertificateDer;
 
 /// Only what differs from the defaults: no limit may be what is measured.
 pub(super) fn configuration(listen: SocketAddr, admin: SocketAddr, data: &Path) -> String {
@@ -45,4 +47,17 @@ pub(super) fn two_free_addresses() -> Result<(SocketAddr, SocketAddr)> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let (first, second) = (bind()?, bind()?);
     Ok((first.local_addr()?, second.local_addr()?))
+}
+
+/// Makes `server.pem` and `server.key` for localhost, and gives the certificate.
+pub(super) fn write_certificate(root: &Path) -> Result<CertificateDer<'static>> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(["localhost".to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    // rcgen's own limit, the year 4096, is beyond what ejabberd understands.
+    params.not_after = date_time_ymd(2049, 12, 31);
+    let certificate = params.self_signed(&key)?;
+    private_file(&root.join("server.key"), &key.serialize_pem())?;
+    fs::write(root.join("server.pem"), certificate.pem())?;
+    Ok(certificate.der().clone())
 }

@@ -1,20 +1,20 @@
 //! The server under test: its files, its process, its address.
 
 mod files;
+mod peer;
+mod process;
 mod revocations;
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::unistd::Pid;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -23,17 +23,19 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use self::files::{configuration, private_file, two_free_addresses};
+pub use self::peer::{Peer, Protocol};
+
+use self::files::{configuration, private_file, two_free_addresses, write_certificate};
+use self::process::Process;
 use crate::api::Api;
 use crate::cli::ServerArgs;
+use crate::link::{Im, Link, Mqtt, Nats, Xmpp, make_inboxes};
 use crate::meter::Meter;
-use crate::token::{Signer, random_key_set};
+use crate::token::{Signer, random_key_set, random_secret};
 use crate::wire::Wire;
 
 /// Opening a store of some millions of messages takes seconds, not minutes.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// More than the drain timeout that the written configuration asks for.
-const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Buffer of a connection that carries traffic: one TLS record.
 pub const BUSY: usize = 16 * 1024;
 /// Buffer of a connection that only exists.
@@ -49,20 +51,26 @@ pub struct Target {
     name: ServerName<'static>,
     path: String,
     tls: Arc<ClientConfig>,
-    signer: Signer,
-    retiring: Option<Signer>,
+    admission: Admission,
     meter: Option<Meter>,
     data: Option<PathBuf>,
     process: Option<Process>,
 }
 
-/// A server of our own, killed when dropped.
+/// By what users are let in.
 #[derive(Debug)]
-struct Process {
-    child: Child,
-    log: PathBuf,
-    program: PathBuf,
-    directory: TempDir,
+enum Admission {
+    /// imserver and the floor: by tokens, some of which a server of our own can take back.
+    Tokens { signer: Box<Signer>, retiring: Option<Box<Signer>> },
+    /// Another product: by one password.
+    Password { password: String, peer: Peer, scripts: PathBuf },
+}
+
+/// A user, and what has to be made before the clock starts.
+#[derive(Debug)]
+pub struct Caller {
+    user: u64,
+    path: String,
 }
 
 impl Target {
@@ -79,10 +87,11 @@ impl Target {
     /// # Errors
     /// As [`start`](Self::start), and only a server of our own with a fresh store can have them.
     pub async fn start_revoked(args: &ServerArgs, revocations: u64) -> Result<Self> {
-        let elsewhere = args.floor || args.url.is_some() || args.data.is_some();
+        let elsewhere =
+            args.floor || args.peer.is_some() || args.url.is_some() || args.data.is_some();
         ensure!(
             revocations == 0 || !elsewhere,
-            "revocations come into a fresh store: without --floor, --url and --data"
+            "revocations come into a fresh store: without --floor, --peer, --url and --data"
         );
         let mut target = match &args.url {
             Some(url) => Self::running(url, args)?,
@@ -92,18 +101,101 @@ impl Target {
         Ok(target)
     }
 
+    /// Tells the server that there are these users, where it must know that before
+    /// messages for them are kept.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub async fn introduce(&self, users: &[u64]) -> Result<()> {
+        let Admission::Password { password, peer, scripts } = &self.admission else {
+            return Ok(());
+        };
+        match peer.protocol() {
+            Protocol::Im => {}
+            Protocol::Mqtt => {
+                for some in users.chunks(8) {
+                    let some = some.iter().map(|user| self.connect(*user, IDLE));
+                    let links = futures_util::future::try_join_all(some).await?;
+                    futures_util::future::join_all(links.into_iter().map(Link::close)).await;
+                }
+            }
+            Protocol::Nats => {
+                let wire = self.wire(&self.path, BUSY).await?;
+                make_inboxes(wire, password, users).await?;
+            }
+            Protocol::Xmpp => {
+                let process = self.process.as_ref().context("no server of our own")?;
+                peer.add_users(scripts, process.directory.path(), users)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Connects `user`, with a buffer of `buffer` bytes for what comes in.
     ///
     /// # Errors
-    /// As [`Wire::connect`].
-    pub async fn connect(&self, user: u64, buffer: usize) -> Result<Wire> {
-        self.connect_with(&self.path_of(user), buffer).await
+    /// As [`call`](Self::call).
+    pub async fn connect(&self, user: u64, buffer: usize) -> Result<Link> {
+        self.call(&self.caller(user), buffer).await
     }
 
-    /// The path of `user`'s WebSocket, token included.
+    /// Gets ready to connect `user`: signs the token.
     #[must_use]
-    pub fn path_of(&self, user: u64) -> String {
-        format!("{}/{}", self.path, self.signer.token(user, &format!("bench-of-{user}")))
+    pub fn caller(&self, user: u64) -> Caller {
+        let path = match &self.admission {
+            Admission::Tokens { signer, .. } => self.path_of(user, signer),
+            Admission::Password { .. } => self.path.clone(),
+        };
+        Caller { user, path }
+    }
+
+    /// Connects a user until they could send and receive.
+    ///
+    /// # Errors
+    /// As [`Wire::connect`], or the server does not let this user in.
+    pub async fn call(&self, caller: &Caller, buffer: usize) -> Result<Link> {
+        let Caller { user, path } = caller;
+        let wire = self.wire(path, buffer).await?;
+        match &self.admission {
+            Admission::Tokens { .. } => Ok(Link::new(wire, Im::new(*user))),
+            Admission::Password { password, peer, .. } => match peer.protocol() {
+                Protocol::Im => Ok(Link::new(wire, Im::new(*user))),
+                Protocol::Mqtt => Mqtt::greet(wire, *user, password).await,
+                Protocol::Nats => Nats::greet(wire, *user, password).await,
+                Protocol::Xmpp => Xmpp::greet(wire, *user, password).await,
+            },
+        }
+    }
+
+    /// Opens a WebSocket at a path made earlier, and says nothing on it.
+    ///
+    /// # Errors
+    /// As [`Wire::connect`].
+    pub async fn wire(&self, path: &str, buffer: usize) -> Result<Wire> {
+        let subprotocol = match &self.admission {
+            Admission::Tokens { .. } => None,
+            Admission::Password { peer, .. } => peer.protocol().subprotocol(),
+        };
+        Wire::connect(self.address, self.name.clone(), &self.tls, path, subprotocol, buffer).await
+    }
+
+    /// The path of `user`'s WebSocket with a token.
+    ///
+    /// # Errors
+    /// The server is another product, which knows no tokens.
+    pub fn token_path_of(&self, user: u64) -> Result<String> {
+        Ok(self.path_of(user, self.signer()?))
+    }
+
+    fn path_of(&self, user: u64, signer: &Signer) -> String {
+        format!("{}/{}", self.path, signer.token(user, &format!("bench-of-{user}")))
+    }
+
+    fn signer(&self) -> Result<&Signer> {
+        match &self.admission {
+            Admission::Tokens { signer, .. } => Ok(signer),
+            Admission::Password { .. } => bail!("only an imserver knows tokens: without --peer"),
+        }
     }
 
     /// The same with a token by the name `jti`, signed by the key that can be retired.
@@ -111,10 +203,9 @@ impl Target {
     /// # Errors
     /// The server is none of our own.
     pub fn retiring_path_of(&self, user: u64, jti: &str) -> Result<String> {
-        let signer = self
-            .retiring
-            .as_ref()
-            .context("revoking needs a server started here, without --floor and --url")?;
+        let Admission::Tokens { retiring: Some(signer), .. } = &self.admission else {
+            bail!("revoking needs an imserver started here, without --floor, --peer and --url");
+        };
         Ok(format!("{}/{}", self.path, signer.token(user, jti)))
     }
 
@@ -129,20 +220,12 @@ impl Target {
         output(command).await
     }
 
-    /// Connects with a path made earlier, so that signing is not measured.
-    ///
-    /// # Errors
-    /// As [`Wire::connect`].
-    pub async fn connect_with(&self, path: &str, buffer: usize) -> Result<Wire> {
-        Wire::connect(self.address, self.name.clone(), &self.tls, path, buffer).await
-    }
-
     /// Connects `user` to the HTTPS API.
     ///
     /// # Errors
     /// As [`Api::connect`].
     pub async fn api(&self, user: u64) -> Result<Api> {
-        let token = self.signer.token(user, &format!("bench-of-{user}"));
+        let token = self.signer()?.token(user, &format!("bench-of-{user}"));
         Api::connect(self.address, self.name.clone(), &self.tls, &token).await
     }
 
@@ -163,17 +246,10 @@ impl Target {
     /// # Errors
     /// It did not stop in time (it is killed then), or failed while stopping.
     pub async fn stop(mut self) -> Result<()> {
-        let Some(process) = &mut self.process else {
-            return Ok(());
-        };
-        let pid = Pid::from_raw(i32::try_from(process.child.id())?);
-        kill(pid, Signal::SIGTERM).context("cannot stop the server")?;
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        while process.child.try_wait()?.is_none() {
-            ensure!(Instant::now() < deadline, "the server did not stop within {STOP_TIMEOUT:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        match &mut self.process {
+            Some(process) => process.stop().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn running(url: &str, args: &ServerArgs) -> Result<Self> {
@@ -191,8 +267,10 @@ impl Target {
             name: ServerName::try_from(host.to_owned()).context("the host in --url")?,
             path: format!("/{}", path.trim_end_matches('/')),
             tls: trusting(&CertificateDer::from_pem_file(ca).context("cannot read --ca")?)?,
-            signer: Signer::from_key_set(keys, None)?,
-            retiring: None,
+            admission: Admission::Tokens {
+                signer: Box::new(Signer::from_key_set(keys, None)?),
+                retiring: None,
+            },
             meter: args.pid.map(Meter::of),
             data: None,
             process: None,
@@ -209,48 +287,29 @@ impl Target {
         if statfs(&data)?.filesystem_type() == TMPFS_MAGIC {
             bail!("{} is in memory, where durable costs nothing: use --data", data.display());
         }
-        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        private_file(&root.join("server.key"), &certified.signing_key.serialize_pem())?;
-        fs::write(root.join("server.pem"), certified.cert.pem())?;
-        private_file(&root.join("keys.json"), &random_key_set(&[RETIRING, "bench"])?)?;
+        let certificate = write_certificate(root)?;
         let (listen, admin) = two_free_addresses()?;
-
-        let program = args.binary()?;
-        let mut command = Command::new(&program);
-        if args.floor {
-            command.arg("--listen").arg(listen.to_string());
-            command.arg("--cert").arg(root.join("server.pem"));
-            command.arg("--key").arg(root.join("server.key"));
-            command.arg("--journal").arg(data.join("journal"));
-        } else {
-            fs::write(root.join("config.toml"), configuration(listen, admin, &data))?;
-            if revocations > 0 {
-                import(&program, root, revocations)?;
-            }
-            command.arg("serve").arg("--config").arg(root.join("config.toml"));
-        }
-        without_settings(&mut command);
-        let log = root.join("server.out");
-        let output = File::create(&log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let (command, admission) = match args.peer {
+            Some(peer) => peer_command(args, peer, root, listen)?,
+            None => own_command(args, root, [listen, admin], &data, revocations)?,
+        };
+        let path = match args.peer {
+            Some(peer) => peer.protocol().path(),
+            None => Protocol::Im.path(),
+        };
+        let process = Process::start(command, args.peer.is_some(), directory)?;
         Ok(Self {
             address: listen,
             name: ServerName::try_from("localhost")?,
-            path: "/teaching/imserver".to_owned(),
-            tls: trusting(certified.cert.der())?,
-            signer: Signer::from_key_set(&root.join("keys.json"), None)?,
-            // The relay knows no keys, and none of them can be retired.
-            retiring: (!args.floor)
-                .then(|| Signer::from_key_set(&root.join("keys.json"), Some(RETIRING)))
-                .transpose()?,
-            meter: Some(Meter::of(child.id())),
+            path: path.to_owned(),
+            tls: trusting(&certificate)?,
+            admission,
+            meter: Some(match args.peer {
+                Some(_) => Meter::of_family(process.id()),
+                None => Meter::of(process.id()),
+            }),
             data: Some(data),
-            process: Some(Process { child, log, program, directory }),
+            process: Some(process),
         })
     }
 
@@ -267,7 +326,7 @@ impl Target {
                 Err(refused) => refused,
             };
             if let Some(process) = &mut self.process
-                && let Some(status) = process.child.try_wait()?
+                && let Some(status) = process.ended()?
             {
                 bail!("the server ended with {status}:\n{}", process.last_words());
             }
@@ -277,20 +336,47 @@ impl Target {
     }
 }
 
-impl Process {
-    fn last_words(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+/// An imserver or the floor.
+fn own_command(
+    args: &ServerArgs,
+    root: &Path,
+    [listen, admin]: [SocketAddr; 2],
+    data: &Path,
+    revocations: u64,
+) -> Result<(Command, Admission)> {
+    private_file(&root.join("keys.json"), &random_key_set(&[RETIRING, "bench"])?)?;
+    let program = args.binary()?;
+    let mut command = Command::new(&program);
+    if args.floor {
+        command.arg("--listen").arg(listen.to_string());
+        command.arg("--cert").arg(root.join("server.pem"));
+        command.arg("--key").arg(root.join("server.key"));
+        command.arg("--journal").arg(data.join("journal"));
+    } else {
+        fs::write(root.join("config.toml"), configuration(listen, admin, data))?;
+        if revocations > 0 {
+            import(&program, root, revocations)?;
+        }
+        command.arg("serve").arg("--config").arg(root.join("config.toml"));
     }
+    without_settings(&mut command);
+    let signer = |kid| Signer::from_key_set(&root.join("keys.json"), kid).map(Box::new);
+    // The relay knows no keys, and none of them can be retired.
+    let retiring = (!args.floor).then(|| signer(Some(RETIRING))).transpose()?;
+    Ok((command, Admission::Tokens { signer: signer(None)?, retiring }))
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Has no effect on one that ended and was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Another product, with a password made for it.
+fn peer_command(
+    args: &ServerArgs,
+    peer: Peer,
+    root: &Path,
+    listen: SocketAddr,
+) -> Result<(Command, Admission)> {
+    let password = random_secret()?;
+    private_file(&root.join("password"), &password)?;
+    let command = peer.serve(&args.peers, root, listen.port())?;
+    Ok((command, Admission::Password { password, peer, scripts: args.peers.clone() }))
 }
 
 /// Settings of the person's own server must not leak into one of ours.

@@ -62,6 +62,8 @@ pub(super) struct Commit<'a> {
 /// What a batch comes to once it is durable.
 #[derive(Debug)]
 pub(super) struct Outcome {
+    /// How many rows it writes or takes away.
+    pub(super) rows: usize,
     /// The last id in it, where it holds messages.
     pub(super) last_id: Option<u64>,
     /// How many messages it marks, or takes away unread.
@@ -372,6 +374,7 @@ impl<'a> Commit<'a> {
             self.insert(keys::REVOCATIONS.to_vec(), value);
         }
         let outcome = Outcome {
+            rows: self.rows,
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
             gone: self.gone,
@@ -388,6 +391,17 @@ impl Outcome {
     /// How many messages were new.
     pub(super) fn messages(&self) -> u64 {
         self.stored.len() as u64
+    }
+
+    /// The first id in it, where it holds messages.
+    pub(super) fn first_id(&self) -> Option<u64> {
+        self.stored.first().map(|first| first.entry.message.id.get())
+    }
+
+    /// The pair and ordinal of each of its messages, ids rising without a gap.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Pair, u64)> {
+        let messages = self.stored.iter().map(|stored| &stored.entry.message);
+        messages.map(|message| (Pair::of(message), message.ordinal))
     }
 
     /// How many revocations and their contraries there are in it.

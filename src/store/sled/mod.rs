@@ -26,6 +26,7 @@ mod open;
 mod page_cache;
 mod read_state;
 mod reader;
+mod recent;
 mod record;
 mod refusal;
 mod rehearsal;
@@ -313,10 +314,15 @@ impl Store for SledStore {
         let store = self.clone();
         Box::pin(async move {
             match seen {
-                Seen::Ids(ids) => {
-                    let marks =
-                        store.read(move |tree, head| reader::marks(tree, reader, ids, head));
-                    let marks = marks.await.map_err(|_| AppendError::Unavailable)?;
+                Seen::Ids(mut ids) => {
+                    let mut marks = store.shared.recent_marks(reader, &mut ids);
+                    if !ids.is_empty() {
+                        let older =
+                            store.read(move |tree, head| reader::marks(tree, reader, ids, head));
+                        marks.extend(older.await.map_err(|_| AppendError::Unavailable)?);
+                    }
+                    marks.sort_unstable();
+                    marks.dedup();
                     store.mark(reader, marks, origin).await
                 }
                 Seen::UpTo { peer, id } => {

@@ -8,6 +8,10 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::error;
 
 use super::census::Census;
+use super::keys::Pair;
+use super::reader::Mark;
+use super::recent::Recent;
+use crate::ids::{MessageId, UserId};
 use crate::store::{Cursor, Health, StoreError};
 
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) struct Shared {
     watermark: AtomicU64,
     /// How many messages there are.
     messages: AtomicU64,
+    /// Where the last of them lie: nothing that is not durable.
+    recent: Mutex<Recent>,
     /// How often the tree was taken away.
     suspensions: AtomicU64,
     /// One more than that when a reader last met a write that had found no room; 0: never.
@@ -46,6 +52,7 @@ impl Shared {
             tree: Mutex::new(Some(tree)),
             watermark: AtomicU64::new(census.last_id),
             messages: AtomicU64::new(census.kept()),
+            recent: Mutex::default(),
             suspensions: AtomicU64::new(0),
             met_full: AtomicU64::new(0),
             writes: AtomicU64::new(0),
@@ -111,6 +118,16 @@ impl Shared {
     /// Lets readers see up to `id`; says whether there was nothing before.
     pub(super) fn raise(&self, id: u64) -> bool {
         self.watermark.swap(id, Ordering::AcqRel) == 0
+    }
+
+    /// Remembers where the messages of a commit lie, from the id `first` on.
+    pub(super) fn remember(&self, first: u64, places: impl Iterator<Item = (Pair, u64)>) {
+        locked(&self.recent).add(first, places);
+    }
+
+    /// What `reader` marks with those of `ids` that are remembered; the others are left.
+    pub(super) fn recent_marks(&self, reader: UserId, ids: &mut Vec<MessageId>) -> Vec<Mark> {
+        locked(&self.recent).marks(reader, ids)
     }
 
     pub(super) fn health(&self) -> Health {

@@ -39,6 +39,10 @@ use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
 /// message, and sled's garbage grows faster than it is collected.
 const GROUP_MAX: usize = 512;
 
+/// Rows of a commit whose garbage one more pin collects, with room to spare: a pin takes up to
+/// eight bags of 64 pieces, and a row leaves a handful.
+const ROWS_A_PIN: usize = 32;
+
 /// How often revocations that are over are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -144,15 +148,7 @@ impl Idle {
 
     /// Ends for good, in words for the operator.
     fn give_up(mut self, why: String) {
-        // A reader that met damage has said so already, and other words fit that.
-        if self.shared.failure().is_none() {
-            error!(
-                cause = why,
-                "the store stopped writing; nothing acknowledged is lost. \
-                 Free the disk or mend it, then restart imserver"
-            );
-            self.shared.fail(why);
-        }
+        say_that_it_ended(&self.shared, why);
         self.metrics.failed.inc();
         // Whoever waits or asks from now on learns that nothing is written.
         self.requests.close();
@@ -208,6 +204,7 @@ impl Writer {
                 // Everybody who could ask is gone.
                 Ok(0) => return Ok(None),
                 Ok(_) => {
+                    self.let_others_ask(&mut group);
                     if let Some(why) = self.shared.failure() {
                         // A reader met damage: nothing is built on top of it.
                         return Err(Stop::Final(why));
@@ -228,6 +225,18 @@ impl Writer {
                 return Err(Stop::Full("a read met a write that had found no room".to_owned()));
             }
             self.keep_manifest(written);
+        }
+    }
+
+    /// Lets those have the processor first who are about to ask, and takes what they ask
+    /// for. Where it is busy a group becomes larger by a third; where it is not, nothing is
+    /// waited for.
+    fn let_others_ask(&mut self, group: &mut Vec<Request>) {
+        std::thread::yield_now();
+        while group.len() < GROUP_MAX
+            && let Ok(request) = self.requests.try_recv()
+        {
+            group.push(request);
         }
     }
 
@@ -281,7 +290,12 @@ impl Writer {
         let (batch, outcome) = commit.prepare();
         if let Some(batch) = batch {
             let began = Instant::now();
-            self.persist(batch)?;
+            // Before those who wait learn of it: `/readyz` then tells them the same.
+            self.persist(batch, outcome.rows).inspect_err(|stop| {
+                if let Stop::Final(why) = stop {
+                    say_that_it_ended(&self.shared, why.clone());
+                }
+            })?;
             self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
         }
         self.census.messages += outcome.messages();
@@ -299,6 +313,9 @@ impl Writer {
         }
         if let Some(last_id) = outcome.last_id {
             self.census.last_id = last_id;
+            if let Some(first) = outcome.first_id() {
+                self.shared.remember(first, outcome.places());
+            }
             if self.shared.raise(last_id) {
                 // The very first message: from now on an empty database is damage.
                 self.renew_manifest()?;
@@ -314,8 +331,8 @@ impl Writer {
         Ok(close)
     }
 
-    /// Brings a batch to the disk itself.
-    fn persist(&self, batch: Batch) -> Result<(), Stop> {
+    /// Brings a batch of so many rows to the disk itself.
+    fn persist(&self, batch: Batch, rows: usize) -> Result<(), Stop> {
         let _writing = self.shared.writing();
         self.books.tree.apply_batch(batch)?;
         self.db.flush()?;
@@ -324,7 +341,7 @@ impl Writer {
         self.file.sync_data()?;
         // sled's garbage is collected a little at every pin; without these, memory
         // and disk grow with the load.
-        for _ in 0..16 {
+        for _ in 0..1 + rows / ROWS_A_PIN {
             crossbeam_epoch::pin().flush();
         }
         Ok(())
@@ -369,6 +386,19 @@ impl Writer {
         if let Some(close) = close {
             let _ = close.send(sealed.is_ok());
         }
+    }
+}
+
+/// Says everywhere that nothing is written any more.
+fn say_that_it_ended(shared: &Shared, why: String) {
+    // A reader that met damage has said so already, and other words fit that.
+    if shared.failure().is_none() {
+        error!(
+            cause = why,
+            "the store stopped writing; nothing acknowledged is lost. \
+             Free the disk or mend it, then restart imserver"
+        );
+        shared.fail(why);
     }
 }
 
