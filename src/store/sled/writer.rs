@@ -229,8 +229,7 @@ impl Writer {
     }
 
     /// Lets those have the processor first who are about to ask, and takes what they ask
-    /// for. Where it is busy a group becomes larger by a third; where it is not, nothing is
-    /// waited for.
+    /// for. Where it is busy that makes larger groups; where it is not, nothing is waited for.
     fn let_others_ask(&mut self, group: &mut Vec<Request>) {
         std::thread::yield_now();
         while group.len() < GROUP_MAX
