@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::LocalSet;
 
 /// Exit codes: 0 measured; 1 could not measure; 3 measured, and the server
-/// broke a promise. (2 is wrong usage.)
+/// broke a promise, or one of several could not be measured. (2 is wrong usage.)
 fn main() -> ExitCode {
     match measure(&Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -42,5 +42,6 @@ fn measure(cli: &Cli) -> Result<bool> {
         std::fs::write(path, format!("{json:#}\n"))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(findings.reports.iter().all(Report::is_clean))
+    findings.failed.iter().for_each(|failure| eprintln!("{failure}"));
+    Ok(findings.failed.is_empty() && findings.reports.iter().all(Report::is_clean))
 }

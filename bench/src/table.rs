@@ -171,31 +171,34 @@ pub fn beside(results: &Results) -> String {
     };
     let columns: Vec<Vec<Row>> = sides.iter().map(|side| rows(&reports(*side))).collect();
     for (index, Row { figure, unit, .. }) in rows(&[]).into_iter().enumerate() {
+        let of = |column: &Vec<Row>| column.get(index).and_then(|row| row.measured);
+        if columns.iter().all(|column| of(column).is_none()) {
+            continue;
+        }
         let cells = columns.iter().zip(&sides).map(|(column, side)| {
             if figure.starts_with("open loop")
                 && let Some(taken) = saturated(&reports(*side))
             {
                 return format!("saturated at {} /s", number(taken));
             }
-            let measured = column.get(index).and_then(|row| row.measured);
-            measured.map_or_else(|| "–".to_owned(), number)
+            of(column).map_or_else(|| "–".to_owned(), number)
         });
         text += &line(&mut std::iter::once(format!("{figure}, {unit}")).chain(cells));
     }
     // Writing into a string cannot fail.
-    let _ = writeln!(text, "\nMedians, by turns, on {}.", results.machine);
+    let _ = writeln!(text, "\nMedians, by turns, on {}:\n", results.machine);
     for side in sides {
         let mut versions: Vec<&str> =
             results.of(side, None).map(|run| run.version.as_str()).collect();
         let rounds = results.of(side, None).filter(|run| narrow(&run.report).is_some()).count();
         versions.dedup();
-        let _ = writeln!(text, "{}: {}, {rounds} rounds.", side.title(), versions.join(", "));
+        let times = if rounds == 1 { "round" } else { "rounds" };
+        let _ = writeln!(text, "- {}: {}; {rounds} {times}", side.title(), versions.join(", "));
         let broken = results.of(side, None).filter(|run| !run.report.is_clean()).count();
         if broken > 0 {
             let _ = writeln!(
                 text,
-                "{}: **{broken} runs lost, doubled, swapped, refused or did not answer messages**.",
-                side.title()
+                "  **{broken} runs lost, doubled, swapped, refused or did not answer messages**"
             );
         }
     }

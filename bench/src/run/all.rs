@@ -20,7 +20,7 @@ pub(super) async fn run(args: &AllArgs, server: &ServerArgs) -> Result<Findings>
         }
     }
     let rows = table::rows(&reports);
-    Ok(Findings { reports, rows, text: None })
+    Ok(Findings { reports, rows, ..Findings::default() })
 }
 
 /// Shows a report as soon as it is there, beside the table and not in it.

@@ -1,8 +1,8 @@
 //! `beside` and `curves`: the server, the floor and other products by turns.
 
-use std::ops::ControlFlow;
+use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 use clap::ValueEnum as _;
 
 use super::all::{measurement, parse};
@@ -15,13 +15,13 @@ use crate::table;
 use crate::target::Target;
 
 /// Messages a second that are offered, as long as a side keeps up.
-const RATES: [u64; 8] = [1000, 2000, 5000, 10_000, 20_000, 30_000, 40_000, 60_000];
+const RATES: [u64; 6] = [1000, 2000, 5000, 10_000, 20_000, 40_000];
 /// Connections that are held.
 const CONNECTIONS: [u64; 4] = [500, 1000, 2000, 4000];
 /// Messages stored at the end of each step.
-const STORED: [u64; 6] = [25_000, 50_000, 100_000, 200_000, 500_000, 1_000_000];
+const STORED: [u64; 5] = [25_000, 50_000, 100_000, 200_000, 500_000];
 /// A step that took longer than this is the last of a side.
-const LONGEST_STEP_S: f64 = 25.0;
+const LONGEST_STEP_S: f64 = 10.0;
 
 /// Gives everybody a turn at every measurement, round after round.
 pub(super) async fn table(args: &BesideArgs, server: &ServerArgs) -> Result<Findings> {
@@ -35,13 +35,15 @@ pub(super) async fn table(args: &BesideArgs, server: &ServerArgs) -> Result<Find
             for (side, version) in journal.sides.clone() {
                 say(&format!("round {round} of {}, {}:", args.rounds, side.title()));
                 let measurement = measurement(*part, args.seconds, args.warmup)?;
-                let report = one(&measurement, &side.server(server)).await?;
-                journal.add(side, version, None, 0, report)?;
+                match one(&measurement, &side.server(server)).await {
+                    Ok(report) => journal.add(side, version, None, 0, report)?,
+                    Err(failure) => journal.fail(side, &failure),
+                }
             }
         }
     }
     let text = table::beside(&journal.results);
-    Ok(Findings { text: Some(text), reports: journal.reports, rows: Vec::new() })
+    Ok(journal.findings(text))
 }
 
 /// Measures the points of the plots.
@@ -55,32 +57,52 @@ pub(super) async fn curves(args: &CurvesArgs, server: &ServerArgs) -> Result<Fin
         for (side, version) in journal.sides.clone() {
             say(&format!("{}:", side.title()));
             let server = side.server(server);
-            match curve {
-                Curve::Load => {
-                    for rate in RATES {
-                        let rate_arg = format!("--rate={rate}");
-                        let line = ["open", &rate_arg, "--seconds=4", "--warmup=2"];
-                        let report = one(&parse(&line)?, &server).await?;
-                        let kept_up = keeps_up(&report);
-                        journal.add(side, version.clone(), Some(*curve), 0, report)?;
-                        if kept_up.is_break() {
-                            break;
-                        }
-                    }
-                }
-                Curve::Memory => {
-                    for count in CONNECTIONS {
-                        let count = format!("--connections={count}");
-                        let report = one(&parse(&["idle", &count])?, &server).await?;
-                        journal.add(side, version.clone(), Some(*curve), 0, report)?;
-                    }
-                }
-                Curve::Store if side.keeps() => grow(&mut journal, side, version, &server).await?,
-                Curve::Store => {}
+            let measured = match curve {
+                Curve::Load => offer(&mut journal, side, version, &server).await,
+                Curve::Memory => hold(&mut journal, side, version, &server).await,
+                Curve::Store if side.keeps() => grow(&mut journal, side, version, &server).await,
+                Curve::Store => Ok(()),
+            };
+            if let Err(failure) = measured {
+                journal.fail(side, &failure);
             }
         }
     }
-    Ok(Findings { text: Some(String::new()), reports: journal.reports, rows: Vec::new() })
+    Ok(journal.findings(String::new()))
+}
+
+/// Offers more and more a second, until a side does not keep up.
+async fn offer(
+    journal: &mut Journal,
+    side: Side,
+    version: String,
+    server: &ServerArgs,
+) -> Result<()> {
+    for rate in RATES {
+        let rate = format!("--rate={rate}");
+        let report = one(&parse(&["open", &rate, "--seconds=3", "--warmup=1"])?, server).await?;
+        let saturated = matches!(&report, Report::Open(traffic) if traffic.is_saturated());
+        journal.add(side, version.clone(), Some(Curve::Load), 0, report)?;
+        if saturated {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Holds more and more connections, a fresh server each time.
+async fn hold(
+    journal: &mut Journal,
+    side: Side,
+    version: String,
+    server: &ServerArgs,
+) -> Result<()> {
+    for count in CONNECTIONS {
+        let count = format!("--connections={count}");
+        let report = one(&parse(&["idle", &count])?, server).await?;
+        journal.add(side, version.clone(), Some(Curve::Memory), 0, report)?;
+    }
+    Ok(())
 }
 
 /// Fills one server step by step.
@@ -111,20 +133,13 @@ async fn grow(
     target.stop().await
 }
 
-/// Whether a side acknowledged what it was offered.
-fn keeps_up(report: &Report) -> ControlFlow<()> {
-    match report {
-        Report::Open(traffic) if traffic.is_saturated() => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    }
-}
-
 /// The file of results, written after every measurement.
 struct Journal {
     sides: Vec<(Side, String)>,
     results: Results,
     reports: Vec<Report>,
-    path: std::path::PathBuf,
+    failed: Vec<String>,
+    path: PathBuf,
 }
 
 impl Journal {
@@ -159,7 +174,13 @@ impl Journal {
                 !(kind && asked.contains(&run.side))
             });
         }
-        Ok(Self { sides, results, reports: Vec::new(), path: args.into.clone() })
+        Ok(Self {
+            sides,
+            results,
+            reports: Vec::new(),
+            failed: Vec::new(),
+            path: args.into.clone(),
+        })
     }
 
     fn add(
@@ -174,6 +195,18 @@ impl Journal {
         self.reports.push(report.clone());
         self.results.runs.push(Run { side, version, curve, stored, report });
         self.results.write(&self.path)
+    }
+
+    /// Takes note of what could not be measured; the others go on.
+    fn fail(&mut self, side: Side, failure: &Error) {
+        let what = format!("FAILED: {}: {failure:#}", side.title());
+        say(&what);
+        self.failed.push(what);
+    }
+
+    fn findings(self, text: String) -> Findings {
+        let Self { reports, failed, .. } = self;
+        Findings { text: Some(text), reports, failed, rows: Vec::new() }
     }
 }
 

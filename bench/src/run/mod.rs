@@ -29,6 +29,10 @@ const FIRST_USER: u64 = 1;
 /// Making connections may take so long in all, before something is wrong.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Connections that are being made at the same time. A server that looks for new ones only now
+/// and then, as mosquitto does, would take minutes for them one by one.
+const TOGETHER: usize = 64;
+
 /// What a run of this program found.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -38,6 +42,8 @@ pub struct Findings {
     pub rows: Vec<Row>,
     /// What is to be printed in place of both.
     pub text: Option<String>,
+    /// What could not be measured, where the rest could.
+    pub failed: Vec<String>,
 }
 
 /// Runs what was asked for.
@@ -84,7 +90,7 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
     Ok(report)
 }
 
-/// Connects all of `users`, eight at a time; the connections come in their order.
+/// Connects all of `users`, some at a time; the connections come in their order.
 async fn connect_all(
     target: &Target,
     users: impl Iterator<Item = u64>,
@@ -95,7 +101,7 @@ async fn connect_all(
     ensure!(allowed > callers.len() as u64 + 100, "only {allowed} open files are allowed");
     let connecting = async {
         let mut links = Vec::with_capacity(callers.len());
-        for some in callers.chunks(8) {
+        for some in callers.chunks(TOGETHER) {
             let some = some.iter().map(|caller| target.call(caller, buffer));
             links.extend(futures_util::future::try_join_all(some).await?);
         }

@@ -22,15 +22,21 @@ pub(super) fn run(args: &PublishArgs) -> Result<Findings> {
     ensure!(!results.runs.is_empty(), "{} holds nothing: run `beside`", args.from.display());
     let text = table::beside(&results);
     if let Some(docs) = &args.docs {
-        let document = docs.join("performance.md");
-        replace(&document, &text)?;
+        let mut block = text.clone();
         for (name, curve) in
             [("load", Curve::Load), ("memory", Curve::Memory), ("store", Curve::Store)]
         {
-            let path = docs.join(format!("beside-{name}.svg"));
-            fs::write(&path, chart(&results, curve).svg())
+            let chart = chart(&results, curve);
+            if chart.series.is_empty() {
+                continue;
+            }
+            let file = format!("beside-{name}.svg");
+            let path = docs.join(&file);
+            fs::write(&path, chart.svg())
                 .with_context(|| format!("cannot write {}", path.display()))?;
+            block += &format!("\n![{}]({file})\n", chart.title);
         }
+        replace(&docs.join("performance.md"), &block)?;
         results.write(&docs.join("beside.json"))?;
     }
     Ok(Findings { text: Some(text), ..Findings::default() })

@@ -113,7 +113,7 @@ impl Target {
         match peer.protocol() {
             Protocol::Im => {}
             Protocol::Mqtt => {
-                for some in users.chunks(8) {
+                for some in users.chunks(256) {
                     let some = some.iter().map(|user| self.connect(*user, IDLE));
                     let links = futures_util::future::try_join_all(some).await?;
                     futures_util::future::join_all(links.into_iter().map(Link::close)).await;
