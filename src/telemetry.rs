@@ -25,6 +25,9 @@ pub enum TelemetryError {
     /// The filter cannot be read.
     #[error("this is no log filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// It asks for what people wrote to each other.
+    #[error("`async_nats` logs the contents of messages and stays silent; leave it out")]
+    Bodies,
     /// There is no log any more whose level could be set.
     #[error("the level of the log cannot be changed: {0}")]
     Gone(#[from] tracing_subscriber::reload::Error),
@@ -53,8 +56,16 @@ pub fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
             nearest: nearest.unwrap_or("info"),
         });
     }
-    Ok(EnvFilter::builder().parse(level)?)
+    // The last word on a name counts, and a longer name before a shorter one.
+    if level.contains("async_nats") {
+        return Err(TelemetryError::Bodies);
+    }
+    Ok(EnvFilter::builder().parse(format!("{level},{SILENT}"))?)
 }
+
+/// The client of the NATS servers logs messages with what people wrote to each other. What
+/// becomes of its connection is logged where it is used.
+const SILENT: &str = "async_nats=off";
 
 /// A hand on the level of a log that is being written.
 #[derive(Clone)]
@@ -186,7 +197,8 @@ mod tests {
         for good in ["info", "WARN", "off", "info,imserver::store=debug", "imserver=trace,warn"] {
             assert!(filter(good).is_ok(), "{good}");
         }
-        for bad in ["inof", "", "info,", "verbose", "imserver=lots"] {
+        for bad in ["inof", "", "info,", "verbose", "imserver=lots", "async_nats::jetstream=debug"]
+        {
             assert!(filter(bad).is_err(), "{bad}");
         }
         assert_eq!(

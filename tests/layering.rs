@@ -31,7 +31,8 @@ const SMALL: &[&str] =
     &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
 
 /// Each of these libraries has one home.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 23] = [
+    ("async_nats", &["store/jetstream"]),
     ("listenfd", &["server"]),
     ("sd_notify", &["server"]),
     ("warp", &["server"]),
@@ -39,8 +40,19 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("hyper_util", &["server", "https"]),
     ("tokio_tungstenite", &["server", "torture/wire"]),
     ("tokio_rustls", &["server", "https", "torture/wire", "torture/place"]),
-    ("rustls", &["server", "certificate", "https", "torture/wire", "torture/place", "main"]),
-    ("rustls_native_certs", &["https"]),
+    (
+        "rustls",
+        &[
+            "server",
+            "certificate",
+            "https",
+            "store/jetstream/connect",
+            "torture/wire",
+            "torture/place",
+            "main",
+        ],
+    ),
+    ("rustls_native_certs", &["https", "store/jetstream/connect"]),
     ("rcgen", &["certificate"]),
     ("sled", &["store/sled"]),
     ("crossbeam_epoch", &["store/sled"]),

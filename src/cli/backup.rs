@@ -102,6 +102,7 @@ pub(super) fn backup(
 }
 
 pub(super) fn restore(args: &RestoreArgs, config: &Config) -> Result<(), Failure> {
+    offline::must_be_here(config)?;
     let path = file_of(&args.dir)?;
     let (file, size) = open(&path)?;
     let progress = Progress::bytes("restoring", size);
@@ -119,6 +120,9 @@ pub(super) fn verify(args: &VerifyArgs, config: &Config) -> Result<(), Failure> 
     let dir = args.dir.as_deref().unwrap_or(&config.store.path);
     if dir.is_file() || dir.join(FILE).exists() {
         return verify_backup(&file_of(dir)?);
+    }
+    if args.dir.is_none() {
+        offline::must_be_here(config)?;
     }
     let found = store::sled::verify(dir, offline::CACHE_BYTES).map_err(|error| match error {
         OpenError::InUse { path } => Failure::failed(format!(

@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, Failure, print, wiring};
 use crate::certificate::{self, Validity};
-use crate::config::{Config, Tls, TlsMode};
+use crate::config::{Backend, Config, Store, Tls, TlsMode};
 use nix::unistd::{AccessFlags, access};
 use std::fs;
 use std::io;
@@ -21,7 +21,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
         wiring::describe_key_set(&config.auth)
             .map(|found| format!("{}: {found}", config.auth.keys.display()))
             .map_err(|e| e.to_string()),
-        data_folder(&config.store.path),
+        data_folder(&config.store),
     ];
     let mut faults = Vec::new();
     for finding in findings {
@@ -67,16 +67,22 @@ fn pair(tls: &Tls) -> Result<String, String> {
     Ok(format!("{cert}: fits its key {}; valid until {}{soon}", tls.key.display(), day(until)))
 }
 
-fn data_folder(path: &Path) -> Result<String, String> {
+fn data_folder(store: &Store) -> Result<String, String> {
+    let path = &store.path;
     let shown = path.display();
+    let what = match store.backend {
+        Backend::Sled => "the messages",
+        // Whether the servers that keep the messages can be used shows at the start.
+        Backend::JetStream => "the audit log",
+    };
     match fs::metadata(path) {
-        Ok(what) if !what.is_dir() => Err(format!("{shown}: is no folder")),
-        Ok(what) if what.mode() & 0o077 != 0 => Err(format!(
-            "{shown}: has mode {:04o}, so that others can get at the messages: run `chmod 700 {shown}`",
-            what.mode() & 0o7777
+        Ok(found) if !found.is_dir() => Err(format!("{shown}: is no folder")),
+        Ok(found) if found.mode() & 0o077 != 0 => Err(format!(
+            "{shown}: has mode {:04o}, so that others can get at {what}: run `chmod 700 {shown}`",
+            found.mode() & 0o7777
         )),
         Ok(_) => writable(path)
-            .map(|()| format!("{shown}: the messages, for their owner only"))
+            .map(|()| format!("{shown}: {what}, for their owner only"))
             .map_err(|e| format!("{shown}: cannot be written to: {e}")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let above = path.ancestors().skip(1).map(|folder| match folder {

@@ -11,6 +11,7 @@ use crate::store::sled::{Compacted, OpenError};
 const BAR: &str = "{bar:40} {human_pos}/{human_len} rows, {elapsed}";
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    super::offline::must_be_here(config)?;
     let dir = &config.store.path;
     store::sled::must_exist(dir).map_err(refused)?;
     let act = Act::new("store.compact");

@@ -139,6 +139,7 @@ fn act(whose: Option<UserId>) -> Act {
 }
 
 pub(super) fn import(args: &ImportArgs, config: &Config) -> Result<(), Failure> {
+    offline::must_be_here(config)?;
     let path = &config.store.path;
     let imported = if args.file == Path::new("-") {
         store::sled::import(io::stdin().lock(), path, offline::CACHE_BYTES)

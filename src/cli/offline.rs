@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Failure;
 use crate::admin::ExportLines;
-use crate::config::{self, Config};
+use crate::config::{self, Backend, Config};
 use crate::ids::UserId;
 use crate::metrics::StoreMetrics;
 use crate::store;
@@ -26,6 +26,7 @@ pub(super) struct Offline {
 impl Offline {
     /// Opens the store of `config`, which must be there.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        must_be_here(config)?;
         let path = &config.store.path;
         if !path.join("manifest.json").exists() {
             return Err(Failure::failed(format!(
@@ -38,6 +39,7 @@ impl Offline {
 
     /// The same, making it where it is missing.
     pub(super) fn open_or_make(config: &Config) -> Result<Self, Failure> {
+        must_be_here(config)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -107,6 +109,17 @@ impl Offline {
 
     pub(super) fn close(self) -> Result<(), Failure> {
         self.runtime.block_on(self.store.close()).map_err(Failure::failed)
+    }
+}
+
+/// Fails where the messages lie in no folder of this machine.
+pub(super) fn must_be_here(config: &Config) -> Result<(), Failure> {
+    match config.store.backend {
+        Backend::Sled => Ok(()),
+        Backend::JetStream => Err(Failure::failed(
+            "store.backend is \"jetstream\": this goes through a server that runs, and none answers \
+             at server.admin_listen; `nats account backup` copies the streams themselves",
+        )),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What holds where `config.toml` says nothing.
 
-use super::{Auth, Limits, Log, LogFormat, Server, Store, Tls, TlsMode};
+use super::{Auth, Backend, JetStream, Limits, Log, LogFormat, Server, Store, Tls, TlsMode};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -41,11 +41,30 @@ impl Default for Auth {
 impl Default for Store {
     fn default() -> Self {
         Self {
+            backend: Backend::Sled,
+            jetstream: JetStream::default(),
             path: "data".into(),
             cache_bytes: 256 * 1024 * 1024,
             retention: Duration::ZERO,
             dedup_window: Duration::from_secs(10 * 60),
             resend_window: Duration::from_secs(2 * 60),
+        }
+    }
+}
+
+impl Default for JetStream {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            ca: None,
+            credentials: None,
+            user: None,
+            password_file: None,
+            prefix: "im".to_owned(),
+            partitions: 1,
+            replicas: 3,
+            synced: false,
+            create: false,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod defaults;
 mod fault;
 mod https_address;
+mod jetstream;
 mod origin;
 mod reader;
 mod sections;
@@ -162,6 +163,10 @@ pub struct Auth {
 /// Where messages lie, and for how long equal packets count as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
+    /// What keeps them.
+    pub backend: Backend,
+    /// The servers that keep them, with [`Backend::JetStream`].
+    pub jetstream: JetStream,
     /// The directory of the database.
     pub path: PathBuf,
     /// How much of it sled keeps in memory, in bytes.
@@ -172,6 +177,41 @@ pub struct Store {
     pub dedup_window: Duration,
     /// For how long an equal packet without one is taken for a resend.
     pub resend_window: Duration,
+}
+
+/// What keeps the messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A database in `store.path`.
+    Sled,
+    /// NATS servers with JetStream.
+    JetStream,
+}
+
+/// The NATS servers that keep the messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JetStream {
+    /// Their addresses: `tls://host:4222`.
+    pub servers: Vec<String>,
+    /// A file in PEM with the authorities that vouch for them; `None`: those that this
+    /// machine knows.
+    pub ca: Option<PathBuf>,
+    /// A `.creds` file with a JWT and its key.
+    pub credentials: Option<PathBuf>,
+    /// The user, where there are no credentials.
+    pub user: Option<String>,
+    /// A file that holds the user's password.
+    pub password_file: Option<PathBuf>,
+    /// What the names of all streams and subjects begin with.
+    pub prefix: String,
+    /// Over how many streams the inboxes are spread; never to be changed.
+    pub partitions: u16,
+    /// How many servers keep each message.
+    pub replicas: u8,
+    /// The operator's word that every server writes to its disk before it acknowledges.
+    pub synced: bool,
+    /// Whether streams may be made where there are none.
+    pub create: bool,
 }
 
 /// What one client may ask of the server.

@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         if let Some(found) = self.overrides.iter().rev().find(|o| o.key == key) {
             return Place::Override(found.name.clone());
         }
-        let Some((section, key)) = key.split_once('.') else {
+        let Some((section, key)) = key.rsplit_once('.') else {
             return Place::File;
         };
         self.table(section)
@@ -129,8 +129,11 @@ impl<'a> Reader<'a> {
         span.map_or(Place::File, |span| Place::Line(line_of(self.text.as_bytes(), span.start)))
     }
 
+    /// The table of a section; that of `store.jetstream` lies in that of `store`.
     fn table(&self, section: &str) -> Option<&'a dyn TableLike> {
-        self.root.get(section).and_then(Item::as_table_like)
+        let mut names = section.split('.');
+        let outer = self.root.get(names.next()?).and_then(Item::as_table_like);
+        names.fold(outer, |table, name| table?.get(name).and_then(Item::as_table_like))
     }
 
     /// Turns `IMSERVER_SECTION__KEY` variables into overrides; gives all names
@@ -145,7 +148,7 @@ impl<'a> Reader<'a> {
             let Some(rest) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            let key = rest.to_lowercase().replacen("__", ".", 1);
+            let key = rest.to_lowercase().replace("__", ".");
             match value.into_string() {
                 Ok(text) => self.overrides.push(Override { name: name.clone(), key, text }),
                 Err(_) if rest.contains("__") => self.faults.push(Fault {
@@ -222,6 +225,19 @@ impl Section<'_, '_> {
             });
             self.reader.faults.extend(faults);
             default
+        })
+    }
+
+    /// Takes a path that may be left out, as `""`; a relative one starts at the folder of
+    /// the file.
+    pub(super) fn optional_path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let base = self.reader.base;
+        self.take(key, None, |raw| {
+            let text = raw.text("write a path in quotes, or \"\"")?;
+            if text.contains('\0') {
+                return Err(Wrong::new(format!("{} is no path", quoted(&text)), "name a file"));
+            }
+            Ok((!text.is_empty()).then(|| base.join(text)))
         })
     }
 

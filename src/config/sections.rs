@@ -4,12 +4,13 @@
 //! of the hand.
 
 use super::https_address;
+use super::jetstream;
 use super::origin;
 use super::reader::{Reader, Section};
 use super::values::{self, Raw, Wrong, plain, quoted};
 use super::{
-    Auth, CLIENT_RESENDS_AFTER, CONTENT_BYTES_MAX, Config, Limits, Log, LogFormat, Server, Store,
-    Tls, TlsMode,
+    Auth, Backend, CLIENT_RESENDS_AFTER, CONTENT_BYTES_MAX, Config, JetStream, Limits, Log,
+    LogFormat, Server, Store, Tls, TlsMode,
 };
 use crate::telemetry;
 use std::net::SocketAddr;
@@ -29,17 +30,19 @@ const OR_OFF: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 
 /// Reads all there is, then checks what concerns more than one key.
 pub(super) fn read(reader: &mut Reader<'_>) -> Config {
+    let jetstream = jetstream::read(reader.section("store.jetstream"));
     let config = Config {
         server: server(reader.section("server")),
         tls: tls(reader.section("tls")),
         auth: auth(reader.section("auth")),
-        store: store(reader.section("store")),
+        store: store(reader.section("store"), jetstream),
         limits: limits(reader.section("limits")),
         log: log(reader.section("log")),
     };
     check_listeners(reader, &config);
     check_sizes(reader, &config);
     check_retention(reader, &config);
+    jetstream::check(reader, &config.store);
     check_audiences(reader, &config);
     config
 }
@@ -84,11 +87,13 @@ fn auth(mut s: Section<'_, '_>) -> Auth {
     }
 }
 
-fn store(mut s: Section<'_, '_>) -> Store {
+fn store(mut s: Section<'_, '_>, jetstream: JetStream) -> Store {
     let d = Store::default();
-    not_yet(&mut s, "backend", "sled", "messages are kept by sled");
-    s.take("jetstream", (), |_| Err(unavailable("this section", "messages are kept by sled")));
     Store {
+        backend: s.take("backend", d.backend, |raw| {
+            choice(raw, &[("sled", Backend::Sled), ("jetstream", Backend::JetStream)])
+        }),
+        jetstream,
         path: s.path("path", d.path),
         cache_bytes: s.take("cache_bytes", d.cache_bytes, |raw| raw.number(1 << 20..=1 << 40)),
         retention: s
@@ -166,22 +171,6 @@ fn choice<T: Copy>(raw: Raw<'_>, choices: &[(&str, T)]) -> Result<T, Wrong> {
     let text = raw.text(&right)?;
     let found = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
     found.ok_or_else(|| Wrong::new(format!("{} is no choice here", quoted(&text)), right))
-}
-
-/// Takes a key of the contract of which this version can only do the default.
-fn not_yet(s: &mut Section<'_, '_>, key: &'static str, only: &str, instead: &str) {
-    s.take(key, (), |raw| {
-        let text = raw.text(&format!("write {only:?}"))?;
-        if text == only {
-            return Ok(());
-        }
-        let Wrong { wrong, right } = unavailable(&quoted(&text), instead);
-        Err(Wrong::new(wrong, format!("{right}: write {only:?} or leave the key out")))
-    });
-}
-
-fn unavailable(what: &str, instead: &str) -> Wrong {
-    Wrong::new(format!("{what} is not available in this version"), instead)
 }
 
 fn check_listeners(reader: &mut Reader<'_>, config: &Config) {

@@ -5,7 +5,7 @@ use super::reader::{PREFIX, Reader};
 use super::values::{Raw, bare};
 use super::{Fault, Place};
 use std::ops::Range;
-use toml_edit::Item;
+use toml_edit::{Item, TableLike};
 
 impl Reader<'_> {
     pub(super) fn report_unknown_variables(&mut self, variables: &[String]) {
@@ -13,7 +13,8 @@ impl Reader<'_> {
             .known
             .iter()
             .flat_map(|(section, keys)| keys.iter().map(move |key| (section, key)))
-            .map(|(section, key)| format!("{PREFIX}{section}__{key}").to_uppercase())
+            .map(|(section, key)| format!("{section}__{key}").replace('.', "__").to_uppercase())
+            .map(|name| format!("{PREFIX}{name}"))
             .collect();
         for name in variables {
             // A single underscore is the likeliest slip, and would otherwise be
@@ -42,11 +43,7 @@ impl Reader<'_> {
             };
             let (wrong, right) = match (section, item.as_table_like()) {
                 (Some(known), Some(table)) => {
-                    let unknown: Vec<Fault> = table
-                        .iter()
-                        .filter(|(key, _)| !known.contains(key))
-                        .map(|(key, _)| self.unknown_key(name, key, known))
-                        .collect();
+                    let unknown = self.unknown_in(name, table, known);
                     self.faults.extend(unknown);
                     continue;
                 }
@@ -68,6 +65,31 @@ impl Reader<'_> {
             };
             self.faults.push(Fault { place, key, wrong, right });
         }
+    }
+
+    /// What a section holds that is no key of it, and its sections' likewise.
+    fn unknown_in(
+        &self,
+        section: &str,
+        table: &dyn TableLike,
+        known: &[&'static str],
+    ) -> Vec<Fault> {
+        let mut unknown = Vec::new();
+        for (key, item) in table.iter() {
+            let inner = format!("{section}.{key}");
+            match (self.known.get(inner.as_str()), item.as_table_like()) {
+                (Some(known), Some(table)) => unknown.extend(self.unknown_in(&inner, table, known)),
+                (Some(_), None) => unknown.push(Fault {
+                    place: self.place(&inner),
+                    wrong: format!("this is a section, not {}", Raw::Item(item).kind()),
+                    right: format!("write [{inner}] on a line of its own and its keys below"),
+                    key: inner,
+                }),
+                (None, _) if known.contains(&key) => {}
+                (None, _) => unknown.push(self.unknown_key(section, key, known)),
+            }
+        }
+        unknown
     }
 
     fn unknown_key(&self, section: &str, key: &str, known: &[&'static str]) -> Fault {

@@ -29,6 +29,7 @@ mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -58,10 +59,11 @@ use self::upgrade::Upgrades;
 use crate::auth::{
     AdminVerifier, CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier,
 };
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::https::HttpsError;
 use crate::hub::Hub;
 use crate::metrics::{ProviderMetrics, ServerMetrics, SessionMetrics, StoreMetrics};
+use crate::secret_file;
 use crate::session::{Context, Retry};
 use crate::store::sled::OpenError;
 use crate::store::{self, Store, StoreError, Tail};
@@ -109,6 +111,17 @@ pub enum StartError {
     /// The data cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The servers that keep the messages cannot be used.
+    #[error(transparent)]
+    JetStream(#[from] store::jetstream::OpenError),
+    /// There is no place for the audit log.
+    #[error("the folder {} (store.path) cannot be made: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nobody can say whose tokens were taken back.
     #[error("the revocations cannot be read: {0}")]
     Revocations(StoreError),
@@ -299,16 +312,30 @@ impl Server {
     }
 }
 
-/// Opens the store off the runtime's threads: it reads everything.
+/// Opens the store that is configured.
 async fn open_store(
     config: &Config,
     metrics: StoreMetrics,
 ) -> Result<(Arc<dyn Store>, Tail), RunError> {
     let (store, limits) = (config.store.clone(), config.limits.clone());
-    let opening = move || store::sled::open(&store, &limits, metrics);
-    let opened = tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
-    let (store, tail) = opened.map_err(StartError::Store)?;
-    Ok((Arc::new(store), tail))
+    match store.backend {
+        Backend::Sled => {
+            // Off the runtime's threads: it reads everything.
+            let opening = move || store::sled::open(&store, &limits, metrics);
+            let opened =
+                tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
+            let (store, tail) = opened.map_err(StartError::Store)?;
+            Ok((Arc::new(store), tail))
+        }
+        Backend::JetStream => {
+            // The audit log is there.
+            secret_file::create_folder(&store.path)
+                .map_err(|source| StartError::Folder { path: store.path.clone(), source })?;
+            let opened = store::jetstream::open(&store, &limits, metrics).await;
+            let (store, tail) = opened.map_err(StartError::JetStream)?;
+            Ok((Arc::new(store), tail))
+        }
+    }
 }
 
 /// What both listeners have in common.

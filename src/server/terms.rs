@@ -79,7 +79,15 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         leeway,
         max_lifetime,
     } = auth;
-    let config::Store { path, cache_bytes, retention, dedup_window, resend_window } = store;
+    let config::Store {
+        backend,
+        jetstream,
+        path,
+        cache_bytes,
+        retention,
+        dedup_window,
+        resend_window,
+    } = store;
     let config::Limits {
         frame_bytes: _,
         content_bytes: _,
@@ -113,6 +121,8 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         ("auth.require_jti", *require_jti != new.auth.require_jti),
         ("auth.leeway", *leeway != new.auth.leeway),
         ("auth.max_lifetime", *max_lifetime != new.auth.max_lifetime),
+        ("store.backend", *backend != new.store.backend),
+        ("store.jetstream", *jetstream != new.store.jetstream),
         ("store.path", *path != new.store.path),
         ("store.cache_bytes", *cache_bytes != new.store.cache_bytes),
         ("store.retention", *retention != new.store.retention),

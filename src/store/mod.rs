@@ -17,6 +17,7 @@
 //!   a hint that may be missed, since every reader has a [`Cursor`] to read from.
 
 mod conversation;
+pub mod jetstream;
 pub mod memory;
 mod record;
 pub mod sled;

@@ -18,6 +18,7 @@ mod api;
 mod backup;
 mod chat;
 mod clock;
+mod cluster;
 mod crash;
 mod damage;
 mod delivery;
@@ -36,6 +37,9 @@ mod jwks;
 mod last_ids;
 mod lifecycle;
 mod listeners;
+#[path = "../nats/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
+mod nats;
 mod page;
 mod power;
 mod reading;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::backend::{Backend, Bench, Settings, contents, draft, ids, packet};
 
 pub async fn ids_rise_in_an_inbox<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut last = None;
     for number in 0..20 {
         let id = bench.append(draft(1 + number % 3, 9, "x")).await;
@@ -17,7 +17,7 @@ pub async fn ids_rise_in_an_inbox<B: Backend>() {
 }
 
 pub async fn two_appends_of_one_caller_keep_their_order<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let texts: Vec<String> = (0..500).map(|number| number.to_string()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let given = bench.append_all(1, 2, &texts).await;
@@ -28,7 +28,7 @@ pub async fn two_appends_of_one_caller_keep_their_order<B: Backend>() {
 }
 
 pub async fn many_callers_at_once_each_keep_their_order<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut callers = JoinSet::new();
     for caller in 1..=8 {
         let store = bench.store.clone();
@@ -55,7 +55,7 @@ pub async fn many_callers_at_once_each_keep_their_order<B: Backend>() {
 }
 
 pub async fn what_was_stored_comes_back_as_it_was<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let large = "大".repeat(16 * 1024 / 3);
     let texts = ["x", "你好 👋", "\0\u{202e}\u{ffff}\n{\"a\":1}", " ", &large];
     for (number, text) in texts.iter().enumerate() {
@@ -77,7 +77,7 @@ pub async fn what_was_stored_comes_back_as_it_was<B: Backend>() {
 }
 
 pub async fn ids_rise_over_a_reopen<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let mut last = bench.append(draft(1, 2, "first")).await;
     for _ in 0..3 {
         bench.reopen().await;
@@ -90,12 +90,12 @@ pub async fn ids_rise_over_a_reopen<B: Backend>() {
     assert_eq!(ordinals, [1, 2, 3, 4]);
 }
 
-fn of_three<B: Backend>() -> Bench<B> {
-    Bench::with(Settings { unread_max: 3, ..Settings::default() })
+async fn of_three<B: Backend>() -> Bench<B> {
+    Bench::with(Settings { unread_max: 3, ..Settings::default() }).await
 }
 
 pub async fn a_full_inbox_takes_no_more_until_something_was_read<B: Backend>() {
-    let bench = of_three::<B>();
+    let bench = of_three::<B>().await;
     let held = bench.append_all(1, 2, &["a", "b", "c"]).await;
     for from in [0, 1, 2, 3] {
         let refused = bench.try_append(draft(from, 2, "d")).await;
@@ -113,7 +113,7 @@ pub async fn a_full_inbox_takes_no_more_until_something_was_read<B: Backend>() {
 }
 
 pub async fn a_full_inbox_is_still_full_after_a_reopen<B: Backend>() {
-    let mut bench = of_three::<B>();
+    let mut bench = of_three::<B>().await;
     let held = bench.append_all(1, 2, &["a", "b"]).await;
     bench.append(draft(7, 2, "c")).await;
     bench.reopen().await;
@@ -128,7 +128,7 @@ pub async fn a_full_inbox_is_still_full_after_a_reopen<B: Backend>() {
 }
 
 pub async fn a_full_inbox_knows_a_resend<B: Backend>() {
-    let bench = of_three::<B>();
+    let bench = of_three::<B>().await;
     let first = bench.append(packet(1, 2, "a", 1)).await;
     bench.append_all(1, 2, &["b", "c"]).await;
     let again = bench.try_append(packet(1, 2, "a", 1)).await.unwrap();

@@ -12,11 +12,13 @@ use imserver::metrics::StoreMetrics;
 use imserver::store::memory::{self, MemoryStore};
 use imserver::store::{
     Announcement, AppendError, Appended, Cursor, Draft, Entry, PacketDigest, Page, ReadReceipt,
-    Receipt, ResendKey, Seen, Span, Store, StoreError, Stored, Tail, sled,
+    Receipt, ResendKey, Seen, Span, Store, StoreError, Stored, Tail, jetstream, sled,
 };
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
+
+use crate::nats;
 
 /// What a store is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -39,22 +41,22 @@ impl Default for Settings {
 /// One implementation of [`Store`].
 pub trait Backend: Sized {
     /// A store of its own, empty.
-    fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail);
+    fn open(settings: Settings) -> impl Future<Output = (Self, Arc<dyn Store>, Tail)>;
 
     /// The same data, opened by the next process; the store before it is closed.
-    fn reopen(&mut self) -> (Arc<dyn Store>, Tail);
+    fn reopen(&mut self) -> impl Future<Output = (Arc<dyn Store>, Tail)>;
 }
 
 /// The store in memory.
 pub struct Memory(MemoryStore);
 
 impl Backend for Memory {
-    fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
+    async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
         let (store, tail) = memory::open(&store_config(settings), &limits(settings));
         (Self(store.clone()), Arc::new(store), tail)
     }
 
-    fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
+    async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
         let (store, tail) = self.0.reopen();
         self.0 = store.clone();
         (Arc::new(store), tail)
@@ -81,7 +83,7 @@ impl Sled {
 }
 
 impl Backend for Sled {
-    fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
+    async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let backend = Self { folder, settings };
@@ -89,8 +91,52 @@ impl Backend for Sled {
         (backend, store, tail)
     }
 
-    fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
+    async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
         self.start()
+    }
+}
+
+/// The store on three NATS servers, which all tests share, in streams of its own.
+pub struct JetStream<const PARTITIONS: u16> {
+    prefix: String,
+    settings: Settings,
+}
+
+/// All inboxes in one stream, and so in one order.
+pub type OnePartition = JetStream<1>;
+
+impl<const PARTITIONS: u16> JetStream<PARTITIONS> {
+    async fn start(&self) -> (Arc<dyn Store>, Tail) {
+        let place = nats::shared();
+        let jetstream = config::JetStream {
+            servers: place.urls(),
+            ca: Some(place.ca()),
+            user: Some(place.user().to_owned()),
+            password_file: Some(place.password_file()),
+            prefix: self.prefix.clone(),
+            partitions: PARTITIONS,
+            create: true,
+            synced: true,
+            ..config::JetStream::default()
+        };
+        let backend = config::Backend::JetStream;
+        let config = config::Store { backend, jetstream, ..store_config(self.settings) };
+        let metrics = StoreMetrics::register(&mut Registry::default());
+        let opened = jetstream::open(&config, &limits(self.settings), metrics).await;
+        let (store, tail) = opened.unwrap();
+        (Arc::new(store), tail)
+    }
+}
+
+impl<const PARTITIONS: u16> Backend for JetStream<PARTITIONS> {
+    async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
+        let backend = Self { prefix: format!("t{:016x}", fastrand::u64(..)), settings };
+        let (store, tail) = backend.start().await;
+        (backend, store, tail)
+    }
+
+    async fn reopen(&mut self) -> (Arc<dyn Store>, Tail) {
+        self.start().await
     }
 }
 
@@ -115,12 +161,12 @@ pub struct Bench<B> {
 }
 
 impl<B: Backend> Bench<B> {
-    pub fn new() -> Self {
-        Self::with(Settings::default())
+    pub async fn new() -> Self {
+        Self::with(Settings::default()).await
     }
 
-    pub fn with(settings: Settings) -> Self {
-        let (backend, store, tail) = B::open(settings);
+    pub async fn with(settings: Settings) -> Self {
+        let (backend, store, tail) = B::open(settings).await;
         let news = Arc::default();
         let listening = listen(tail, &news);
         Self { backend, store, news, listening }
@@ -130,7 +176,7 @@ impl<B: Backend> Bench<B> {
     pub async fn reopen(&mut self) {
         self.store.close().await.unwrap();
         while self.listening.join_next().await.is_some() {}
-        let (store, tail) = self.backend.reopen();
+        let (store, tail) = self.backend.reopen().await;
         self.store = store;
         self.listening = listen(tail, &self.news);
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::backend::{Backend, Bench, EVERYTHING, draft, ids, named, sender, user};
 
 pub async fn receipts_in_line_are_answered<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let mut receipts = Vec::new();
     for number in 0..700 {
         let draft = draft(1, 2, &number.to_string());
@@ -25,7 +25,7 @@ pub async fn receipts_in_line_are_answered<B: Backend>() {
 }
 
 pub async fn later_calls_are_unavailable<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let id = bench.append(draft(1, 2, "x")).await;
     assert_eq!(bench.store.health(), Health::Ready);
     let store = bench.store.clone();
@@ -56,7 +56,7 @@ pub async fn later_calls_are_unavailable<B: Backend>() {
 /// Clients send on while the store closes: whoever got an id finds it again, and
 /// whoever got none may be told so, but not left without an answer.
 pub async fn what_was_acknowledged_is_there_after_a_reopen<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for round in 0..4 {
         let mut senders = JoinSet::new();
         for sender in 1..=4 {
@@ -92,7 +92,7 @@ pub async fn what_was_acknowledged_is_there_after_a_reopen<B: Backend>() {
 /// A reader must not be shown what a crash could still take back. From outside that
 /// is: the head never falls, and what lies below it never changes.
 pub async fn what_a_reader_has_seen_stays<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let done = Arc::new(AtomicBool::new(false));
     let mut reader = JoinSet::new();
     let (store, over) = (bench.store.clone(), Arc::clone(&done));

@@ -16,14 +16,14 @@ fn told(list: &[Conversation]) -> Vec<(u64, u64, &str, bool)> {
 }
 
 pub async fn who_wrote_with_nobody_has_an_empty_list<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "x")).await;
     let (found, unread) = list(&*bench.store, 3, || 20).await.unwrap();
     assert_eq!((found.len(), unread), (0, 0));
 }
 
 pub async fn the_newest_message_of_either_comes_first<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let name = ClaimedProfile { name: Some("小红".to_owned()), picture: Some("p".to_owned()) };
     bench.store.set_profile(user(3), name).await.unwrap();
     bench.append(draft(2, 1, "a")).await;
@@ -59,7 +59,7 @@ pub async fn the_newest_message_of_either_comes_first<B: Backend>() {
 }
 
 pub async fn pages_of_the_list_meet<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for round in 0..3u64 {
         for peer in 2..32 {
             // Every peer at another place each time, in either direction.
@@ -79,7 +79,7 @@ pub async fn pages_of_the_list_meet<B: Backend>() {
 }
 
 pub async fn counts_know_marks_out_of_order<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let given = bench.append_all(2, 1, &["x"; 2100]).await;
     let every_third: Vec<_> = given.iter().copied().step_by(3).collect();
     bench.mark(1, &every_third).await;
@@ -93,7 +93,7 @@ pub async fn counts_know_marks_out_of_order<B: Backend>() {
 }
 
 pub async fn an_inbox_reaches_to_its_newest_message<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     assert_eq!(bench.store.inbox_head(user(1)).await, Ok(Cursor::START));
     let mut newest = None;
     for peer in [3, 2, 0, 1, 2] {

@@ -21,7 +21,7 @@ async fn profile<B: Backend>(bench: &Bench<B>, of: u64) -> String {
 }
 
 pub async fn nothing_is_left_of_an_erased_user<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for reader in [1, WHO, 3] {
         let claimed = ClaimedProfile { name: Some(format!("n{reader}")), picture: None };
         bench.store.set_profile(user(reader), claimed).await.unwrap();
@@ -63,7 +63,7 @@ pub async fn nothing_is_left_of_an_erased_user<B: Backend>() {
 }
 
 pub async fn after_an_erasure_everything_goes_on<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let mut given = bench.append_all(WHO, 1, &["a", "b", "c"]).await;
     given.extend(bench.append_all(1, WHO, &["d"]).await);
     bench.mark(1, &given[..1]).await;
@@ -92,7 +92,7 @@ pub async fn after_an_erasure_everything_goes_on<B: Backend>() {
 }
 
 pub async fn a_reader_is_told_that_something_is_gone<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let gone = bench.append_all(WHO, 1, &["a", "b"]).await;
     let kept = bench.append_all(3, 1, &["c"]).await;
     erase(&bench, WHO).await;
@@ -114,7 +114,7 @@ pub async fn a_reader_is_told_that_something_is_gone<B: Backend>() {
 
 pub async fn an_unread_message_that_is_erased_leaves_room_in_the_inbox<B: Backend>() {
     let settings = crate::backend::Settings { unread_max: 3, ..Default::default() };
-    let mut bench = Bench::<B>::with(settings);
+    let mut bench = Bench::<B>::with(settings).await;
     bench.append_all(WHO, 1, &["a", "b"]).await;
     bench.append(draft(3, 1, "c")).await;
     assert_eq!(bench.try_append(draft(3, 1, "d")).await, Err(AppendError::InboxFull));
@@ -125,7 +125,7 @@ pub async fn an_unread_message_that_is_erased_leaves_room_in_the_inbox<B: Backen
 }
 
 pub async fn a_resend_of_what_was_erased_is_known<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let first = bench.append(named(WHO, 1, "a", "n", false)).await;
     erase(&bench, WHO).await;
     for again in [false, true] {
@@ -137,7 +137,7 @@ pub async fn a_resend_of_what_was_erased_is_known<B: Backend>() {
 
 /// What comes meanwhile is erased too, or comes wholly after.
 pub async fn messages_and_marks_during_an_erasure_are_wholly_before_or_after_it<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for _ in 0..300 {
         bench.append(draft(WHO, 1, "before")).await;
     }
@@ -169,7 +169,7 @@ async fn walked<B: Backend>(bench: &Bench<B>, who: u64, peer: u64) -> Vec<Histor
 }
 
 pub async fn nobody_is_told_of_an_erasure<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append_all(WHO, 1, &["a", "b"]).await;
     erase(&bench, WHO).await;
     let news = bench.closed().await;
@@ -178,7 +178,7 @@ pub async fn nobody_is_told_of_an_erasure<B: Backend>() {
 }
 
 pub async fn a_closed_store_erases_nobody<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(WHO, 1, "a")).await;
     bench.store.close().await.unwrap();
     assert_eq!(bench.store.erase(user(WHO)).await, Err(AppendError::Unavailable));

@@ -30,7 +30,7 @@ fn messages(records: &[Record]) -> Vec<&Exported> {
 }
 
 pub async fn everything_is_exported_by_id_with_its_flags<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let (last_id, nothing) = exported(&bench, None).await;
     assert_eq!((last_id, nothing.len()), (0, 0));
     let mut ids = Vec::new();
@@ -62,7 +62,7 @@ pub async fn everything_is_exported_by_id_with_its_flags<B: Backend>() {
 }
 
 pub async fn what_concerns_one_user_is_exported_alone<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for (from, to) in [(1, 2), (2, 3), (3, 1), (1, 1), (0, 1), (2, 2), (2, 1)] {
         bench.append(draft(from, to, &format!("{from} {to}"))).await;
     }

@@ -10,7 +10,7 @@ use crate::backend::{
 };
 
 pub async fn every_message_is_announced_once_and_in_order<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for number in 0..100 {
         bench.append(draft(1, 2 + number % 3, "x")).await;
         if number == 50 {
@@ -32,7 +32,7 @@ pub async fn every_message_is_announced_once_and_in_order<B: Backend>() {
 }
 
 pub async fn previous_names_the_message_before<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for number in 0..60u64 {
         let given = bench.append(draft(1 + number % 2, 5 + number % 3, "x")).await;
         if number % 5 == 0 {
@@ -80,7 +80,7 @@ async fn follow(store: &dyn Store, inbox: u64, heard: impl Iterator<Item = Store
 }
 
 pub async fn following_the_tail_misses_nothing_even_where_announcements_are_missed<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut senders = JoinSet::new();
     for sender in 1..=5 {
         let store = bench.store.clone();
@@ -112,7 +112,7 @@ pub async fn following_the_tail_misses_nothing_even_where_announcements_are_miss
 }
 
 pub async fn an_announcement_is_never_ahead_of_what_can_be_read<B: Backend>() {
-    let (_backend, store, mut tail) = B::open(Settings::default());
+    let (_backend, store, mut tail) = B::open(Settings::default()).await;
     let mut sender = JoinSet::new();
     let appending = store.clone();
     sender.spawn(async move {
@@ -135,7 +135,7 @@ pub async fn an_announcement_is_never_ahead_of_what_can_be_read<B: Backend>() {
 }
 
 pub async fn nobody_listening_stops_nothing<B: Backend>() {
-    let (_backend, store, tail) = B::open(Settings::default());
+    let (_backend, store, tail) = B::open(Settings::default()).await;
     drop(tail);
     for _ in 0..200 {
         let receipt = store.append(draft(1, 2, "x")).await.unwrap();

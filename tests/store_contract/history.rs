@@ -28,7 +28,7 @@ async fn conversation<B: Backend>(bench: &Bench<B>, count: usize) -> Vec<String>
 }
 
 pub async fn those_who_never_wrote_have_none<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "x")).await;
     for (who, peer) in [(1, 3), (3, 1), (2, 3), (1, 1), (2, 2), (1, 0), (3, 4)] {
         for stretch in [
@@ -43,7 +43,7 @@ pub async fn those_who_never_wrote_have_none<B: Backend>() {
 }
 
 pub async fn both_directions_are_one_conversation<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let expected = conversation(&bench, 40).await;
     for _ in 0..2 {
         let of_one = page(&*bench.store, 1, 2, Stretch::Newest, 100).await;
@@ -59,7 +59,7 @@ pub async fn both_directions_are_one_conversation<B: Backend>() {
 }
 
 pub async fn pages_meet_without_gap_or_overlap<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let expected = conversation(&bench, 33).await;
     for limit in [1, 2, 3, 10, 11, 32, 33, 34, 100] {
         let backwards = older(&*bench.store, 1, 2, || limit).await;
@@ -70,7 +70,7 @@ pub async fn pages_meet_without_gap_or_overlap<B: Backend>() {
 }
 
 pub async fn a_place_lies_between_what_is_older_and_what_is_newer<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let expected = conversation(&bench, 20).await;
     let store = &*bench.store;
     let last = page(store, 1, 2, Stretch::Newest, 5).await;
@@ -101,7 +101,7 @@ fn texts_of(expected: &[String]) -> Vec<&str> {
 }
 
 pub async fn before_the_first_there_is_an_empty_page<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let expected = conversation(&bench, 3).await;
     let store = &*bench.store;
     // A place from which everything is newer: in front of a list's oldest message.
@@ -115,7 +115,7 @@ pub async fn before_the_first_there_is_an_empty_page<B: Backend>() {
 }
 
 pub async fn notes_and_notices_have_one_direction<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for number in 0..10 {
         bench.append(draft(2, 2, &format!("note {number}"))).await;
         bench.append(draft(0, 2, &format!("notice {number}"))).await;
@@ -134,7 +134,7 @@ pub async fn notes_and_notices_have_one_direction<B: Backend>() {
 }
 
 pub async fn what_its_recipient_has_read_is_shown_so_to_both<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     // More than two chunks of read flags, and answers that nobody has read.
     let given = bench.append_all(1, 2, &["x"; 2200]).await;
     let answers = bench.append_all(2, 1, &["y"; 5]).await;
@@ -160,7 +160,7 @@ pub async fn what_its_recipient_has_read_is_shown_so_to_both<B: Backend>() {
 
 /// A mark lets the floor swallow an island between two looks: neither may miss it.
 pub async fn what_is_shown_as_read_stays_so_while_others_are_marked<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for inbox in 100..104 {
         let given = bench.append_all(1, inbox, &["x"; 100]).await;
         bench.mark(inbox, &given[2..]).await;
@@ -187,7 +187,7 @@ pub async fn what_is_shown_as_read_stays_so_while_others_are_marked<B: Backend>(
 
 pub async fn walking_on_while_messages_come_loses_none<B: Backend>() {
     const EACH: usize = 300;
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "first")).await;
     let start = page(&*bench.store, 1, 2, Stretch::Newest, 1).await.newer;
     let mut writers = JoinSet::new();
@@ -219,7 +219,7 @@ pub async fn walking_on_while_messages_come_loses_none<B: Backend>() {
 }
 
 pub async fn a_cursor_that_nobody_made_is_refused<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "x")).await;
     for cursor in [[u64::MAX, 0], [1 << 53, 0], [u64::MAX, u64::MAX]].map(HistoryCursor) {
         for stretch in [Stretch::Before(cursor), Stretch::After(cursor)] {

@@ -10,6 +10,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a test that panics has failed, as it should"
 )]
 
@@ -23,6 +24,9 @@ mod following;
 mod history;
 mod marking;
 mod model;
+#[path = "../nats/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "a toolbox is larger than today's need")]
+mod nats;
 mod profiles;
 mod reading;
 mod receipts;
@@ -180,3 +184,4 @@ promises! {
 
 held_to_them!(Memory as memory);
 held_to_them!(Sled as sled);
+held_to_them!(OnePartition as jetstream);

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::backend::{Backend, Bench, UNREAD, draft, ids, pages, user};
 
 pub async fn what_was_marked_is_unread_no_more<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["a", "b", "c"]).await;
     assert_eq!(bench.unread(2).await, given);
     bench.mark(2, &[given[0], given[2]]).await;
@@ -20,7 +20,7 @@ pub async fn what_was_marked_is_unread_no_more<B: Backend>() {
 }
 
 pub async fn marks_touch_only_the_readers_own_inbox<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let theirs = bench.append_all(1, 2, &["a", "b"]).await;
     let mine = bench.append(draft(2, 1, "c")).await;
     for stranger in [1, 3] {
@@ -34,7 +34,7 @@ pub async fn marks_touch_only_the_readers_own_inbox<B: Backend>() {
 }
 
 pub async fn unknown_and_repeated_marks_are_ignored<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.mark(2, &[]).await;
     bench.mark(2, &[MessageId::new(1).unwrap()]).await;
     let given = bench.append_all(1, 2, &["a", "b", "c"]).await;
@@ -47,7 +47,7 @@ pub async fn unknown_and_repeated_marks_are_ignored<B: Backend>() {
 }
 
 pub async fn marks_may_come_in_any_order<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut given = bench.append_all(1, 2, &["x"; 100]).await;
     given.extend(bench.append_all(3, 2, &["x"; 100]).await);
     let mut left: BTreeSet<MessageId> = given.iter().copied().collect();
@@ -65,7 +65,7 @@ pub async fn marks_may_come_in_any_order<B: Backend>() {
 }
 
 pub async fn every_second_message_then_the_rest<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     // More than a chunk of read flags.
     let given = bench.append_all(1, 2, &["x"; 2500]).await;
     let every_second = |rest: usize| -> Vec<MessageId> {
@@ -88,7 +88,7 @@ pub async fn every_second_message_then_the_rest<B: Backend>() {
 }
 
 pub async fn marks_survive_a_reopen<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["x"; 10]).await;
     for round in 0..5 {
         bench.mark(2, &given[round..=round]).await;
@@ -101,7 +101,7 @@ pub async fn marks_survive_a_reopen<B: Backend>() {
 /// A reader takes the floor and the islands beyond it one after the other. A mark in
 /// between, which lets the floor swallow an island, must not hide it from both looks.
 pub async fn what_was_marked_stays_so_while_others_are_marked<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for inbox in 100..106 {
         let given = bench.append_all(1, inbox, &["x"; 1000]).await;
         // Two hold back the floor; then an island, then so many that they fill a page

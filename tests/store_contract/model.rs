@@ -297,7 +297,8 @@ fn told(entries: &[Arc<Entry>]) -> Vec<(MessageId, u64, String)> {
 }
 
 async fn check<B: Backend>(steps: Vec<Step>) {
-    let mut bench = Bench::<B>::with(Settings { unread_max: UNREAD_MAX, ..Settings::default() });
+    let mut bench =
+        Bench::<B>::with(Settings { unread_max: UNREAD_MAX, ..Settings::default() }).await;
     let mut model = Model::default();
     for step in steps {
         take(&mut bench, &mut model, step).await;

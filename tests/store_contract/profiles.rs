@@ -22,7 +22,7 @@ fn pair(name: &str, picture: &str) -> (String, String) {
 }
 
 pub async fn a_profile_goes_with_every_message<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "before")).await;
     assert_eq!(shown(&bench).await, pair("", ""));
     let claimed = claim(Some("小明"), Some("https://example.com/a.png"));
@@ -38,7 +38,7 @@ pub async fn a_profile_goes_with_every_message<B: Backend>() {
 }
 
 pub async fn a_profile_can_be_asked_for<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     assert_eq!(*bench.store.profile(user(1)).await.unwrap(), Profile::default());
     bench.store.set_profile(user(1), claim(Some("a"), Some("p"))).await.unwrap();
     for _ in 0..2 {
@@ -50,7 +50,7 @@ pub async fn a_profile_can_be_asked_for<B: Backend>() {
 }
 
 pub async fn a_claim_leaves_what_it_is_silent_about<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "x")).await;
     let steps = [
         (claim(None, None), pair("", "")),
@@ -68,7 +68,7 @@ pub async fn a_claim_leaves_what_it_is_silent_about<B: Backend>() {
 
 /// Used to lose one of two: each was completed by what had been known before both.
 pub async fn claims_at_once_lose_nothing_of_each_other<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "x")).await;
     for round in 0..20 {
         let (name, picture) = (format!("name {round}"), format!("picture {round}"));
@@ -85,7 +85,7 @@ pub async fn claims_at_once_lose_nothing_of_each_other<B: Backend>() {
 }
 
 pub async fn a_profile_survives_a_reopen<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "x")).await;
     let claimed = claim(Some("a"), Some("p"));
     bench.store.set_profile(user(1), claimed).await.unwrap();

@@ -6,7 +6,7 @@ use imserver::store::{Cursor, PAGE_BYTES, PAGE_MESSAGES, Span};
 use crate::backend::{Backend, Bench, EVERYTHING, UNREAD, contents, draft, ids, pages};
 
 pub async fn an_empty_inbox_is_read_to_its_end<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for span in [EVERYTHING, UNREAD] {
         let page = bench.page(2, span).await;
         assert!(page.entries.is_empty());
@@ -19,7 +19,7 @@ pub async fn an_empty_inbox_is_read_to_its_end<B: Backend>() {
 }
 
 pub async fn inboxes_do_not_see_each_other<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     // Both directions of a conversation, and ids that are neighbours as numbers.
     for (from, to) in [(1, 2), (2, 1), (1, 256), (256, 1), (1, 65_536), (2, 3)] {
         bench.append(draft(from, to, &format!("to {to}"))).await;
@@ -31,7 +31,7 @@ pub async fn inboxes_do_not_see_each_other<B: Backend>() {
 }
 
 pub async fn a_page_holds_so_many_messages<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["x"; PAGE_MESSAGES + 1]).await;
     let first = bench.page(2, EVERYTHING).await;
     assert_eq!(ids(&first.entries), given[..PAGE_MESSAGES]);
@@ -51,7 +51,7 @@ pub async fn a_page_holds_so_many_messages<B: Backend>() {
 }
 
 pub async fn a_page_holds_so_many_bytes<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let text = "x".repeat(PAGE_BYTES / 8);
     let texts = [text.as_str(); 20];
     for from in 1..=3 {
@@ -74,7 +74,7 @@ pub async fn a_page_holds_so_many_bytes<B: Backend>() {
 }
 
 pub async fn one_large_message_is_a_page<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let large = "x".repeat(48 * 1024);
     bench.append_all(1, 2, &[&large, &large, &large]).await;
     assert_eq!(bench.all(2).await.len(), 3);
@@ -83,7 +83,7 @@ pub async fn one_large_message_is_a_page<B: Backend>() {
 }
 
 pub async fn many_senders_are_merged_by_id<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut given = Vec::new();
     for number in 0..600u64 {
         let from = number * 7 % 40;
@@ -100,7 +100,7 @@ pub async fn many_senders_are_merged_by_id<B: Backend>() {
 }
 
 pub async fn a_span_begins_behind_its_cursor_and_ends_at_its_end<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut given = Vec::new();
     for number in 0..12 {
         given.push(bench.append(draft(1 + number % 3, 9, "x")).await);
@@ -116,14 +116,14 @@ pub async fn a_span_begins_behind_its_cursor_and_ends_at_its_end<B: Backend>() {
                 assert_eq!(ids(&found), given[from + 1..=to]);
                 let page = bench.page(9, span).await;
                 assert_eq!(Some(page.up_to), span.until);
-                assert!(page.head > given[11].into());
+                assert!(page.head >= given[11].into());
             }
         }
     }
 }
 
 pub async fn a_cursor_beyond_the_head_reads_nothing<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let last = bench.append_all(1, 2, &["a", "b"]).await[1];
     let beyond = MessageId::new(1 << 40).unwrap();
     for unread_only in [false, true] {
@@ -146,7 +146,7 @@ pub async fn a_cursor_beyond_the_head_reads_nothing<B: Backend>() {
 }
 
 pub async fn unread_messages_are_found_among_many_read_ones<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let mut given = Vec::new();
     for from in 1..=3 {
         given.extend(bench.append_all(from, 9, &["x"; 700]).await);
@@ -167,7 +167,7 @@ pub async fn unread_messages_are_found_among_many_read_ones<B: Backend>() {
 }
 
 pub async fn a_note_to_oneself_and_a_notice_of_the_system_are_messages<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let note = bench.append(draft(2, 2, "note")).await;
     let notice = bench.append(draft(0, 2, "notice")).await;
     assert_eq!(bench.unread(2).await, [note, notice]);

@@ -15,7 +15,7 @@ fn of(reader: u64, from: u64, ids: &[MessageId], origin: Option<ConnectionId>) -
 }
 
 pub async fn a_mark_is_told_once_to_whom_it_concerns<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["a", "b", "c"]).await;
     let notice = bench.append(draft(0, 2, "d")).await;
     let others = bench.append(draft(1, 3, "e")).await;
@@ -43,7 +43,7 @@ pub async fn a_mark_is_told_once_to_whom_it_concerns<B: Backend>() {
 }
 
 pub async fn marks_that_are_there_after_a_reopen_are_told_no_more<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["a", "b", "c"]).await;
     bench.mark(2, &given[1..]).await;
     bench.reopen().await;
@@ -54,7 +54,7 @@ pub async fn marks_that_are_there_after_a_reopen_are_told_no_more<B: Backend>() 
 }
 
 pub async fn the_same_mark_at_once_is_told_once<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["x"; 200]).await;
     let mut marks = JoinSet::new();
     for number in 0..8 {
@@ -75,7 +75,7 @@ pub async fn the_same_mark_at_once_is_told_once<B: Backend>() {
 }
 
 pub async fn up_to_a_place_means_one_senders_unread_messages<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let mut given = Vec::new();
     let mut others = Vec::new();
     for _ in 0..30 {
@@ -114,7 +114,7 @@ pub async fn up_to_a_place_means_one_senders_unread_messages<B: Backend>() {
 }
 
 pub async fn up_to_a_place_with_strangers_is_nothing<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let before = bench.append(draft(1, 2, "to another")).await;
     let given = bench.append(draft(1, 3, "x")).await;
     for (reader, peer, id) in
@@ -127,7 +127,7 @@ pub async fn up_to_a_place_with_strangers_is_nothing<B: Backend>() {
 }
 
 pub async fn a_long_absence_is_told_in_pieces<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let given = bench.append_all(1, 2, &["x"; 4321]).await;
     let other = bench.append(draft(3, 2, "y")).await;
     // So that no piece of a round number ends right before one that was read.
@@ -153,7 +153,7 @@ pub async fn a_long_absence_is_told_in_pieces<B: Backend>() {
 
 /// Whoever hears of a mark finds it made, and has heard of the message before.
 pub async fn a_receipt_comes_behind_its_messages_and_its_marks<B: Backend>() {
-    let (_backend, store, mut tail) = B::open(Settings::default());
+    let (_backend, store, mut tail) = B::open(Settings::default()).await;
     let mut clients = JoinSet::new();
     for from in 1..=3 {
         let store = store.clone();
@@ -185,7 +185,7 @@ pub async fn a_receipt_comes_behind_its_messages_and_its_marks<B: Backend>() {
 }
 
 pub async fn the_connection_that_sent_is_named<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let origin = Some(ConnectionId::draw());
     bench.append(draft(1, 2, "x")).await;
     bench.append(Draft { origin, ..draft(1, 2, "y") }).await;

@@ -23,7 +23,7 @@ async fn both_windows_pass() {
 }
 
 pub async fn an_equal_packet_is_the_same_message<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let first = bench.append(packet(1, 2, "hi", 1)).await;
     for _ in 0..3 {
         let again = bench.try_append(packet(1, 2, "hi", 1)).await.unwrap();
@@ -34,7 +34,7 @@ pub async fn an_equal_packet_is_the_same_message<B: Backend>() {
 }
 
 pub async fn equal_packets_in_line_together_are_one_message<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut receipts = Vec::new();
     for number in 0..60 {
         receipts.push(bench.line_up(packet(1, 2, "x", number / 3)).await);
@@ -51,7 +51,7 @@ pub async fn equal_packets_in_line_together_are_one_message<B: Backend>() {
 }
 
 pub async fn many_tasks_with_one_packet_store_it_once<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for round in 0..10 {
         let mut tries = JoinSet::new();
         for number in 0..16 {
@@ -81,7 +81,7 @@ pub async fn many_tasks_with_one_packet_store_it_once<B: Backend>() {
 }
 
 pub async fn a_packet_is_known_after_a_reopen<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let plain = bench.append(packet(1, 2, "a", 1)).await;
     let name = bench.append(named(1, 2, "b", "n", false)).await;
     for _ in 0..2 {
@@ -97,7 +97,7 @@ pub async fn a_packet_is_known_after_a_reopen<B: Backend>() {
 }
 
 pub async fn without_a_key_every_append_is_a_message<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append_all(1, 2, &["好", "好", "好"]).await;
     assert_eq!(bench.all(2).await.len(), 3);
 }
@@ -105,7 +105,7 @@ pub async fn without_a_key_every_append_is_a_message<B: Backend>() {
 /// Used to be found for as long as nothing else was written: the index was
 /// looked through for old entries only behind a commit.
 pub async fn a_packet_is_forgotten_after_its_window_also_when_nothing_else_happened<B: Backend>() {
-    let bench = Bench::<B>::with(SHORT);
+    let bench = Bench::<B>::with(SHORT).await;
     let first = bench.append(packet(1, 2, "好", 1)).await;
     both_windows_pass().await;
     let second = bench.append(packet(1, 2, "好", 1)).await;
@@ -114,7 +114,7 @@ pub async fn a_packet_is_forgotten_after_its_window_also_when_nothing_else_happe
 }
 
 pub async fn a_named_packet_is_the_same_message<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let first = bench.append(named(1, 2, "hi", "n", false)).await;
     for again in [false, true, false] {
         // The timestamp is not part of it.
@@ -127,7 +127,7 @@ pub async fn a_named_packet_is_the_same_message<B: Backend>() {
 }
 
 pub async fn a_name_belongs_to_its_sender<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let longest = "n".repeat(64);
     for from in [0, 1, 3, 11] {
         bench.append(named(from, 2, "hi", "1", false)).await;
@@ -137,7 +137,7 @@ pub async fn a_name_belongs_to_its_sender<B: Backend>() {
 }
 
 pub async fn a_name_used_for_another_message_is_refused<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append(named(1, 2, "hi", "n", false)).await;
     for again in [false, true] {
         let content = bench.try_append(named(1, 2, "ho", "n", again)).await;
@@ -150,7 +150,7 @@ pub async fn a_name_used_for_another_message_is_refused<B: Backend>() {
 }
 
 pub async fn a_name_used_twice_in_one_line_is_refused<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let mut receipts = Vec::new();
     for number in 0..40 {
         let content = if number % 2 == 0 { "even" } else { "odd" };
@@ -167,7 +167,7 @@ pub async fn a_name_used_twice_in_one_line_is_refused<B: Backend>() {
 }
 
 pub async fn a_name_is_free_again_after_its_window<B: Backend>() {
-    let mut bench = Bench::<B>::with(SHORT);
+    let mut bench = Bench::<B>::with(SHORT).await;
     bench.append(named(1, 2, "a", "n", false)).await;
     both_windows_pass().await;
     bench.append(named(1, 2, "b", "n", false)).await;
@@ -178,7 +178,7 @@ pub async fn a_name_is_free_again_after_its_window<B: Backend>() {
 }
 
 pub async fn a_later_try_is_known_at_any_age<B: Backend>() {
-    let mut bench = Bench::<B>::with(SHORT);
+    let mut bench = Bench::<B>::with(SHORT).await;
     let first = bench.append(named(1, 2, "hi", "n", false)).await;
     bench.append_all(1, 2, &["x"; 50]).await;
     bench.mark(2, &[first]).await;
@@ -199,7 +199,7 @@ pub async fn a_later_try_is_known_at_any_age<B: Backend>() {
 /// Beyond the window a name is looked for where its packet would have gone, and nowhere
 /// else: every conversation of the sender would be too far to look.
 pub async fn an_old_name_is_free_towards_somebody_else<B: Backend>() {
-    let bench = Bench::<B>::with(SHORT);
+    let bench = Bench::<B>::with(SHORT).await;
     let first = bench.append(named(1, 2, "hi", "n", false)).await;
     both_windows_pass().await;
     let other = bench.append(named(1, 3, "hi", "n", true)).await;
@@ -216,7 +216,7 @@ pub async fn an_old_name_is_free_towards_somebody_else<B: Backend>() {
 }
 
 pub async fn later_tries_at_once_are_one_message<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     bench.append_all(1, 2, &["x"; 500]).await;
     for round in 0..20 {
         let mut tries = JoinSet::new();
@@ -235,7 +235,7 @@ pub async fn later_tries_at_once_are_one_message<B: Backend>() {
 }
 
 pub async fn a_name_comes_back_with_its_message<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     bench.append(named(1, 2, "a", "名", false)).await;
     bench.append(packet(1, 2, "b", 1)).await;
     bench.append(draft(1, 2, "c")).await;
@@ -251,7 +251,7 @@ pub async fn a_name_comes_back_with_its_message<B: Backend>() {
 }
 
 pub async fn a_resend_changes_nothing<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let first = bench.append(packet(1, 2, "a", 1)).await;
     bench.append(draft(1, 2, "b")).await;
     bench.mark(2, &[first]).await;

@@ -35,11 +35,11 @@ async fn revoke<B: Backend>(bench: &Bench<B>, revocation: &Revocation) {
 }
 
 pub async fn a_new_store_has_taken_nothing_back<B: Backend>() {
-    assert!(in_force(&Bench::<B>::new()).await.is_empty());
+    assert!(in_force(&Bench::<B>::new().await).await.is_empty());
 }
 
 pub async fn what_was_revoked_stays_so_over_a_reopen<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     let all = [
         token("a", at(3600)),
         token("令牌", at(7200)),
@@ -62,7 +62,7 @@ pub async fn what_was_revoked_stays_so_over_a_reopen<B: Backend>() {
 }
 
 pub async fn a_user_is_disabled_until_enabled<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     revoke(&bench, &disabled(1)).await;
     revoke(&bench, &disabled(2)).await;
     bench.store.enable(user(1)).await.unwrap();
@@ -76,7 +76,7 @@ pub async fn a_user_is_disabled_until_enabled<B: Backend>() {
 
 /// Asked for at once, they may be written as one: the last one counts.
 pub async fn the_last_word_on_a_user_counts<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for _ in 0..20 {
         let (first, then) = (bench.store.revoke(disabled(1)), bench.store.enable(user(1)));
         let last = bench.store.revoke(disabled(1));
@@ -94,7 +94,7 @@ pub async fn the_last_word_on_a_user_counts<B: Backend>() {
 }
 
 pub async fn what_is_over_is_forgotten<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     for revocation in [token("over", at(-1)), subject(1, at(-10), at(0)), token("soon", at(1))] {
         revoke(&bench, &revocation).await;
     }
@@ -110,7 +110,7 @@ pub async fn what_is_over_is_forgotten<B: Backend>() {
 }
 
 pub async fn every_node_hears_of_it<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     let all = [token("a", at(3600)), subject(1, at(0), at(3600)), disabled(1)];
     for revocation in &all {
         revoke(&bench, revocation).await;

@@ -11,7 +11,7 @@ async fn users<B: Backend>(bench: &Bench<B>, after: Option<u64>, limit: usize) -
 }
 
 pub async fn everybody_with_a_conversation_or_a_profile_is_a_user<B: Backend>() {
-    let mut bench = Bench::<B>::new();
+    let mut bench = Bench::<B>::new().await;
     assert!(users(&bench, None, 10).await.is_empty());
     let last = ID_END - 1;
     for (from, to) in [(300, 2), (2, 300), (0, 7), (9, 9), (5, last)] {
@@ -29,7 +29,7 @@ pub async fn everybody_with_a_conversation_or_a_profile_is_a_user<B: Backend>() 
 }
 
 pub async fn pages_of_users_meet<B: Backend>() {
-    let bench = Bench::<B>::new();
+    let bench = Bench::<B>::new().await;
     for (from, to) in [(1, 2), (3, 1), (3, 4), (0, 1)] {
         bench.append(draft(from, to, "x")).await;
     }

@@ -8,7 +8,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::http::tls;
+use super::http::{tls, try_tls_over};
 use super::{Forge, TestServer, within};
 
 /// A connection of one user.
@@ -72,6 +72,18 @@ impl Client {
         let opening = tokio_tungstenite::client_async(request, stream);
         let (socket, _) = within("the upgrade", opening).await?;
         Ok(Self { user, socket })
+    }
+
+    /// Connects with `im.v2` behind a message, to a server that may be dying or dead.
+    pub async fn reach(server: &TestServer, user: u64, after: u64) -> Option<Self> {
+        let tcp = TcpStream::connect(server.address).await.ok()?;
+        let stream = try_tls_over(tcp, server.roots()).await.ok()?;
+        let url = format!("wss://localhost/teaching/imserver?after={after}");
+        let mut request = url.into_client_request().unwrap();
+        let offered = format!("im.v2, im.bearer.{}", Forge::token(user)).parse().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", offered);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.ok()?;
+        Some(Self { user, socket })
     }
 
     /// Sends text as it is.

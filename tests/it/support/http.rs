@@ -1,6 +1,7 @@
 //! Requests as bytes, for everything that no well-behaved client sends.
 
 use std::fmt::Write;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -58,7 +59,15 @@ pub async fn tls(address: SocketAddr, roots: Arc<RootCertStore>) -> TlsStream<Tc
 
 /// Speaks TLS over a TCP connection that the test has made its own way.
 pub async fn tls_over(tcp: TcpStream, roots: Arc<RootCertStore>) -> TlsStream<TcpStream> {
-    tcp.set_nodelay(true).unwrap();
+    try_tls_over(tcp, roots).await.unwrap()
+}
+
+/// The same with a server that may be dying.
+pub async fn try_tls_over(
+    tcp: TcpStream,
+    roots: Arc<RootCertStore>,
+) -> io::Result<TlsStream<TcpStream>> {
+    tcp.set_nodelay(true)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -66,7 +75,7 @@ pub async fn tls_over(tcp: TcpStream, roots: Arc<RootCertStore>) -> TlsStream<Tc
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap()
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 /// Sends `request` as it is and reads what comes: up to the end of the connection, or

@@ -77,7 +77,7 @@ impl Setup {
     fn write(&self) {
         let mut sections: BTreeMap<&str, String> = BTreeMap::new();
         for (key, value) in &self.settings {
-            let (section, name) = key.split_once('.').unwrap();
+            let (section, name) = key.rsplit_once('.').unwrap();
             *sections.entry(section).or_default() += &format!("{name} = {value}\n");
         }
         let text: String =

@@ -1,0 +1,124 @@
+//! The connection to the NATS servers.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::refusal::OpenError;
+use crate::config;
+use crate::secret_file;
+
+/// How long an acknowledgement is waited for before the message is sent again: less than
+/// a new leader takes, so that several tries fit into a failover.
+pub(super) const ACK: Duration = Duration::from_secs(2);
+
+/// How long the first connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Live messages that wait to be looked at. Past it they are dropped, and read again.
+const LIVE: usize = 65_536;
+
+/// A connection, and what is known of how it fares.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) context: Context,
+    /// How often it was made: what is heard over it has gaps between two.
+    pub(super) made: watch::Receiver<u64>,
+}
+
+/// Connects to one of the servers.
+pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, OpenError> {
+    let (count, made) = watch::channel(0);
+    let options = ConnectOptions::new()
+        .name("imserver")
+        .connection_timeout(CONNECT)
+        .request_timeout(Some(ACK))
+        .ping_interval(Duration::from_secs(5))
+        .subscription_capacity(LIVE)
+        .tls_client_config(tls(config)?)
+        .event_callback(move |event| {
+            match &event {
+                Event::Connected => info!("connected to a NATS server"),
+                other => warn!(event = %other, "the connection to the NATS servers"),
+            }
+            if matches!(event, Event::Connected | Event::SlowConsumer(_)) {
+                count.send_modify(|count| *count += 1);
+            }
+            std::future::ready(())
+        });
+    let options = authenticated(options, config)?;
+    let servers = config.servers.join(", ");
+    let client = options.connect(config.servers.clone()).await.map_err(|error| {
+        let why = match error.kind() {
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                "they do not let us in; look at store.jetstream.user and password_file, or \
+                 credentials"
+                    .to_owned()
+            }
+            _ => error.to_string(),
+        };
+        OpenError::Connect { servers, why }
+    })?;
+    let context = ContextBuilder::new().timeout(ACK).ack_timeout(ACK).build(client.clone());
+    Ok(Connection { client, context, made })
+}
+
+fn authenticated(
+    options: ConnectOptions,
+    config: &config::JetStream,
+) -> Result<ConnectOptions, OpenError> {
+    let secret = |path: &Path| -> Result<String, OpenError> {
+        let file = |why: String| OpenError::File { path: path.to_owned(), why };
+        let bytes = secret_file::read(path).map_err(|error| file(error.to_string()))?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| file("it is not UTF-8 text".to_owned()))
+    };
+    if let Some(path) = &config.credentials {
+        let text = secret(path)?;
+        return options.credentials(&text).map_err(|error| OpenError::file(path, &error));
+    }
+    let (Some(user), Some(path)) = (&config.user, &config.password_file) else {
+        return Ok(options);
+    };
+    let password = secret(path)?;
+    Ok(options.user_and_password(user.clone(), password.trim_end().to_owned()))
+}
+
+/// TLS by the one provider of cryptography that there is.
+fn tls(config: &config::JetStream) -> Result<ClientConfig, OpenError> {
+    let mut roots = RootCertStore::empty();
+    match &config.ca {
+        Some(path) => {
+            let pem = fs::read(path).map_err(|error| OpenError::file(path, &error))?;
+            for certificate in CertificateDer::pem_slice_iter(&pem) {
+                let added = certificate
+                    .map_err(|error| error.to_string())
+                    .and_then(|found| roots.add(found).map_err(|error| error.to_string()));
+                added.map_err(|why| OpenError::File { path: path.clone(), why })?;
+            }
+            if roots.is_empty() {
+                let why = "it holds no certificate in PEM".to_owned();
+                return Err(OpenError::File { path: path.clone(), why });
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map(|begun| begun.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|error| OpenError::Tls(error.to_string()))
+}

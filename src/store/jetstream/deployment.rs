@@ -1,0 +1,300 @@
+//! The streams of a deployment: made once, on purpose, and looked at before every use.
+
+use std::time::{Duration, SystemTime};
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, StorageType};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+use super::connect::Connection;
+use super::names::Names;
+use super::refusal::OpenError;
+use crate::config;
+
+/// The version of streams, subjects and what lies in them.
+const SCHEMA: &str = "1";
+
+/// What a stream's description in key and value says it belongs to.
+const SCHEMA_KEY: &str = "imserver.schema";
+const PARTITIONS_KEY: &str = "imserver.partitions";
+
+/// The oldest server with all that is needed: many newest messages in one answer.
+const SERVER: [u16; 2] = [2, 11];
+
+/// How far the clocks of this machine and the servers may be apart: resend windows and the
+/// order between partitions go by them.
+const CLOCKS: Duration = Duration::from_secs(5);
+
+/// Bytes beside content and timestamp in one message, at most: the chain above all.
+const OVERHEAD: usize = 4096;
+
+/// The largest read state: as many islands as an inbox can have unread messages.
+const READ_STATE: usize = 512 * 1024;
+
+/// The shortest window in which the servers know a write again, whatever is configured:
+/// a write must survive the failover in which it is made again.
+const WINDOW: Duration = Duration::from_secs(2 * 60);
+
+/// How long servers are waited for that are choosing a leader.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How JetStream says: not now.
+const BUSY: usize = 503;
+
+/// "No suitable peers": also while those that have just started find each other.
+const NO_PEERS: u64 = 10005;
+
+/// Looks at the servers and the streams, and makes those where that was asked for.
+pub(super) async fn prepare(
+    connection: &Connection,
+    names: &Names,
+    config: &config::Store,
+) -> Result<(), OpenError> {
+    server(connection, config)?;
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for wanted in streams(names, config) {
+        match stream(&connection.context, &wanted.name).await? {
+            None => missing.push(wanted),
+            Some(info) => {
+                check(&info, &wanted)?;
+                found += 1;
+            }
+        }
+    }
+    clock(&connection.context, &names.revocations()).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let prefix = names.prefix();
+    let first = missing.first().map_or("", |wanted| wanted.name.as_str());
+    if !config.jetstream.create {
+        let what = match found {
+            0 => format!("there are no streams of imserver whose names begin with `{prefix}-`"),
+            _ => format!("the stream {first} is not there, though others of imserver are"),
+        };
+        return Err(OpenError::Streams(format!(
+            "{what}. If this is the right place and nothing was ever stored in it, start once \
+             with store.jetstream.create = true; otherwise look at store.jetstream.servers, \
+             credentials and prefix"
+        )));
+    }
+    for wanted in missing {
+        make(&connection.context, wanted).await?;
+    }
+    Ok(())
+}
+
+/// Makes a stream. Asking again for the same one changes nothing.
+async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
+    let end = Instant::now() + PATIENCE;
+    let (name, replicas) = (wanted.name.clone(), wanted.num_replicas);
+    loop {
+        let error = match context.create_stream(wanted.clone()).await {
+            Ok(_) => {
+                info!(stream = name, replicas, "stream made");
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let passes = match error.kind() {
+            CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
+            CreateStreamErrorKind::JetStream(cause) => {
+                cause.code() == BUSY || cause.error_code().0 == NO_PEERS
+            }
+            _ => false,
+        };
+        if !passes || Instant::now() > end {
+            return Err(OpenError::Cluster(format!("the stream {name} cannot be made: {error}")));
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// What can be seen of the server that we are connected to.
+fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenError> {
+    let server = connection.client.server_info();
+    let mut version = server.version.split(['.', '-']).map(|part| part.parse::<u16>());
+    let version = [0; 2].map(|_: u16| version.next().and_then(Result::ok).unwrap_or_default());
+    if version < SERVER {
+        return Err(OpenError::Cluster(format!(
+            "the server {} is nats-server {}, and 2.11 is needed (2.15 recommended): update it",
+            server.server_name, server.version
+        )));
+    }
+    let needed = READ_STATE.max(crate::config::CONTENT_BYTES_MAX + OVERHEAD);
+    if server.max_payload < needed {
+        return Err(OpenError::Cluster(format!(
+            "the server {} takes messages of {} bytes at the most (max_payload), and {needed} \
+             are needed: raise it on every server",
+            server.server_name, server.max_payload
+        )));
+    }
+    if !config.jetstream.synced {
+        return Err(OpenError::Cluster(
+            "nobody but you can say whether the servers write to the disk before they \
+             acknowledge: put `sync_interval: always` into the `jetstream` block of every \
+             nats-server and then store.jetstream.synced = true here. Without it a power cut \
+             takes back what was acknowledged"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let error = match context.get_stream(name).await {
+            Ok(stream) => return Ok(Some(stream.cached_info().clone())),
+            Err(error) => error,
+        };
+        let passes = match error.kind() {
+            GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => return Ok(None),
+            GetStreamErrorKind::JetStream(cause) => cause.code() == BUSY,
+            GetStreamErrorKind::Request => true,
+            _ => false,
+        };
+        if !passes || Instant::now() > end {
+            return Err(OpenError::Cluster(format!(
+                "the servers cannot say whether there is a stream {name}: {error}. JetStream \
+                 must be on, on a majority of them, and the user allowed to use it"
+            )));
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Whether a stream is the one that was made for this.
+fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
+    let name = &wanted.name;
+    let has = |key: &str| found.config.metadata.get(key).map_or("none", String::as_str);
+    let refuse = |why: String| Err(OpenError::Streams(format!("the stream {name} {why}")));
+    let schema = has(SCHEMA_KEY);
+    if schema != SCHEMA {
+        return refuse(format!(
+            "is none of this version of imserver: its {SCHEMA_KEY} is {schema}, not {SCHEMA}. \
+             Choose another store.jetstream.prefix, or the version that made it"
+        ));
+    }
+    let partitions = has(PARTITIONS_KEY);
+    if Some(partitions) != wanted.metadata.get(PARTITIONS_KEY).map(String::as_str) {
+        return refuse(format!(
+            "was made for store.jetstream.partitions = {partitions}, which can never change: \
+             write that"
+        ));
+    }
+    let is = &found.config;
+    let differs = [
+        ("subjects", is.subjects != wanted.subjects),
+        (
+            "republish",
+            is.republish.as_ref().map(|to| (&to.source, &to.destination))
+                != wanted.republish.as_ref().map(|to| (&to.source, &to.destination)),
+        ),
+        // The servers say -1 where there is no bound.
+        (
+            "max_msgs_per_subject",
+            is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
+        ),
+        ("allow_direct", !is.allow_direct),
+        ("storage", is.storage != StorageType::File),
+        ("max_age", !is.max_age.is_zero()),
+        ("max_msgs", is.max_messages > 0),
+        ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
+    ];
+    if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
+        return refuse(format!(
+            "has another {what} than imserver needs (see docs/cluster.md): set it right with \
+             `nats stream edit {name}`"
+        ));
+    }
+    if is.num_replicas < wanted.num_replicas {
+        return refuse(format!(
+            "is kept by {} servers, and store.jetstream.replicas is {}: raise it with `nats \
+             stream edit {name} --replicas {}`, or write less",
+            is.num_replicas, wanted.num_replicas, wanted.num_replicas
+        ));
+    }
+    Ok(())
+}
+
+/// Compares the clock of a stream's leader with ours.
+async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
+    #[derive(Deserialize)]
+    struct Info {
+        ts: Option<String>,
+    }
+    let subject = format!("STREAM.INFO.{name}");
+    let Ok(Info { ts: Some(there) }) = context.request(subject, &json!({})).await else {
+        return Ok(());
+    };
+    let Ok(there) = humantime::parse_rfc3339(&there) else { return Ok(()) };
+    let here = SystemTime::now();
+    let apart = here.duration_since(there).unwrap_or_else(|error| error.duration());
+    if apart <= CLOCKS {
+        return Ok(());
+    }
+    Err(OpenError::Cluster(format!(
+        "the clock of this machine and that of the NATS servers are {} apart: set them by NTP",
+        humantime::format_duration(Duration::from_secs(apart.as_secs()))
+    )))
+}
+
+/// How the streams of a deployment are made.
+fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
+    let mut streams = Vec::new();
+    for part in 0..names.partitions() {
+        let window = config.dedup_window.max(config.resend_window).max(WINDOW);
+        let messages = vec![names.all_messages(part)];
+        streams.push(Config {
+            duplicate_window: window,
+            deny_delete: true,
+            ..made(names, config, names.messages(part), messages)
+        });
+        streams.push(Config {
+            max_messages_per_subject: 1,
+            ..made(names, config, names.reads(part), vec![names.all_reads(part)])
+        });
+    }
+    let known = vec![names.all_profiles(), names.all_erasures()];
+    streams.push(Config {
+        max_messages_per_subject: 1,
+        ..made(names, config, names.profiles(), known)
+    });
+    streams.push(Config {
+        max_messages_per_subject: 1,
+        allow_message_ttl: true,
+        ..made(names, config, names.revocations(), vec![names.all_revocations()])
+    });
+    streams
+}
+
+fn made(names: &Names, config: &config::Store, name: String, subjects: Vec<String>) -> Config {
+    let metadata = [
+        (SCHEMA_KEY.to_owned(), SCHEMA.to_owned()),
+        (PARTITIONS_KEY.to_owned(), names.partitions().to_string()),
+    ];
+    // The first of its subjects: what else lies in a stream is for nobody's ears.
+    let source = subjects.first().cloned().unwrap_or_default();
+    let republish = Republish { source, destination: names.live(&name), headers_only: false };
+    Config {
+        description: Some("imserver".to_owned()),
+        discard: DiscardPolicy::New,
+        storage: StorageType::File,
+        num_replicas: usize::from(config.jetstream.replicas),
+        allow_direct: true,
+        republish: Some(republish),
+        metadata: metadata.into(),
+        name,
+        subjects,
+        ..Config::default()
+    }
+}

@@ -1,0 +1,136 @@
+//! Erasing a user: every message to and from them, then what is known of them.
+//!
+//! A pair is told to be gone up to its last message first, and its messages are removed
+//! then: whoever sees them no more finds why. What is to be erased is written down before,
+//! so that an erasure that is cut short goes on wherever a node starts next.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::codec::{Reader, Writer};
+use super::log::{Log, Pair};
+use super::names::Names;
+use super::profiles;
+use super::read_state::ReadState;
+use super::record::Kept;
+use super::writes::{Write, Written};
+use crate::ids::UserId;
+use crate::message::Profile;
+use crate::store::{Erased, StoreError};
+
+/// The version of what is written down of an erasure.
+const VERSION: u8 = 1;
+
+/// Pairs that are erased together.
+const AT_ONCE: usize = 16;
+
+impl Log {
+    /// As the contract says.
+    pub(super) async fn erase(&self, user: UserId) -> Result<Erased, StoreError> {
+        let reaches = self.reaches().await?;
+        let limits: Vec<u64> = reaches.iter().map(|reach| reach.last).collect();
+        Write::new(self.names.erasure(user), begun(&limits)).put(&self.context).await?;
+        self.erase_up_to(user, &limits).await
+    }
+
+    /// Goes on with what was cut short.
+    pub(super) async fn resume_erasures(&self) -> Result<(), StoreError> {
+        let stream = self.names.profiles();
+        for subject in self.reads.subjects(&stream, &self.names.all_erasures()).await? {
+            let begun = self.reads.last(&stream, &subject).await?;
+            let limits = begun.and_then(|raw| limits(&raw.payload));
+            if let (Some(user), Some(limits)) = (Names::user(&subject), limits) {
+                self.erase_up_to(user, &limits).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases what lies at or before `limits`, one for each partition.
+    async fn erase_up_to(&self, user: UserId, limits: &[u64]) -> Result<Erased, StoreError> {
+        let pairs = self.pairs(user).await?;
+        let limit = |pair: &Pair| limits.get(self.names.part(pair.to) as usize).copied();
+        let parting: Vec<_> =
+            pairs.iter().map(|pair| self.part(*pair, limit(pair).unwrap_or_default())).collect();
+        let counts: Vec<u64> =
+            stream::iter(parting).buffer_unordered(AT_ONCE).try_collect().await?;
+        let stream = self.names.profiles();
+        // Nodes hear of what is written and not of what is removed.
+        let nothing = profiles::encode(&Profile::default());
+        Write::new(self.names.profile(user), nothing).put(&self.context).await?;
+        // The mark that it was begun goes last.
+        for subject in [self.names.profile(user), self.names.erasure(user)] {
+            if let Some(last) = self.reads.last(&stream, &subject).await? {
+                self.reads.purge(&stream, &subject, last.seq).await?;
+            }
+        }
+        Ok(Erased { messages: counts.iter().sum() })
+    }
+
+    /// Everybody that a user wrote to or got something from, as pairs with messages.
+    pub(super) async fn pairs(&self, user: UserId) -> Result<BTreeSet<Pair>, StoreError> {
+        let part = self.names.part(user);
+        let inbox = self.names.inbox(user);
+        let mut subjects = self.reads.subjects(&self.names.messages(part), &inbox).await?;
+        for part in 0..self.names.partitions() {
+            let sent = self.names.sent(part, user);
+            subjects.extend(self.reads.subjects(&self.names.messages(part), &sent).await?);
+        }
+        let pairs = subjects.iter().filter_map(|subject| Names::pair(subject));
+        Ok(pairs.map(|(to, from)| Pair { to, from }).collect())
+    }
+
+    /// Removes a pair's messages up to a sequence, and says how many they were.
+    async fn part(&self, pair: Pair, limit: u64) -> Result<u64, StoreError> {
+        let Some(head) = self.head(pair).await? else { return Ok(0) };
+        let Some(last) = self.newest(&head, limit, 1).await?.pop() else { return Ok(0) };
+        self.part_at(pair, &last).await
+    }
+
+    /// Removes a pair's messages up to and with `last`.
+    pub(super) async fn part_at(&self, pair: Pair, last: &Kept) -> Result<u64, StoreError> {
+        self.change_state(pair, |state| state.with_gone(last.chain.ordinal, last.seq)).await?;
+        let stream = self.names.messages(last.part);
+        self.reads.purge(&stream, &self.names.message(pair.to, pair.from), last.seq).await
+    }
+
+    /// Changes what is known of a pair's reading, whoever else does so at once.
+    async fn change_state(
+        &self,
+        pair: Pair,
+        change: impl Fn(&ReadState) -> ReadState,
+    ) -> Result<(), StoreError> {
+        let stream = self.names.reads(self.names.part(pair.to));
+        let subject = self.names.read(pair.to, pair.from);
+        loop {
+            let before = self.reads.last(&stream, &subject).await?;
+            let (state, at) = match &before {
+                Some(raw) => (ReadState::parse(&raw.payload)?, raw.seq),
+                None => (ReadState::default(), 0),
+            };
+            let write = Write::new(subject.clone(), change(&state).write()).after(at);
+            if write.put(&self.context).await? != Written::Lost {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What is written down when an erasure begins: up to where it goes in each partition.
+fn begun(limits: &[u64]) -> Bytes {
+    let mut to = Writer(vec![VERSION]);
+    to.number(limits.len() as u64);
+    limits.iter().for_each(|limit| to.number(*limit));
+    to.0.into()
+}
+
+fn limits(payload: &[u8]) -> Option<Vec<u64>> {
+    let mut bytes = Reader(payload);
+    if bytes.byte()? != VERSION {
+        return None;
+    }
+    let count = bytes.number()?;
+    (0..count).map(|_| bytes.number()).collect()
+}

@@ -1,0 +1,339 @@
+//! The tail: what every stream takes in, heard as it happens, told in the order of the
+//! streams.
+//!
+//! What is heard live is a hint that the network may lose. The sequences of a stream have
+//! no gaps: one that is not the next shows that something was missed, and that is read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::names::Names;
+use super::raw::Raw;
+use super::read_state::ReadState;
+use super::record::Kept;
+use super::revoked;
+use super::shared::Shared;
+use crate::ids::UserId;
+use crate::store::{Announcement, Cursor, Entry, ReadReceipt, StoreError, Stored};
+
+/// How often the leaders are asked how far their streams reach: so soon is noticed what
+/// was missed when nothing follows it. A revocation is in force everywhere within a second.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// Looks in a row that nobody answers before that is a fault.
+const SILENT: u32 = 5;
+
+/// What was heard and is told at once.
+const BATCH: usize = 256;
+
+/// Inboxes whose last message is kept in mind; past it all are forgotten.
+const INBOXES: usize = 200_000;
+
+/// How long the end waits for what was written to be heard, before it is read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Messages(u64),
+    Reads(u64),
+    Profiles,
+    Revocations,
+}
+
+/// One stream that is followed.
+struct Followed {
+    kind: Kind,
+    name: String,
+    filter: String,
+    /// The next sequence that was not yet taken.
+    next: u64,
+    /// Where `next` stood at the last look that found it behind, and how far the stream
+    /// reached then.
+    behind: Option<(u64, u64)>,
+}
+
+/// How far a stream reaches, seen by a look.
+type Seen = (usize, u64);
+
+pub(super) struct Follower {
+    shared: Arc<Shared>,
+    live: Subscriber,
+    streams: Vec<Followed>,
+    /// The last message of each inbox.
+    latest: HashMap<UserId, Cursor>,
+    announce: mpsc::Sender<Vec<Announcement>>,
+    batch: Vec<Announcement>,
+}
+
+impl Follower {
+    /// Begins to listen: everything that is written from now on will be told.
+    pub(super) async fn new(
+        shared: &Arc<Shared>,
+        announce: mpsc::Sender<Vec<Announcement>>,
+    ) -> Result<Self, StoreError> {
+        let log = &shared.log;
+        let subscribed = shared.client.subscribe(log.names.live("*")).await;
+        let live = subscribed.map_err(|_| StoreError::Unavailable)?;
+        shared.client.flush().await.map_err(|_| StoreError::Unavailable)?;
+        let mut streams = followed(&log.names);
+        for stream in &mut streams {
+            stream.next = log.reads.reach(&stream.name).await?.last + 1;
+        }
+        let shared = Arc::clone(shared);
+        let (latest, batch) = (HashMap::new(), Vec::new());
+        Ok(Self { shared, live, streams, latest, announce, batch })
+    }
+
+    /// What asks the leaders from time to time, and whenever the connection was made anew.
+    pub(super) fn look(
+        &self,
+        mut made: watch::Receiver<u64>,
+    ) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Seen>) {
+        let (tell, seen) = mpsc::channel(64);
+        let names: Vec<String> = self.streams.iter().map(|stream| stream.name.clone()).collect();
+        let shared = Arc::clone(&self.shared);
+        let looking = async move {
+            let mut times = interval(LOOK);
+            times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut silent = 0;
+            loop {
+                tokio::select! {
+                    _ = times.tick() => {}
+                    changed = made.changed() => if changed.is_err() { return },
+                }
+                let mut quiet = None;
+                for (number, name) in names.iter().enumerate() {
+                    match shared.log.reads.glance(name).await {
+                        Ok(reach) => {
+                            if tell.send((number, reach.last)).await.is_err() {
+                                return;
+                            }
+                        }
+                        Err(_) => quiet = Some(name),
+                    }
+                }
+                silent = quiet.map_or(0, |_| silent + 1);
+                let why = |name| format!("the stream {name} does not answer: it has no leader");
+                shared.trouble(quiet.filter(|_| silent >= SILENT).map(why));
+            }
+        };
+        (looking, seen)
+    }
+
+    /// Tells what happens until `finish`, and then all that this node has written.
+    pub(super) async fn run(mut self, mut seen: mpsc::Receiver<Seen>, finish: CancellationToken) {
+        loop {
+            let outcome = tokio::select! {
+                message = self.live.next() => match message {
+                    Some(message) => self.hear(message).await,
+                    None => break,
+                },
+                Some(seen) = seen.recv() => self.compare(seen).await,
+                () = finish.cancelled() => break,
+            };
+            if let Err(error) = outcome {
+                // What was not told is behind its stream, and will be noticed so.
+                warn!(%error, "what was stored cannot be read");
+            }
+            self.tell().await;
+        }
+        if let Err(error) = self.finish().await {
+            warn!(%error, "the last announcements are lost");
+        }
+        self.tell().await;
+    }
+
+    /// Takes a live message, and those that are there already.
+    async fn hear(&mut self, first: Message) -> Result<(), StoreError> {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            self.take_live(message).await?;
+            next = match self.batch.len() < BATCH {
+                true => self.live.next().now_or_never().flatten(),
+                false => None,
+            };
+        }
+        Ok(())
+    }
+
+    async fn take_live(&mut self, message: Message) -> Result<(), StoreError> {
+        let prefix = self.shared.log.names.live("");
+        let name = message.subject.strip_prefix(prefix.as_str()).unwrap_or_default();
+        let Some(number) = self.streams.iter().position(|stream| stream.name == name) else {
+            return Ok(());
+        };
+        let Some(raw) = Raw::from_message(message) else { return Ok(()) };
+        self.catch_up(number, raw.seq.saturating_sub(1)).await?;
+        self.take(number, &raw).await
+    }
+
+    /// What was missed is missed for good where nothing was heard since the last look.
+    async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
+        let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        let before = stream.behind.take().filter(|(next, _)| *next == stream.next);
+        stream.behind = (last >= stream.next).then_some((stream.next, last));
+        match before {
+            Some((_, last)) => self.catch_up(number, last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what was missed of a stream up to `until`.
+    async fn catch_up(&mut self, number: usize, until: u64) -> Result<(), StoreError> {
+        let Some(stream) = self.streams.get(number) else { return Ok(()) };
+        if stream.next > until {
+            return Ok(());
+        }
+        warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+        match stream.kind {
+            // What was in between may be written over: nobody knows what it said.
+            Kind::Reads(part) => self.shared.tallies.forget(&self.shared.log.names, part),
+            Kind::Profiles => self.shared.profiles.forget(),
+            Kind::Messages(_) | Kind::Revocations => {}
+        }
+        while let Some(missed) = self.missed(number, until).await? {
+            for raw in &missed {
+                self.take(number, raw).await?;
+            }
+            if self.batch.len() >= BATCH {
+                self.tell().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some of what was not yet taken up to `until`; nothing where there is no more.
+    async fn missed(&mut self, number: usize, until: u64) -> Result<Option<Vec<Raw>>, StoreError> {
+        let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.next <= until)
+        else {
+            return Ok(None);
+        };
+        let reads = &self.shared.log.reads;
+        let (name, filter) = (&stream.name, &stream.filter);
+        let (mut found, _) = reads.forward(name, filter, stream.next, BATCH).await?;
+        found.retain(|raw| raw.seq <= until);
+        if found.is_empty() {
+            // A replica may lag: only the leader knows that there is nothing.
+            let next = reads.following(name, filter, stream.next).await?;
+            found.extend(next.filter(|raw| raw.seq <= until));
+        }
+        if found.is_empty() {
+            stream.next = until + 1;
+            return Ok(None);
+        }
+        Ok(Some(found))
+    }
+
+    /// Takes what lies at the next place of a stream, or behind it where that is gone.
+    async fn take(&mut self, number: usize, raw: &Raw) -> Result<(), StoreError> {
+        let Some(stream) = self.streams.get(number).filter(|stream| raw.seq >= stream.next) else {
+            return Ok(());
+        };
+        match stream.kind {
+            Kind::Messages(part) => self.message(part, raw).await,
+            Kind::Reads(part) => self.read(part, raw).await?,
+            Kind::Profiles => self.shared.profiles.heard(raw),
+            Kind::Revocations => match revoked::announced(raw) {
+                Ok(news) => self.batch.extend(news),
+                Err(error) => error!(%error, "a revocation is not understood"),
+            },
+        }
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.next = raw.seq + 1;
+        }
+        Ok(())
+    }
+
+    async fn message(&mut self, part: u64, raw: &Raw) {
+        let shared = &self.shared;
+        let kept = match Kept::parse(&shared.log.names, part, raw) {
+            Ok(kept) => kept,
+            Err(error) => return error!(%error, "a message is not understood"),
+        };
+        let (to, from, ordinal) = (kept.message.to, kept.message.from, kept.chain.ordinal);
+        shared.tallies.stored(to, from, ordinal);
+        if let Some(name) = &kept.client_id {
+            shared.claims.heard(from, name, to, kept.message.stored_at);
+        }
+        if self.latest.len() >= INBOXES {
+            self.latest.clear();
+        }
+        let previous = self.latest.insert(to, kept.message.id.into());
+        let origin = kept.origin;
+        // A name that cannot be had now is had by whoever reads the message.
+        let sender = shared.profile(from).await.unwrap_or_default();
+        let entry = Entry { message: kept.message, sender, client_id: kept.client_id };
+        let stored = Stored { entry: Arc::new(entry), previous, origin };
+        self.batch.push(Announcement::Stored(stored));
+    }
+
+    async fn read(&mut self, part: u64, raw: &Raw) -> Result<(), StoreError> {
+        let parsed = Names::pair(&raw.subject).zip(ReadState::parse(&raw.payload).ok());
+        let Some(((reader, from), state)) = parsed else {
+            error!(subject = raw.subject, "a read state is not understood");
+            return Ok(());
+        };
+        self.shared.tallies.marked(reader, from, &state);
+        let Some(last) = state.news.last() else { return Ok(()) };
+        // Whoever hears of a mark has heard of the message before.
+        let messages = self.streams.iter().position(|it| it.kind == Kind::Messages(part));
+        let messages = messages.unwrap_or_default();
+        while let Some(missed) = self.missed(messages, *last).await? {
+            for raw in &missed {
+                self.message(part, raw).await;
+                if let Some(stream) = self.streams.get_mut(messages) {
+                    stream.next = raw.seq + 1;
+                }
+            }
+        }
+        let names = &self.shared.log.names;
+        let ids = state.news.iter().filter_map(|seq| names.id(part, *seq)).collect();
+        let receipt = ReadReceipt { reader, from, ids, origin: state.origin };
+        self.batch.push(Announcement::Read(receipt));
+        Ok(())
+    }
+
+    /// Waits for what this node has written, and reads what does not come.
+    async fn finish(&mut self) -> Result<(), StoreError> {
+        let end = Instant::now() + LAST_WORDS;
+        while self.streams.iter().any(|it| it.next <= self.shared.written(&it.name)) {
+            let Ok(Some(message)) = timeout_at(end, self.live.next()).await else { break };
+            self.hear(message).await?;
+            self.tell().await;
+        }
+        for number in 0..self.streams.len() {
+            let Some(stream) = self.streams.get(number) else { break };
+            let written = self.shared.written(&stream.name);
+            self.catch_up(number, written).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self) {
+        if !self.batch.is_empty() {
+            // Nobody listening is no fault.
+            let _ = self.announce.send(std::mem::take(&mut self.batch)).await;
+        }
+    }
+}
+
+/// The streams of a deployment, messages before the marks on them.
+fn followed(names: &Names) -> Vec<Followed> {
+    let follow = |kind, name, filter| Followed { kind, name, filter, next: 1, behind: None };
+    let mut streams = vec![follow(Kind::Revocations, names.revocations(), names.all_revocations())];
+    for part in 0..names.partitions() {
+        let kind = Kind::Messages(part);
+        streams.push(follow(kind, names.messages(part), names.all_messages(part)));
+        streams.push(follow(Kind::Reads(part), names.reads(part), names.all_reads(part)));
+    }
+    streams.push(follow(Kind::Profiles, names.profiles(), names.all_profiles()));
+    streams
+}

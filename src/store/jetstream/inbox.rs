@@ -1,0 +1,114 @@
+//! Reading an inbox, oldest first: the senders' messages merged by their sequences.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::read_state::ReadState;
+use super::record::Kept;
+use super::shared::Shared;
+use crate::ids::{Sender, UserId};
+use crate::store::{Cursor, Entry, PAGE_BYTES, PAGE_MESSAGES, Page, Span, StoreError};
+
+/// Messages that are read at once: a page may end by its bytes.
+const PIECE: usize = 64;
+
+impl Shared {
+    /// As the contract says.
+    pub(super) async fn read_inbox(&self, inbox: UserId, span: Span) -> Result<Page, StoreError> {
+        let names = &self.log.names;
+        let part = names.part(inbox);
+        let (heads, states) = self.log.inbox(inbox).await?;
+        let head = Cursor(names.number(part, newest(&heads, &states)));
+        let end = span.until.map_or(head, |until| until.min(head));
+        let gone = Cursor(names.number(part, last_gone(&states)));
+        let complete = span.unread_only || gone <= span.after;
+        let mut page = Page { entries: Vec::new(), up_to: end.max(span.after), head, complete };
+        if end <= span.after {
+            return Ok(page);
+        }
+        let after = names.seq_up_to(part, span.after.get());
+        let until = names.seq_up_to(part, end.get());
+        let mut wanted = Vec::new();
+        for (peer, head) in heads {
+            let state = states.get(&peer);
+            let steps = self.wanted(&head, state, after, span.unread_only).await?;
+            wanted.extend(steps.into_iter().filter(|seq| *seq <= until));
+        }
+        wanted.sort_unstable();
+        let mut bytes = 0;
+        for (number, piece) in wanted.chunks(PIECE).enumerate() {
+            let mut found = self.log.messages(part, piece).await?.into_iter().peekable();
+            for (at, seq) in piece.iter().enumerate() {
+                if number * PIECE + at == PAGE_MESSAGES || bytes >= PAGE_BYTES {
+                    page.up_to = Cursor(names.number(part, *seq).saturating_sub(1));
+                    return Ok(page);
+                }
+                let Some(kept) = found.next_if(|kept| kept.seq == *seq) else {
+                    self.must_be_gone(inbox, *seq).await?;
+                    continue;
+                };
+                bytes += kept.message.content.len();
+                page.entries.push(Arc::new(self.entry(kept).await?));
+            }
+        }
+        Ok(page)
+    }
+
+    /// The newest message of an inbox, kept or gone.
+    pub(super) async fn inbox_head(&self, inbox: UserId) -> Result<Cursor, StoreError> {
+        let names = &self.log.names;
+        let part = names.part(inbox);
+        let stream = names.messages(part);
+        let newest = self.log.reads.last(&stream, &names.inbox(inbox)).await?;
+        let states = self.log.states(inbox).await?;
+        let newest = newest.map_or(0, |raw| raw.seq).max(last_gone(&states));
+        Ok(Cursor(names.number(part, newest)))
+    }
+
+    /// A message with what is known of its sender.
+    pub(super) async fn entry(&self, kept: Kept) -> Result<Entry, StoreError> {
+        let sender = self.profile(kept.message.from).await?;
+        Ok(Entry { message: kept.message, sender, client_id: kept.client_id })
+    }
+
+    /// The sequences of one sender's messages behind `after`, rising.
+    async fn wanted(
+        &self,
+        head: &Kept,
+        state: Option<&ReadState>,
+        after: u64,
+        unread_only: bool,
+    ) -> Result<Vec<u64>, StoreError> {
+        let (none, newest) = (ReadState::default(), head.chain.ordinal);
+        let state = state.unwrap_or(&none);
+        let first = match unread_only {
+            true => state.read.gaps_up_to(newest).first().map(|(first, _)| *first),
+            false => Some(1),
+        };
+        let Some(first) = first.filter(|_| head.seq > after) else { return Ok(Vec::new()) };
+        let steps = self.log.trail(head, first.max(state.gone + 1), after).await?;
+        let wanted =
+            steps.into_iter().filter(|(ordinal, _)| !unread_only || !state.is_read(*ordinal));
+        Ok(wanted.map(|(_, seq)| seq).collect())
+    }
+
+    /// A message that was named by those behind it is not there: it was erased meanwhile,
+    /// or lost.
+    async fn must_be_gone(&self, inbox: UserId, seq: u64) -> Result<(), StoreError> {
+        let states = self.log.states(inbox).await?;
+        if states.values().any(|state| state.gone_seq >= seq) {
+            return Ok(());
+        }
+        let stream = self.log.names.messages(self.log.names.part(inbox));
+        Err(StoreError::Damaged(format!("{seq} of the stream {stream} is not there any more")))
+    }
+}
+
+fn newest(heads: &BTreeMap<Sender, Kept>, states: &BTreeMap<Sender, ReadState>) -> u64 {
+    let newest = heads.values().map(|head| head.seq).max().unwrap_or_default();
+    newest.max(last_gone(states))
+}
+
+fn last_gone(states: &BTreeMap<Sender, ReadState>) -> u64 {
+    states.values().map(|state| state.gone_seq).max().unwrap_or_default()
+}

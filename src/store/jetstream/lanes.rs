@@ -1,0 +1,375 @@
+//! Appends in their order: every inbox has one lane, and what is in it is written one
+//! after the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::claims::{Claimed, is_young};
+use super::log::Pair;
+use super::read_state::ReadState;
+use super::record::{Body, Chain, Kept, print};
+use super::shared::Shared;
+use super::writes::{WRITE, Write, Written};
+use crate::digest::digest128;
+use crate::ids::{MessageId, UserId};
+use crate::message::StoredAt;
+use crate::store::{AppendError, Appended, Draft, PacketDigest, Receipt, ResendKey, StoreError};
+
+/// Lanes, and so messages on their way at once: more only wait for the same servers.
+const LANES: usize = 256;
+
+/// Messages that wait in a lane. Past it, who appends waits.
+const LINE: usize = 64;
+
+/// Heads that a lane keeps in mind; past it all are read anew.
+const HEADS: usize = 1024;
+
+/// How often others may get in between before it is given up.
+const TRIES: usize = 1000;
+
+type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+/// A message in line.
+pub(super) struct Waiting {
+    draft: Draft,
+    since: Instant,
+    reply: Reply,
+}
+
+/// The ways in.
+pub(super) struct Lanes(Vec<mpsc::Sender<Waiting>>);
+
+impl Lanes {
+    /// Makes the lanes; they end when this is dropped and what is in them is written.
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let lanes = (0..LANES).map(|_| {
+            let (line, drafts) = mpsc::channel(LINE);
+            let lane = Lane { shared: Arc::clone(shared), heads: HashMap::new() };
+            shared.tasks.spawn(lane.run(drafts));
+            line
+        });
+        Self(lanes.collect())
+    }
+
+    /// The lane of an inbox.
+    pub(super) fn of(&self, inbox: UserId) -> Option<mpsc::Sender<Waiting>> {
+        // Another number than that of the partition, which would leave most lanes empty.
+        let lane = inbox.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.0.get(lane as usize % LANES).cloned()
+    }
+}
+
+/// Puts a draft in line.
+pub(super) async fn line_up(
+    lane: mpsc::Sender<Waiting>,
+    draft: Draft,
+) -> Result<Receipt<Appended>, AppendError> {
+    let (reply, outcome) = oneshot::channel();
+    let waiting = Waiting { draft, since: Instant::now(), reply };
+    lane.send(waiting).await.map_err(|_| AppendError::Unavailable)?;
+    Ok(outcome.map(|outcome| outcome.unwrap_or(Err(AppendError::Unavailable))).boxed())
+}
+
+/// What the next message of a pair has to know of the last.
+#[derive(Clone)]
+struct Head {
+    /// Its sequence; 0: there is none.
+    seq: u64,
+    /// What the next one's chain is.
+    next: Chain,
+    stored_at: StoredAt,
+}
+
+struct Lane {
+    shared: Arc<Shared>,
+    heads: HashMap<Pair, Head>,
+}
+
+impl Lane {
+    async fn run(mut self, mut drafts: mpsc::Receiver<Waiting>) {
+        while let Some(Waiting { draft, since, reply }) = drafts.recv().await {
+            // While nothing can be written, nobody waits for the patience of all before them.
+            let outcome = match since.elapsed() < WRITE {
+                true => self.append(&draft).await,
+                false => Err(AppendError::Unavailable),
+            };
+            // Who is gone meanwhile is not answered, but what they sent is stored.
+            let _ = reply.send(outcome);
+        }
+    }
+
+    async fn append(&mut self, draft: &Draft) -> Result<Appended, AppendError> {
+        let ResendKey::Client { id, again } = &draft.resend else {
+            return self.write(draft).await;
+        };
+        let claimed = self.shared.claims.take(draft.from, id, draft.to);
+        if claimed == Claimed::Elsewhere {
+            return Err(AppendError::IdReused);
+        }
+        let outcome = match again {
+            false => self.write(draft).await,
+            true => match self.first_try(draft).await {
+                Ok(Some(first)) => Ok(first),
+                Ok(None) => self.write(draft).await,
+                Err(error) => Err(error),
+            },
+        };
+        // It stands for what was written, or perhaps was.
+        let written = matches!(
+            outcome,
+            Ok(Appended { duplicate: false, .. }) | Err(AppendError::Unavailable)
+        );
+        if claimed == Claimed::Now && !written {
+            self.shared.claims.give_back(draft.from, id);
+        }
+        outcome
+    }
+
+    /// What a packet came to that the client says to have sent before.
+    async fn first_try(&mut self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
+        let found = match self.named(draft).await {
+            Ok(found) => found,
+            Err(_) => return Err(AppendError::Unavailable),
+        };
+        found.map(|first| same(draft, &first)).transpose()
+    }
+
+    /// The newest message of a pair with the name of `draft`, however old.
+    async fn named(&self, draft: &Draft) -> Result<Option<Kept>, StoreError> {
+        let ResendKey::Client { id, .. } = &draft.resend else { return Ok(None) };
+        let log = &self.shared.log;
+        let Some(head) = log.head(Pair { to: draft.to, from: draft.from }).await? else {
+            return Ok(None);
+        };
+        for seq in log.printed(&head, print(Some(id))).await? {
+            let kept = log.messages(head.part, &[seq]).await?.pop();
+            if let Some(kept) = kept.filter(|kept| kept.client_id.as_ref() == Some(id)) {
+                return Ok(Some(kept));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn write(&mut self, draft: &Draft) -> Result<Appended, AppendError> {
+        let outcome = self.try_write(draft).await;
+        outcome.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a message could not be stored");
+            Err(AppendError::Unavailable)
+        })
+    }
+
+    async fn try_write(
+        &mut self,
+        draft: &Draft,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
+        let pair = Pair { to: draft.to, from: draft.from };
+        let subject = self.shared.log.names.message(draft.to, draft.from);
+        let mut name = name_of(draft);
+        let is_full = self.unread(draft.to).await? >= self.shared.rules.unread_max;
+        for _ in 0..TRIES {
+            if is_full {
+                // Nothing is written, but a resend is still known.
+                let known = Write::find(&self.shared.log.context, &subject, &name).await?;
+                match known {
+                    None => return Ok(Err(AppendError::InboxFull)),
+                    Some(seq) => match self.known(draft, seq).await? {
+                        Known::Same(outcome) => return Ok(outcome),
+                        Known::Over => name = successor(&name, seq),
+                    },
+                }
+                continue;
+            }
+            let head = self.head(pair).await?;
+            let stored_at = StoredAt::now().max(head.stored_at);
+            let payload = body(draft, &head.next, stored_at);
+            let write = Write::new(subject.clone(), payload).after(head.seq).named(&name);
+            let began = Instant::now();
+            match write.put(&self.shared.log.context).await? {
+                Written::At(seq) => {
+                    // Every message is a commit of its own.
+                    let metrics = &self.shared.metrics;
+                    metrics.messages.inc();
+                    metrics.commit_messages.observe(1.0);
+                    metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                    return self.stored(draft, &head, seq, stored_at).map(Ok);
+                }
+                Written::Before(seq) => {
+                    // Perhaps this very one, whose answer was lost.
+                    self.heads.remove(&pair);
+                    match self.known(draft, seq).await? {
+                        Known::Same(outcome) => return Ok(outcome),
+                        Known::Over => name = successor(&name, seq),
+                    }
+                }
+                Written::Lost => {
+                    self.heads.remove(&pair);
+                }
+            }
+        }
+        Err(StoreError::Unavailable)
+    }
+
+    /// Takes note of what was written.
+    fn stored(
+        &mut self,
+        draft: &Draft,
+        head: &Head,
+        seq: u64,
+        stored_at: StoredAt,
+    ) -> Result<Appended, StoreError> {
+        let shared = &self.shared;
+        let part = shared.log.names.part(draft.to);
+        shared.wrote(&shared.log.names.messages(part), seq);
+        shared.tallies.stored(draft.to, draft.from, head.next.ordinal);
+        let next = head.next.next(seq, print(client_id(draft)));
+        if self.heads.len() >= HEADS {
+            self.heads.clear();
+        }
+        let pair = Pair { to: draft.to, from: draft.from };
+        self.heads.insert(pair, Head { seq, next, stored_at });
+        Ok(Appended { id: self.id(part, seq)?, duplicate: false })
+    }
+
+    fn id(&self, part: u64, seq: u64) -> Result<MessageId, StoreError> {
+        let id = self.shared.log.names.id(part, seq);
+        id.ok_or_else(|| StoreError::Damaged("there are no ids left".to_owned()))
+    }
+
+    /// Whether what lies at `seq` under the name of a draft is the same packet.
+    async fn known(&self, draft: &Draft, seq: u64) -> Result<Known, StoreError> {
+        let shared = &self.shared;
+        let part = shared.log.names.part(draft.to);
+        let duplicate = Appended { id: self.id(part, seq)?, duplicate: true };
+        let Some(first) = shared.log.messages(part, &[seq]).await?.pop() else {
+            // Of a message that is gone nobody knows any more what it said, nor when.
+            return Ok(Known::Same(Ok(duplicate)));
+        };
+        let window = match &draft.resend {
+            // The name was drawn for this try alone.
+            ResendKey::None => {
+                return Ok(Known::Same(Ok(Appended { duplicate: false, ..duplicate })));
+            }
+            ResendKey::Packet(_) => shared.rules.resend_window,
+            ResendKey::Client { .. } => shared.rules.dedup_window,
+        };
+        if !is_young(first.message.stored_at, StoredAt::now(), window) {
+            return Ok(Known::Over);
+        }
+        Ok(Known::Same(same(draft, &first)))
+    }
+
+    /// How many unread messages an inbox has.
+    async fn unread(&self, inbox: UserId) -> Result<u64, StoreError> {
+        let shared = &self.shared;
+        if let Some(unread) = shared.tallies.unread(inbox) {
+            return Ok(unread);
+        }
+        shared.tallies.begin(inbox);
+        let (heads, states) = shared.log.inbox(inbox).await?;
+        let newest = heads.into_iter().map(|(peer, head)| (peer, head.chain.ordinal));
+        shared.tallies.count(inbox, newest, states.into_iter());
+        Ok(shared.tallies.unread(inbox).unwrap_or_default())
+    }
+
+    /// The newest message of a pair; where there is none, what is known of those gone.
+    async fn head(&mut self, pair: Pair) -> Result<Head, StoreError> {
+        if let Some(head) = self.heads.get(&pair) {
+            return Ok(head.clone());
+        }
+        let log = &self.shared.log;
+        let head = match log.head(pair).await? {
+            Some(kept) => Head {
+                seq: kept.seq,
+                next: kept.chain.next(kept.seq, print(kept.client_id.as_ref())),
+                stored_at: kept.message.stored_at,
+            },
+            None => {
+                let gone = log.state(pair).await?.gone;
+                self.acquaint(pair).await?;
+                Head { seq: 0, next: Chain::first(gone + 1), stored_at: StoredAt(0) }
+            }
+        };
+        self.heads.insert(pair, head.clone());
+        Ok(head)
+    }
+
+    /// Notes with the sender whom they write to: their list of conversations has no other
+    /// way to know.
+    async fn acquaint(&self, pair: Pair) -> Result<(), StoreError> {
+        let Some(answers) = pair.answers() else { return Ok(()) };
+        let names = &self.shared.log.names;
+        let subject = names.read(answers.to, answers.from);
+        let write = Write::new(subject, ReadState::default().write()).after(0);
+        // Where there is one already, it is known.
+        write.put(&self.shared.log.context).await.map(drop)
+    }
+}
+
+/// What a name that is known stands for.
+enum Known {
+    /// The same packet, or another one that may not have this name.
+    Same(Result<Appended, AppendError>),
+    /// One from before its window.
+    Over,
+}
+
+/// The outcome of a try of `first`, which is another message where the contents differ.
+fn same(draft: &Draft, first: &Kept) -> Result<Appended, AppendError> {
+    let is_named = matches!(draft.resend, ResendKey::Client { .. });
+    if is_named && first.message.content != draft.content {
+        return Err(AppendError::IdReused);
+    }
+    Ok(Appended { id: first.message.id, duplicate: true })
+}
+
+fn body(draft: &Draft, chain: &Chain, stored_at: StoredAt) -> bytes::Bytes {
+    let digest = match &draft.resend {
+        ResendKey::Packet(digest) => Some(*digest),
+        _ => None,
+    };
+    Body {
+        chain,
+        stored_at,
+        timestamp: &draft.timestamp,
+        content: &draft.content,
+        client_id: client_id(draft),
+        digest,
+        origin: draft.origin,
+    }
+    .write()
+}
+
+fn client_id(draft: &Draft) -> Option<&crate::message::ClientMsgId> {
+    match &draft.resend {
+        ResendKey::Client { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
+/// The name by which a stream knows every try of a packet again.
+fn name_of(draft: &Draft) -> String {
+    let (to, from) = (draft.to, draft.from.get());
+    let digest = match &draft.resend {
+        ResendKey::None => return format!("r{}", hex(&fastrand::u128(..).to_le_bytes())),
+        ResendKey::Packet(PacketDigest(digest)) => *digest,
+        // A client's name may hold what no header can.
+        ResendKey::Client { id, .. } => digest128(&[id.as_str().as_bytes()]),
+    };
+    let kind = if matches!(draft.resend, ResendKey::Packet(_)) { 'p' } else { 'c' };
+    format!("{kind}{to}.{from}.{}", hex(&digest))
+}
+
+/// The name of the packet that follows one at `seq` whose window is over: the stream may
+/// remember for longer than it should.
+fn successor(name: &str, seq: u64) -> String {
+    let first = name.split('~').next().unwrap_or_default();
+    format!("{first}~{seq}")
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

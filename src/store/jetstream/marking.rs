@@ -1,0 +1,120 @@
+//! Marking messages as read: ordinals added to what was read of each sender.
+
+use std::collections::BTreeMap;
+
+use super::log::Pair;
+use super::read_state::ReadState;
+use super::shared::Shared;
+use super::trail::Step;
+use super::writes::{Write, Written};
+use crate::ids::{ConnectionId, MessageId, Sender, UserId};
+use crate::store::{Seen, StoreError};
+
+/// Messages that are marked by one write: as many as one receipt names.
+const PIECE: usize = 1000;
+
+/// How often others may get in between before it is given up.
+const TRIES: usize = 1000;
+
+impl Shared {
+    /// As the contract says.
+    pub(super) async fn mark_read(
+        &self,
+        reader: UserId,
+        seen: Seen,
+        origin: Option<ConnectionId>,
+    ) -> Result<(), StoreError> {
+        let marks = match seen {
+            Seen::Ids(ids) => self.named(reader, ids).await?,
+            Seen::UpTo { peer, id } => self.up_to(Pair { to: reader, from: peer }, id).await?,
+        };
+        for (peer, steps) in marks {
+            let pair = Pair { to: reader, from: peer };
+            for piece in steps.chunks(PIECE) {
+                self.mark(pair, piece, origin).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those messages of a reader's inbox that are among `ids`, by their senders.
+    async fn named(
+        &self,
+        reader: UserId,
+        ids: Vec<MessageId>,
+    ) -> Result<BTreeMap<Sender, Vec<Step>>, StoreError> {
+        let names = &self.log.names;
+        let part = names.part(reader);
+        let places = ids.into_iter().map(|id| names.place(id.get()));
+        let here = places.filter(|(of, seq)| *of == part && *seq > 0);
+        let mut seqs: Vec<u64> = here.map(|(_, seq)| seq).collect();
+        seqs.sort_unstable();
+        seqs.dedup();
+        let mut marks: BTreeMap<Sender, Vec<Step>> = BTreeMap::new();
+        if seqs.is_empty() {
+            return Ok(marks);
+        }
+        // What was never given is not looked for one by one.
+        let newest = self.log.reads.last(&names.messages(part), &names.inbox(reader)).await?;
+        let newest = newest.map_or(0, |raw| raw.seq);
+        seqs.retain(|seq| *seq <= newest);
+        for kept in self.log.messages(part, &seqs).await? {
+            if kept.message.to == reader {
+                let step = (kept.chain.ordinal, kept.seq);
+                marks.entry(kept.message.from).or_default().push(step);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// The unread messages of a pair up to and with `id`.
+    async fn up_to(
+        &self,
+        pair: Pair,
+        id: MessageId,
+    ) -> Result<BTreeMap<Sender, Vec<Step>>, StoreError> {
+        let names = &self.log.names;
+        let until = names.seq_up_to(names.part(pair.to), id.get());
+        let Some(head) = self.log.head(pair).await? else { return Ok(BTreeMap::new()) };
+        let state = self.log.state(pair).await?;
+        let unread = state.read.gaps_up_to(head.chain.ordinal);
+        let Some((first, _)) = unread.first() else { return Ok(BTreeMap::new()) };
+        let mut steps = self.log.trail(&head, (*first).max(state.gone + 1), 0).await?;
+        steps.retain(|(ordinal, seq)| *seq <= until && !state.is_read(*ordinal));
+        Ok(BTreeMap::from([(pair.from, steps)]))
+    }
+
+    /// Adds some to what was read of a pair, and tells those that were not.
+    async fn mark(
+        &self,
+        pair: Pair,
+        steps: &[Step],
+        origin: Option<ConnectionId>,
+    ) -> Result<(), StoreError> {
+        let names = &self.log.names;
+        let stream = names.reads(names.part(pair.to));
+        let subject = names.read(pair.to, pair.from);
+        for _ in 0..TRIES {
+            let before = self.log.reads.last(&stream, &subject).await?;
+            let (mut state, at) = match &before {
+                Some(raw) => (ReadState::parse(&raw.payload)?, raw.seq),
+                None => (ReadState::default(), 0),
+            };
+            let new: Vec<&Step> =
+                steps.iter().filter(|(ordinal, _)| !state.is_read(*ordinal)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            new.iter().for_each(|(ordinal, _)| state.read.add(*ordinal, *ordinal));
+            state.news = new.iter().map(|(_, seq)| *seq).collect();
+            state.origin = origin;
+            let write = Write::new(subject.clone(), state.write()).after(at);
+            if let Written::At(seq) = write.put(&self.log.context).await? {
+                self.wrote(&stream, seq);
+                self.tallies.marked(pair.to, pair.from, &state);
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable)
+    }
+}

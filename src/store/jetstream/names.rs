@@ -1,0 +1,208 @@
+//! What the streams and subjects are called, and which number stands where.
+//!
+//! An inbox lies in one partition, which its user's id alone decides. A message id names
+//! partition and sequence: `id = sequence * partitions + partition`. So the number of
+//! partitions can never change.
+
+use crate::ids::{MessageId, Sender, UserId};
+
+/// The names of one deployment.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    prefix: String,
+    partitions: u64,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str, partitions: u16) -> Self {
+        Self { prefix: prefix.to_owned(), partitions: u64::from(partitions.max(1)) }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// How many partitions there are.
+    pub(super) fn partitions(&self) -> u64 {
+        self.partitions
+    }
+
+    /// The partition of a user's inbox and read state.
+    pub(super) fn part(&self, user: UserId) -> u64 {
+        mixed(user.get()) % self.partitions
+    }
+
+    /// The id of what lies at `seq` of a partition.
+    pub(super) fn id(&self, part: u64, seq: u64) -> Option<MessageId> {
+        MessageId::new(self.number(part, seq))
+    }
+
+    /// The id of `seq` as a plain number, for cursors; 0 is before all.
+    pub(super) fn number(&self, part: u64, seq: u64) -> u64 {
+        match seq {
+            0 => 0,
+            seq => seq.saturating_mul(self.partitions).saturating_add(part),
+        }
+    }
+
+    /// Where an id lies: partition and sequence.
+    pub(super) fn place(&self, id: u64) -> (u64, u64) {
+        (id % self.partitions, id / self.partitions)
+    }
+
+    /// The highest sequence of `part` whose id is at or below `id`.
+    pub(super) fn seq_up_to(&self, part: u64, id: u64) -> u64 {
+        let (of, seq) = self.place(id);
+        if of >= part { seq } else { seq.saturating_sub(1) }
+    }
+
+    /// The stream with the messages of a partition.
+    pub(super) fn messages(&self, part: u64) -> String {
+        format!("{}-msg-{part}", self.prefix)
+    }
+
+    /// The stream with the read state of a partition.
+    pub(super) fn reads(&self, part: u64) -> String {
+        format!("{}-rd-{part}", self.prefix)
+    }
+
+    /// The stream with the profiles.
+    pub(super) fn profiles(&self) -> String {
+        format!("{}-profiles", self.prefix)
+    }
+
+    /// The stream with the revocations.
+    pub(super) fn revocations(&self) -> String {
+        format!("{}-revoked", self.prefix)
+    }
+
+    /// Where a message of `from` to `to` is published.
+    pub(super) fn message(&self, to: UserId, from: Sender) -> String {
+        format!("{}.msg.{}.{to}.{}", self.prefix, self.part(to), from.get())
+    }
+
+    /// All messages to a user.
+    pub(super) fn inbox(&self, to: UserId) -> String {
+        format!("{}.msg.{}.{to}.*", self.prefix, self.part(to))
+    }
+
+    /// All messages of a partition.
+    pub(super) fn all_messages(&self, part: u64) -> String {
+        format!("{}.msg.{part}.*.*", self.prefix)
+    }
+
+    /// All messages of a user in a partition.
+    pub(super) fn sent(&self, part: u64, from: UserId) -> String {
+        format!("{}.msg.{part}.*.{from}", self.prefix)
+    }
+
+    /// What `reader` has read of `peer`.
+    pub(super) fn read(&self, reader: UserId, peer: Sender) -> String {
+        format!("{}.rd.{}.{reader}.{}", self.prefix, self.part(reader), peer.get())
+    }
+
+    /// All that a user has read.
+    pub(super) fn read_by(&self, reader: UserId) -> String {
+        format!("{}.rd.{}.{reader}.*", self.prefix, self.part(reader))
+    }
+
+    /// All read state of a partition.
+    pub(super) fn all_reads(&self, part: u64) -> String {
+        format!("{}.rd.{part}.*.*", self.prefix)
+    }
+
+    /// A user's profile.
+    pub(super) fn profile(&self, user: UserId) -> String {
+        format!("{}.pr.{user}", self.prefix)
+    }
+
+    /// All profiles.
+    pub(super) fn all_profiles(&self) -> String {
+        format!("{}.pr.*", self.prefix)
+    }
+
+    /// That a user is being erased.
+    pub(super) fn erasure(&self, user: UserId) -> String {
+        format!("{}.er.{user}", self.prefix)
+    }
+
+    /// All users that are being erased.
+    pub(super) fn all_erasures(&self) -> String {
+        format!("{}.er.*", self.prefix)
+    }
+
+    /// A revocation, by a word for what it takes back.
+    pub(super) fn revocation(&self, word: &str) -> String {
+        format!("{}.rv.{word}", self.prefix)
+    }
+
+    /// All revocations.
+    pub(super) fn all_revocations(&self) -> String {
+        format!("{}.rv.*", self.prefix)
+    }
+
+    /// Where what a stream takes in is told to every node.
+    pub(super) fn live(&self, stream: &str) -> String {
+        format!("{}.live.{stream}", self.prefix)
+    }
+
+    /// Reads the two users at the end of a subject: the owner, and the other.
+    pub(super) fn pair(subject: &str) -> Option<(UserId, Sender)> {
+        let mut tokens = subject.rsplit('.');
+        let other = Sender::new(tokens.next()?.parse().ok()?)?;
+        Some((UserId::parse(tokens.next()?)?, other))
+    }
+
+    /// Whether a subject is that of a profile.
+    pub(super) fn is_profile(subject: &str) -> bool {
+        subject.rsplit('.').nth(1) == Some("pr")
+    }
+
+    /// Reads the user at the end of a subject.
+    pub(super) fn user(subject: &str) -> Option<UserId> {
+        UserId::parse(subject.rsplit('.').next()?)
+    }
+}
+
+/// Spreads neighbouring numbers (the finalizer of SplitMix64). Kept for ever, as the
+/// partitions are.
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_names_its_place() {
+        for partitions in [1, 3, 64] {
+            let names = Names::new("im", partitions);
+            for (part, seq) in [(0, 1), (u64::from(partitions) - 1, 7)] {
+                let id = names.id(part, seq).unwrap().get();
+                assert_eq!(names.place(id), (part, seq));
+                assert_eq!(names.seq_up_to(part, id), seq);
+                assert_eq!(names.seq_up_to(part, id - 1), seq - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn where_users_lie_never_changes() {
+        let names = Names::new("im", 64);
+        let parts = [1, 2, 3, 1000, (1 << 53) - 1].map(|id| names.part(UserId::new(id).unwrap()));
+        assert_eq!(parts, [37, 10, 48, 23, 3]);
+    }
+
+    #[test]
+    fn a_subject_names_its_users() {
+        let names = Names::new("im", 64);
+        let (user, system) = (UserId::new(7).unwrap(), Sender::System);
+        assert_eq!(Names::pair(&names.message(user, system)), Some((user, system)));
+        assert_eq!(Names::pair(&names.read(user, user.into())), Some((user, user.into())));
+        assert_eq!(Names::user(&names.profile(user)), Some(user));
+        assert_eq!(Names::pair("im.msg"), None);
+    }
+}

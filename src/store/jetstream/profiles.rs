@@ -1,0 +1,166 @@
+//! What is known of users: one small stream, and what of it was asked for in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::codec::{Reader, Writer};
+use super::log::Log;
+use super::names::Names;
+use super::raw::Raw;
+use super::shared::Shared;
+use super::writes::{Write, Written};
+use crate::ids::{Sender, UserId};
+use crate::message::Profile;
+use crate::store::{ClaimedProfile, StoreError};
+
+/// The version of this form.
+const VERSION: u8 = 1;
+
+/// Profiles that are kept in mind; past it all are read anew.
+const PROFILES: usize = 50_000;
+
+/// How often others may get in between before it is given up.
+const TRIES: usize = 100;
+
+/// What was read of profiles, kept fresh by what is heard.
+#[derive(Default)]
+pub(super) struct Profiles(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    by_user: HashMap<UserId, (u64, Arc<Profile>)>,
+    /// How often all was forgotten: what was read before may be stale.
+    age: u64,
+}
+
+impl Profiles {
+    /// Takes what lies at `seq`, unless something newer is known.
+    fn learn(&self, user: UserId, seq: u64, profile: &Arc<Profile>) {
+        let mut known = self.known();
+        if known.by_user.len() >= PROFILES {
+            known.by_user.clear();
+        }
+        let held = known.by_user.entry(user).or_insert_with(|| (seq, Arc::clone(profile)));
+        if held.0 < seq {
+            *held = (seq, Arc::clone(profile));
+        }
+    }
+
+    /// Takes what was heard.
+    pub(super) fn heard(&self, raw: &Raw) {
+        if let Ok(Some((user, profile))) = parse(raw) {
+            self.learn(user, raw.seq, &Arc::new(profile));
+        }
+    }
+
+    /// Something was missed.
+    pub(super) fn forget(&self) {
+        let mut known = self.known();
+        known.by_user.clear();
+        known.age += 1;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// What is known of who sent something; empty for the system and for strangers.
+    pub(super) async fn profile(&self, of: Sender) -> Result<Arc<Profile>, StoreError> {
+        let Sender::User(user) = of else { return Ok(Arc::default()) };
+        let age = {
+            let known = self.profiles.known();
+            if let Some((_, profile)) = known.by_user.get(&user) {
+                return Ok(Arc::clone(profile));
+            }
+            known.age
+        };
+        let (seq, profile) = self.log.profile_at(user).await?;
+        let profile = Arc::new(profile);
+        if self.profiles.known().age == age {
+            self.profiles.learn(user, seq, &profile);
+        }
+        Ok(profile)
+    }
+
+    /// Remembers what a token says of a user.
+    pub(super) async fn set_profile(
+        &self,
+        user: UserId,
+        claimed: &ClaimedProfile,
+    ) -> Result<(), StoreError> {
+        if *claimed == ClaimedProfile::default() {
+            return Ok(());
+        }
+        // Mostly it says what it said at the last connect.
+        let known = self.profile(user.into()).await?;
+        if claimed.over(&known) == *known {
+            return Ok(());
+        }
+        for _ in 0..TRIES {
+            let (seq, known) = self.log.profile_at(user).await?;
+            let profile = claimed.over(&known);
+            if profile == known {
+                self.profiles.learn(user, seq, &Arc::new(profile));
+                return Ok(());
+            }
+            let subject = self.log.names.profile(user);
+            let write = Write::new(subject, encode(&profile)).after(seq);
+            if let Written::At(seq) = write.put(&self.log.context).await? {
+                self.profiles.learn(user, seq, &Arc::new(profile));
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable)
+    }
+}
+
+impl Log {
+    /// What is known of a user, as the leader knows it.
+    pub(super) async fn profile(&self, user: UserId) -> Result<Arc<Profile>, StoreError> {
+        Ok(Arc::new(self.profile_at(user).await?.1))
+    }
+
+    /// The same with its sequence; 0: there is nothing.
+    async fn profile_at(&self, user: UserId) -> Result<(u64, Profile), StoreError> {
+        let subject = self.names.profile(user);
+        let Some(raw) = self.reads.last(&self.names.profiles(), &subject).await? else {
+            return Ok((0, Profile::default()));
+        };
+        let profile = parse(&raw)?.map(|(_, profile)| profile).unwrap_or_default();
+        Ok((raw.seq, profile))
+    }
+
+    /// Reads what lies in the stream of profiles; nothing where it is something else or
+    /// where nothing is known.
+    pub(super) fn known(&self, raw: &Raw) -> Result<Option<(UserId, Profile)>, StoreError> {
+        Ok(parse(raw)?.filter(|(_, profile)| *profile != Profile::default()))
+    }
+}
+
+pub(super) fn encode(profile: &Profile) -> Bytes {
+    let mut to = Writer::default();
+    to.0.push(VERSION);
+    to.bytes(profile.name.as_bytes());
+    to.bytes(profile.picture.as_bytes());
+    to.0.into()
+}
+
+/// Reads a profile; nothing where another thing lies there.
+fn parse(raw: &Raw) -> Result<Option<(UserId, Profile)>, StoreError> {
+    if !Names::is_profile(&raw.subject) {
+        return Ok(None);
+    }
+    let read = || {
+        let user = Names::user(&raw.subject)?;
+        let mut bytes = Reader(&raw.payload);
+        let known = bytes.byte()? == VERSION;
+        let (name, picture) = (bytes.text()?.to_owned(), bytes.text()?.to_owned());
+        known.then_some((user, Profile { name, picture }))
+    };
+    let damaged = || StoreError::Damaged(format!("{} is no profile of this version", raw.subject));
+    read().map(Some).ok_or_else(damaged)
+}

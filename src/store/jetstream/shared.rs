@@ -1,0 +1,111 @@
+//! What all parts of the store use.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::connection::State;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::claims::Claims;
+use super::log::Log;
+use super::profiles::Profiles;
+use super::tally::Tallies;
+use crate::config;
+use crate::metrics::StoreMetrics;
+use crate::store::{Health, StoreError};
+
+/// What the configuration says of appends.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) resend_window: Duration,
+    pub(super) dedup_window: Duration,
+    pub(super) unread_max: u64,
+}
+
+impl Rules {
+    pub(super) fn of(config: &config::Store, limits: &config::Limits) -> Self {
+        Self {
+            resend_window: config.resend_window,
+            dedup_window: config.dedup_window,
+            unread_max: limits.unread_per_user,
+        }
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) log: Log,
+    pub(super) rules: Rules,
+    pub(super) metrics: StoreMetrics,
+    pub(super) claims: Claims,
+    pub(super) tallies: Tallies,
+    pub(super) profiles: Profiles,
+    /// All that runs for the store.
+    pub(super) tasks: TaskTracker,
+    /// Nothing is taken any more.
+    pub(super) closing: CancellationToken,
+    /// Up to where this node has written, by stream: what must be announced before the end.
+    written: Mutex<HashMap<String, u64>>,
+    /// Why nothing can be written.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new(client: Client, log: Log, rules: Rules, metrics: StoreMetrics) -> Self {
+        Self {
+            client,
+            log,
+            rules,
+            metrics,
+            claims: Claims::new(rules.dedup_window),
+            tallies: Tallies::default(),
+            profiles: Profiles::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            written: Mutex::default(),
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Something of this node lies at `seq` of a stream.
+    pub(super) fn wrote(&self, stream: &str, seq: u64) {
+        let mut written = locked(&self.written);
+        match written.get_mut(stream) {
+            Some(last) => *last = seq.max(*last),
+            None => drop(written.insert(stream.to_owned(), seq)),
+        }
+    }
+
+    /// Up to where this node wrote to a stream.
+    pub(super) fn written(&self, stream: &str) -> u64 {
+        locked(&self.written).get(stream).copied().unwrap_or_default()
+    }
+
+    /// Fails once the store is closed.
+    pub(super) fn open(&self) -> Result<(), StoreError> {
+        if self.closing.is_cancelled() { Err(StoreError::Unavailable) } else { Ok(()) }
+    }
+
+    /// Takes note of whether the streams answer.
+    pub(super) fn trouble(&self, why: Option<String>) {
+        *locked(&self.trouble) = why;
+    }
+
+    pub(super) fn health(&self) -> Health {
+        if self.closing.is_cancelled() {
+            return Health::Closed;
+        }
+        let why = match self.client.connection_state() {
+            State::Connected => locked(&self.trouble).clone(),
+            _ => Some("no NATS server can be reached: look whether they run".to_owned()),
+        };
+        why.map_or(Health::Ready, |why| Health::ReadOnly { why })
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

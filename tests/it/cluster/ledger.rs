@@ -1,0 +1,219 @@
+//! Load over all nodes, with a ledger of what was acknowledged and what was seen, to be
+//! held against what is there in the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::support::{Client, TestServer, V2, described, named};
+
+const SENDERS: u64 = 6;
+
+/// Their recipients have numbers of their own.
+const RECIPIENTS: [u64; 3] = [91, 92, 93];
+
+/// Between two tries to find a node that answers.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long everything may take to be seen once the faults are over.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A packet: its sender and its number there.
+type Packet = (u64, u64);
+
+fn recipient((sender, number): Packet) -> u64 {
+    RECIPIENTS[((sender + number) % 3) as usize]
+}
+
+fn packet(text: &str) -> Packet {
+    let (sender, number) = text.split_once(' ').unwrap();
+    (sender.parse().unwrap(), number.parse().unwrap())
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    acknowledged: BTreeMap<Packet, u64>,
+    /// What each recipient was shown, in that order.
+    seen: BTreeMap<u64, Vec<(u64, Packet)>>,
+}
+
+/// Everybody who sends and receives, under way.
+pub struct Load {
+    nodes: Arc<[TestServer]>,
+    ledger: Arc<Mutex<Ledger>>,
+    over: Arc<AtomicBool>,
+    senders: JoinSet<()>,
+    recipients: JoinSet<()>,
+}
+
+impl Load {
+    /// Begins to send and to receive over these nodes.
+    pub fn begin(nodes: impl Into<Arc<[TestServer]>>) -> Self {
+        let mut load = Self {
+            nodes: nodes.into(),
+            ledger: Arc::default(),
+            over: Arc::default(),
+            senders: JoinSet::new(),
+            recipients: JoinSet::new(),
+        };
+        for sender in 1..=SENDERS {
+            let (nodes, ledger) = (Arc::clone(&load.nodes), Arc::clone(&load.ledger));
+            load.senders.spawn(send(sender, nodes, ledger, Arc::clone(&load.over)));
+        }
+        for recipient in RECIPIENTS {
+            let (nodes, ledger) = (Arc::clone(&load.nodes), Arc::clone(&load.ledger));
+            load.recipients.spawn(receive(recipient, nodes, ledger));
+        }
+        load
+    }
+
+    pub fn node(&self, number: usize) -> &TestServer {
+        &self.nodes[number]
+    }
+
+    /// Waits until so many more messages were acknowledged.
+    pub async fn goes_on(&self, more: usize) {
+        let wanted = self.acknowledged() + more;
+        self.until("messages to be acknowledged", || self.acknowledged() >= wanted).await;
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.ledger.lock().unwrap().acknowledged.len()
+    }
+
+    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let waiting = async {
+            while !holds() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain for {what}");
+    }
+
+    /// Ends the load and holds the ledger against what is there, asked at `node`.
+    pub async fn settle(mut self, node: &TestServer) {
+        self.over.store(true, Ordering::Release);
+        while let Some(ended) = self.senders.join_next().await {
+            ended.unwrap();
+        }
+        for to in RECIPIENTS {
+            self.until("everything to be seen", || {
+                let ledger = self.ledger.lock().unwrap();
+                let seen: BTreeSet<Packet> =
+                    ledger.seen.get(&to).into_iter().flatten().map(|(_, packet)| *packet).collect();
+                ledger.acknowledged.keys().all(|sent| recipient(*sent) != to || seen.contains(sent))
+            })
+            .await;
+        }
+        self.recipients.shutdown().await;
+        let ledger = std::mem::take(&mut *self.ledger.lock().unwrap());
+        let mut found = 0;
+        for to in RECIPIENTS {
+            let (_, messages, _) = V2::of(node, to).after(0).replayed().await;
+            let there: Vec<(u64, Packet)> = messages.iter().map(told).collect();
+            check(to, &there, &ledger);
+            found += there.len();
+        }
+        eprintln!("{} acknowledged, {found} there", ledger.acknowledged.len());
+    }
+}
+
+fn check(to: u64, there: &[(u64, Packet)], ledger: &Ledger) {
+    assert!(there.is_sorted_by(|one, other| one.0 < other.0), "ids fall");
+    let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+    for (_, (sender, number)) in there {
+        // Also: nothing is there twice.
+        let before = last.insert(*sender, *number);
+        assert!(before < Some(*number), "{sender} {number} comes behind {before:?}");
+    }
+    let there: BTreeMap<Packet, u64> = there.iter().map(|(id, packet)| (*packet, *id)).collect();
+    for (sent, id) in ledger.acknowledged.iter().filter(|(sent, _)| recipient(**sent) == to) {
+        assert_eq!(there.get(sent), Some(id), "{sent:?} was acknowledged");
+    }
+    let seen = ledger.seen.get(&to).map_or(&[][..], |seen| seen);
+    assert!(seen.is_sorted_by(|one, other| one.0 < other.0), "{to} was shown one twice, or late");
+    for (id, packet) in seen {
+        assert_eq!(there.get(packet), Some(id), "{packet:?} was shown");
+    }
+}
+
+fn told(message: &Value) -> (u64, Packet) {
+    let id = described(message)["messageId"].as_str().unwrap().parse().unwrap();
+    (id, packet(message["content"].as_str().unwrap()))
+}
+
+/// Connects to the nodes in turn until one answers.
+async fn connect(user: u64, after: u64, at: &mut usize, nodes: &[TestServer]) -> Client {
+    loop {
+        *at = (*at + 1) % nodes.len();
+        if let Some(client) = Client::reach(&nodes[*at], user, after).await {
+            return client;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Sends one packet after the other, each until it is acknowledged.
+async fn send(
+    sender: u64,
+    nodes: Arc<[TestServer]>,
+    ledger: Arc<Mutex<Ledger>>,
+    over: Arc<AtomicBool>,
+) {
+    let mut at = sender as usize;
+    let mut client = connect(sender, 0, &mut at, &nodes).await;
+    let mut number = 0;
+    while !over.load(Ordering::Acquire) {
+        let sent = (sender, number);
+        let mut again = false;
+        let id = loop {
+            let (text, name) = (format!("{sender} {number}"), number.to_string());
+            let put = named(sender, recipient(sent), &text, &name, again);
+            client.send_into_the_blue(&put).await;
+            again = true;
+            match outcome(&mut client).await {
+                Some(frame) if frame["type"] == 0 => {
+                    break described(&frame)["messageId"].as_str().unwrap().parse().unwrap();
+                }
+                Some(failure) => {
+                    assert_eq!(described(&failure)["code"], "store_unavailable", "{failure}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                None => client = connect(sender, 0, &mut at, &nodes).await,
+            }
+        };
+        ledger.lock().unwrap().acknowledged.insert(sent, id);
+        number += 1;
+    }
+}
+
+/// The answer to a packet, or nothing where the connection ends.
+async fn outcome(client: &mut Client) -> Option<Value> {
+    loop {
+        let frame = client.answer().await?;
+        if matches!(frame["type"].as_u64(), Some(0 | 1)) {
+            return Some(frame);
+        }
+    }
+}
+
+/// Receives, and goes on behind the last message on another node where a connection ends.
+async fn receive(user: u64, nodes: Arc<[TestServer]>, ledger: Arc<Mutex<Ledger>>) {
+    let mut at = user as usize;
+    loop {
+        let last = {
+            let ledger = ledger.lock().unwrap();
+            ledger.seen.get(&user).and_then(|seen| seen.last()).map_or(0, |(id, _)| *id)
+        };
+        let mut client = connect(user, last, &mut at, &nodes).await;
+        while let Some(frame) = client.answer().await {
+            if frame["type"] == 2 {
+                ledger.lock().unwrap().seen.entry(user).or_default().push(told(&frame));
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Several nodes, which share what three NATS servers keep.
+
+mod faults;
+mod ledger;
+mod nodes;

@@ -1,0 +1,291 @@
+//! Starting, killing and watching the servers of a cluster.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How many servers make a cluster.
+const SERVERS: usize = 3;
+
+/// How long a cluster may take to come up, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who the tests are to the servers.
+const USER: &str = "imserver";
+
+/// Where a cluster is and how one gets in: all that a client needs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    folder: PathBuf,
+    ports: Vec<Ports>,
+}
+
+/// Where one server listens.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    clients: u16,
+    routes: u16,
+    monitor: u16,
+}
+
+impl Place {
+    /// Makes a folder with certificates, a password and the configuration of every server.
+    pub(super) fn make(folder: &Path) -> Self {
+        // All at once, so that none is given twice; closed again right before the start.
+        let held: Vec<TcpListener> =
+            (0..3 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let given: Vec<u16> =
+            held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        let ports = given.chunks(3).map(|three| Ports {
+            clients: three[0],
+            routes: three[1],
+            monitor: three[2],
+        });
+        let place = Self { folder: folder.to_owned(), ports: ports.collect() };
+        let word: String = std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
+        private(&place.password_file(), &word);
+        certify(folder);
+        for number in 0..SERVERS {
+            fs::write(place.config(number), place.configuration(number, &word)).unwrap();
+        }
+        let lines: String = place
+            .ports
+            .iter()
+            .map(|p| format!("{} {} {}\n", p.clients, p.routes, p.monitor))
+            .collect();
+        fs::write(folder.join("ports"), lines).unwrap();
+        place
+    }
+
+    /// A cluster that another process has made in `folder`, if there is one.
+    pub(super) fn find(folder: &Path) -> Option<Self> {
+        let lines = fs::read_to_string(folder.join("ports")).ok()?;
+        let ports = lines.lines().map(|line| {
+            let mut numbers = line.split(' ').map(|number| number.parse().unwrap());
+            let mut next = || numbers.next().unwrap();
+            Ports { clients: next(), routes: next(), monitor: next() }
+        });
+        let place = Self { folder: folder.to_owned(), ports: ports.collect() };
+        (0..SERVERS).all(|number| place.is_healthy(number)).then_some(place)
+    }
+
+    /// Where clients connect, one address a server.
+    pub fn urls(&self) -> Vec<String> {
+        self.ports.iter().map(|ports| format!("tls://127.0.0.1:{}", ports.clients)).collect()
+    }
+
+    /// Who clients say that they are.
+    pub fn user(&self) -> &'static str {
+        USER
+    }
+
+    /// A file with the password, and nothing else.
+    pub fn password_file(&self) -> PathBuf {
+        self.folder.join("password")
+    }
+
+    /// The certification authority that vouches for the servers, as PEM.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    pub(super) fn config(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("n{number}.conf"))
+    }
+
+    fn configuration(&self, number: usize, password: &str) -> String {
+        let Ports { clients, routes, monitor } = self.ports[number];
+        let folder = self.folder.display();
+        let others: Vec<String> =
+            self.ports.iter().map(|ports| format!("nats://127.0.0.1:{}", ports.routes)).collect();
+        // A name of its own, so that it joins no other cluster on this machine.
+        let cluster = format!("of-{}", self.ports[0].routes);
+        format!(
+            r#"
+server_name: n{number}
+listen: "127.0.0.1:{clients}"
+http: "127.0.0.1:{monitor}"
+tls {{ cert_file: "{folder}/server.pem", key_file: "{folder}/server.key" }}
+authorization {{ user: "{USER}", password: "{password}" }}
+jetstream {{
+    store_dir: "{folder}/n{number}"
+    sync_interval: always
+    max_file_store: 4GB
+    max_memory_store: 64MB
+}}
+cluster {{
+    name: "{cluster}"
+    listen: "127.0.0.1:{routes}"
+    routes: [{}]
+    ping_interval: "1s"
+    ping_max: 2
+}}
+"#,
+            others.join(", ")
+        )
+    }
+
+    pub(super) fn is_healthy(&self, number: usize) -> bool {
+        self.ask(number, "/healthz").is_some_and(|answer| answer["status"] == "ok")
+    }
+
+    /// What a server says on its monitoring port, or nothing where it is silent.
+    fn ask(&self, number: usize, path: &str) -> Option<Value> {
+        let address = ("127.0.0.1", self.ports[number].monitor);
+        let mut socket = TcpStream::connect(address).ok()?;
+        // A paused server takes connections and answers none.
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        socket.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        let (_, body) = answer.split_once("\r\n\r\n")?;
+        serde_json::from_str(body).ok()
+    }
+
+    /// Waits until every server takes part and all of them have the same leader.
+    pub(super) fn wait(&self) {
+        let end = Instant::now() + PATIENCE;
+        while !(0..SERVERS).all(|number| self.is_healthy(number)) {
+            assert!(Instant::now() < end, "the cluster does not come up:\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn logs(&self) -> String {
+        let log = |number| fs::read_to_string(self.log_file(number)).unwrap_or_default();
+        (0..SERVERS).map(|number| format!("--- n{number} ---\n{}", log(number))).collect()
+    }
+
+    pub(super) fn log_file(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("n{number}.log"))
+    }
+}
+
+/// A cluster of one's own. Its servers are killed when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    servers: Vec<Option<Child>>,
+    place: Place,
+    _folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts three servers and waits until they are one.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::make(folder.path());
+        let servers = (0..SERVERS).map(|_| None).collect();
+        let mut cluster = Self { servers, place, _folder: folder };
+        for number in 0..SERVERS {
+            cluster.run(number);
+        }
+        cluster.place.wait();
+        cluster
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Kills a server (`kill -9`).
+    pub fn kill(&mut self, number: usize) {
+        if let Some(mut server) = self.servers[number].take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    /// Starts a server that was killed, on what it left behind.
+    pub fn run(&mut self, number: usize) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.place.log_file(number))
+            .unwrap();
+        let mut command = Command::new(binary());
+        command.arg("-c").arg(self.place.config(number));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.servers[number] = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until every server takes part again.
+    pub fn wait(&self) {
+        self.place.wait();
+    }
+
+    /// Sends a signal to a server, such as `"STOP"`.
+    pub fn signal(&self, number: usize, name: &str) {
+        let server = self.servers[number].as_ref().unwrap();
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(server.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Which server leads a stream, by what any of them that answers says.
+    pub fn leader(&self, stream: &str) -> Option<usize> {
+        (0..SERVERS).filter(|number| self.servers[*number].is_some()).find_map(|number| {
+            let answer = self.place.ask(number, "/jsz?streams=1")?;
+            let streams = answer["account_details"][0]["stream_detail"].as_array()?.iter();
+            let found = streams.filter(|found| found["name"] == stream);
+            found
+                .filter_map(|found| found["cluster"]["leader"].as_str())
+                .find_map(|leader| leader.strip_prefix('n')?.parse().ok())
+        })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.place.logs());
+        }
+        for server in self.servers.iter_mut().flatten() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// The server's program; brought where it is not there yet.
+pub(super) fn binary() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let brought = target.join("nats/bin/nats-server");
+    if brought.exists() {
+        return brought;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/nats-server");
+    let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "scripts/nats-server brings no server");
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// An authority that nobody else knows, and a certificate of it for this machine.
+fn certify(folder: &Path) {
+    let authority = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = params.self_signed(&authority).unwrap();
+    let issuer = Issuer::new(params, authority);
+    let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(names).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    fs::write(folder.join("ca.pem"), root.pem()).unwrap();
+    fs::write(folder.join("server.pem"), certificate.pem()).unwrap();
+    private(&folder.join("server.key"), &key.serialize_pem());
+}

@@ -1,0 +1,69 @@
+//! One cluster for all tests that leave it alone, whatever processes they run in.
+//!
+//! Every process that uses it holds a lock. A guardian, the parent of the servers, waits
+//! for the moment when nobody holds it any more, however they ended, and ends them.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use super::server::{Place, binary};
+
+/// Ends the servers once it has the lock, and what they left with them.
+const GUARDIAN: &str = r#"
+folder=$1 server=$2 servers=
+for number in 0 1 2; do
+    "$server" -c "$folder/n$number.conf" 2>"$folder/n$number.log" &
+    servers="$servers $!"
+done
+exec 9>"$folder.users"
+flock 9
+kill -9 $servers
+wait
+rm -rf "$folder"
+"#;
+
+struct Shared {
+    place: Place,
+    /// Held until this process ends.
+    _using: File,
+}
+
+/// The cluster of this run. To be left running, and as it is.
+pub fn shared() -> Place {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(find_or_start).place.clone()
+}
+
+fn find_or_start() -> Shared {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats");
+    // One at a time looks for it and starts it.
+    let starting = lock_file(&folder, "start");
+    starting.lock().unwrap();
+    // Waits for a guardian that is just ending the last one.
+    let using = lock_file(&folder, "users");
+    using.lock_shared().unwrap();
+    let place = Place::find(&folder).unwrap_or_else(|| start(&folder));
+    Shared { place, _using: using }
+}
+
+fn start(folder: &Path) -> Place {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).unwrap();
+    let place = Place::make(folder);
+    let mut guardian = Command::new("sh");
+    guardian.args(["-c", GUARDIAN, "guardian"]).arg(folder).arg(binary());
+    guardian.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // What ends a test must not end the servers of others.
+    #[expect(clippy::zombie_processes, reason = "it outlives this process")]
+    guardian.process_group(0).spawn().unwrap();
+    place.wait();
+    place
+}
+
+fn lock_file(folder: &Path, of: &str) -> File {
+    let path = PathBuf::from(format!("{}.{of}", folder.display()));
+    File::options().create(true).truncate(false).write(true).open(path).unwrap()
+}
