@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 use super::alg::Alg;
@@ -96,6 +94,16 @@ pub struct KeyEntry {
 }
 
 impl KeySet {
+    /// This set of the file beside a provider's keys that are known already.
+    pub(super) fn beside(self, provided: Arc<Provided>) -> Self {
+        Self { provided, ..self }
+    }
+
+    /// A provider's keys that stand beside this set.
+    pub(super) fn provided(&self) -> &Arc<Provided> {
+        &self.provided
+    }
+
     /// Reads a set from its JSON text. It may be empty.
     ///
     /// # Errors
@@ -279,67 +287,6 @@ impl fmt::Debug for Others {
     }
 }
 
-/// The key set in force, shared by all verifiers and replaced while they run: the file's
-/// keys and a provider's, each without a thought of the other.
-///
-/// A token is checked with one set from beginning to end: the old one or the
-/// new one, never a mixture.
-#[derive(Clone, Debug)]
-pub struct CurrentKeys(Arc<Current>);
-
-#[derive(Debug)]
-struct Current {
-    set: ArcSwap<KeySet>,
-    replaced: watch::Sender<()>,
-    /// A token came in whose key is not there.
-    missed: Notify,
-}
-
-impl CurrentKeys {
-    /// Puts a first set in force.
-    pub fn new(keys: KeySet) -> Self {
-        let set = ArcSwap::from_pointee(keys);
-        Self(Arc::new(Current { set, replaced: watch::Sender::new(()), missed: Notify::new() }))
-    }
-
-    /// Puts another set of the file in force, for every clone of this.
-    pub fn replace(&self, keys: KeySet) {
-        self.change(|now| KeySet { provided: Arc::clone(&now.provided), ..keys.clone() });
-    }
-
-    /// Puts a provider's keys in force, in the place of those that it had before.
-    pub fn provide(&self, provided: Provided) {
-        let provided = Arc::new(provided);
-        self.change(|now| KeySet { provided: Arc::clone(&provided), ..now.clone() });
-    }
-
-    fn change(&self, next: impl Fn(&KeySet) -> KeySet) {
-        self.0.set.rcu(|now| next(now));
-        // Behind the change: whoever is woken by it finds it.
-        self.0.replaced.send_replace(());
-    }
-
-    /// The set in force now.
-    pub fn get(&self) -> Arc<KeySet> {
-        self.0.set.load_full()
-    }
-
-    /// Waits until a token has come in whose key is not there, now or since it was last
-    /// waited for.
-    pub async fn missed(&self) {
-        self.0.missed.notified().await;
-    }
-
-    /// Says so.
-    pub(super) fn miss(&self) {
-        self.0.missed.notify_one();
-    }
-
-    pub(super) fn watch(&self) -> watch::Receiver<()> {
-        self.0.replaced.subscribe()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,7 +407,11 @@ mod tests {
     #[test]
     fn nothing_that_is_said_of_a_set_holds_a_secret() {
         let keys = set(Alg::ALL.map(key));
-        let said = format!("{keys:?} {:?} {:?}", keys.list(), CurrentKeys::new(KeySet::default()));
+        let said = format!(
+            "{keys:?} {:?} {:?}",
+            keys.list(),
+            crate::auth::CurrentKeys::new(KeySet::default())
+        );
         for key in &keys.keys {
             for member in ["k", "d", "p", "q", "dp", "dq", "qi"] {
                 if let Some(secret) = key.members().get(member).and_then(Json::as_text) {

@@ -7,6 +7,7 @@
 
 mod alg;
 mod claims;
+mod current;
 mod generate;
 mod inspect;
 mod issue;
@@ -28,12 +29,13 @@ mod watch;
 
 pub use alg::{Alg, UnknownAlg};
 pub use claims::{Admin, Identity};
+pub use current::CurrentKeys;
 pub use generate::{GenerateError, generate};
 pub use inspect::{Inspection, Recognized, Verdict, inspect, recognize};
 pub use issue::{IssueError, Issued, Request, issue};
 pub use jwk::{Key, KeyFault};
 pub use key_file::{FileFault, KeySetError};
-pub use keys::{CurrentKeys, KeyEntry, KeyPlace, KeySet, SetFault};
+pub use keys::{KeyEntry, KeyPlace, KeySet, SetFault};
 pub use profile::ProfileFault;
 pub use provided::{PassedOver, Provided, ProvidedFault};
 pub use refused::Refused;

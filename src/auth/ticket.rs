@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use super::alg::Alg;
 use super::claims::Identity;
+use super::current::CurrentKeys;
 use super::generate::{GenerateError, generate, random_hex};
 use super::issue::{IssueError, TOKEN_ID_BYTES, sign};
 use super::json::{from_base64url, to_base64url};
 use super::jwk::Key;
-use super::keys::CurrentKeys;
 use super::refused::Refused;
 use super::revocation::Revocations;
 use super::token::{Compact, check_signature};

@@ -11,9 +11,10 @@ use jsonwebtoken::crypto;
 use crate::config::Auth;
 
 use super::claims::{Admin, Identity, Rules};
+use super::current::CurrentKeys;
 use super::json::{Json, JsonFault, Object, from_base64url};
 use super::jwk::Key;
-use super::keys::{CurrentKeys, KeySet};
+use super::keys::KeySet;
 use super::refused::Refused;
 use super::revocation::{Revocations, TokenRef};
 use super::watch::Watch;

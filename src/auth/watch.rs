@@ -3,7 +3,7 @@
 use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
-use super::keys::CurrentKeys;
+use super::current::CurrentKeys;
 use super::revocation::Revocations;
 
 /// Tells when a token that was believed should be looked at again.

@@ -4,6 +4,8 @@
 //! `shared` gives those of the whole run: a test that leaves them alone keeps to streams of
 //! its own by a prefix, and pays for no start.
 
+#![allow(clippy::print_stderr, reason = "a test that fails shows what the servers said")]
+
 mod server;
 mod shared;
 

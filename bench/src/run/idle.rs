@@ -19,12 +19,15 @@ const WARMUP: u64 = 32;
 pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
     let meter = target.meter().context("memory needs a server on this machine: --pid")?;
     let users = |count| FIRST_USER..FIRST_USER + count;
-    target.introduce(&users(args.connections).collect::<Vec<u64>>()).await?;
+    let introduce = async |count| target.introduce(&users(count).collect::<Vec<u64>>()).await;
+    introduce(WARMUP).await?;
     for link in connect_all(target, users(WARMUP), IDLE).await? {
         link.close().await;
     }
     let before = meter.settled_resident().await?;
 
+    // What a server keeps in memory for its users is part of what their connections cost.
+    introduce(args.connections).await?;
     let mut held = JoinSet::new();
     for link in connect_all(target, users(args.connections), IDLE).await? {
         held.spawn_local(hold(link));

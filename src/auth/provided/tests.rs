@@ -1,5 +1,6 @@
 use super::*;
-use crate::auth::keys::{CurrentKeys, KeySet};
+use crate::auth::current::CurrentKeys;
+use crate::auth::keys::KeySet;
 use crate::auth::refused::Refused;
 use crate::auth::testing::{CLAIMS, header, key, now, public_half, replace, set, sign, verify};
 
