@@ -33,9 +33,16 @@ pub(super) fn recipient(sender: u64, number: u64) -> u64 {
     RECIPIENTS.iter().copied().nth(turn as usize).unwrap_or(WITNESS)
 }
 
+/// Whose packets are long now and then.
+const LONG_WINDED: u64 = 2;
+
 /// What the packet says, the same whenever it is sent; of many lengths.
 pub(super) fn content(sender: u64, number: u64) -> String {
-    let length = (sender.wrapping_mul(2_654_435_761) ^ number.wrapping_mul(40_503)) % 700;
+    let mut length = (sender.wrapping_mul(2_654_435_761) ^ number.wrapping_mul(40_503)) % 700;
+    if sender == LONG_WINDED && number % 1_000 < 96 {
+        // So many in a row that a database may keep them in another way than small ones.
+        length += 15_600;
+    }
     format!("{sender} {number} {}", "=".repeat(length as usize))
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use sled::{Batch, Tree};
 use tracing::warn;
 
+use super::blobs::Blobs;
 use super::census::{self, Census};
 use super::log::Log;
 use super::manifest::{self, Manifest};
@@ -71,7 +72,7 @@ pub fn compact(
     let size = || Ok(seal::size(&database)? + seal::size_if_any(&folder)?);
     let before = size().map_err(failed)?;
     open::guarded(dir, || {
-        let desk = Alone { log: &log, file: &file, last_id: census.last_id };
+        let desk = Alone { log: &log, file: &file, database: &database, last_id: census.last_id };
         packer::rewrite(&desk, true).map_err(|hindrance| match hindrance {
             Hindrance::Io(error) => failed(error),
             Hindrance::Store(error) => refusal::damaged(dir, error.to_string()),
@@ -156,6 +157,7 @@ struct Alone<'a> {
     log: &'a Log,
     /// sled's own file, which its flush does not bring to the disk.
     file: &'a File,
+    database: &'a Path,
     last_id: u64,
 }
 
@@ -177,8 +179,11 @@ impl Desk for Alone<'_> {
             }
         }
         // Durable before a file that a row named is removed.
-        let written = self.log.apply_batch(batch).and_then(|()| self.log.flush());
-        written.map_err(|_| AppendError::Unavailable)?;
+        self.log.apply_batch(batch).map_err(|_| AppendError::Unavailable)?;
+        // As the writer does it; few enough that all of them may be synced each time.
+        let mut blobs = Blobs::of(self.database);
+        blobs.sync().map_err(|_| AppendError::Unavailable)?;
+        self.log.flush().map_err(|_| AppendError::Unavailable)?;
         self.file.sync_data().map_err(|_| AppendError::Unavailable)
     }
 }

@@ -7,6 +7,7 @@
 
 mod anew;
 mod backup;
+mod blobs;
 mod books;
 mod census;
 mod codec;

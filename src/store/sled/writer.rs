@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::blobs::Blobs;
 use super::books::Books;
 use super::census::Census;
 use super::commit::{Commit, Reply};
@@ -70,6 +71,7 @@ pub(super) enum Request {
 pub(super) struct Writer {
     db: Db,
     pub(super) file: File,
+    blobs: Blobs,
     manifest: Renewed,
     pub(super) books: Books,
     /// What is durable.
@@ -133,6 +135,7 @@ impl Idle {
         Writer {
             db,
             file,
+            blobs: Blobs::of(&open::database(&dir)),
             manifest,
             books,
             census,
@@ -335,13 +338,17 @@ impl Writer {
     }
 
     /// Brings a batch of so many rows to the disk itself.
-    fn persist(&self, batch: Batch, rows: usize) -> Result<(), Stop> {
+    fn persist(&mut self, batch: Batch, rows: usize) -> Result<(), Stop> {
         let _writing = self.shared.writing();
         self.books.log.apply_batch(batch)?;
+        // Before the log, which names them, is on its way to the disk.
+        self.blobs.sync()?;
         self.db.flush()?;
         // sled's flush is sync_file_range, which leaves the drive's cache and the
         // file's size alone: without this a power cut loses what it flushed.
         self.file.sync_data()?;
+        // And what a reader had sled write anew meanwhile.
+        self.blobs.sync()?;
         // sled's garbage is collected a little at every pin; without these, memory
         // and disk grow with the load.
         for _ in 0..1 + rows / ROWS_A_PIN {
