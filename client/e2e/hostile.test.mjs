@@ -49,6 +49,7 @@ test("hostile text is shown as text, and nothing of it runs", async (t) => {
   const last = tab.page.locator(".message").last();
   assert.ok((await last.locator(".text").textContent()).length < 2000);
   await last.getByRole("button", { name: "Show all" }).click();
+  await last.getByRole("button", { name: "Show less" }).waitFor();
   assert.equal(await last.locator(".text").textContent(), LONGEST);
 
   // Nothing is wider than the phone, and no text leaves its bubble.
