@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use super::message::Message;
 use super::{Incoming, Speech};
-use crate::frame::{Content, TEXT, Template, decimal, write_frame};
+use crate::frame::{Content, TEXT, Template, write_frame};
 use crate::scan::scan;
 
 /// A plain client.
@@ -11,13 +12,6 @@ use crate::scan::scan;
 pub struct Im {
     user: u64,
     message: Option<Message>,
-}
-
-/// A message, and where its sequence stands: in the content, and as the timestamp.
-#[derive(Debug)]
-struct Message {
-    frame: Template,
-    places: [usize; 2],
 }
 
 impl Im {
@@ -41,9 +35,8 @@ impl Speech for Im {
     }
 
     fn say(&mut self, sequence: u64, out: &mut Vec<u8>) {
-        if let Some(Message { frame, places }) = &self.message {
-            let digits = decimal(sequence);
-            frame.write(&places.map(|place| (place, &digits[..])), out);
+        if let Some(message) = &self.message {
+            message.write(sequence, out);
         }
     }
 

@@ -4,6 +4,7 @@
 //! is known here: one file a protocol.
 
 mod im;
+mod message;
 mod mqtt;
 mod nats;
 mod stream;

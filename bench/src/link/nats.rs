@@ -7,9 +7,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use memchr::memmem;
 use serde_json::json;
 
+use super::message::Message;
 use super::stream::Stream;
 use super::{Incoming, Link, Speech, answer};
-use crate::frame::{BINARY, Content, Template, decimal, write_frame};
+use crate::frame::{BINARY, Content, Template, write_frame};
 use crate::scan::digits;
 use crate::wire::Wire;
 
@@ -28,13 +29,6 @@ pub struct Nats {
     message: Option<Message>,
     /// Where to say that all up to the last message were read.
     last_reply: Vec<u8>,
-}
-
-/// A publish, and where the sequence stands: in the name of its answer, and in the content.
-#[derive(Debug)]
-struct Message {
-    frame: Template,
-    places: [usize; 2],
 }
 
 impl Nats {
@@ -99,9 +93,8 @@ impl Speech for Nats {
     }
 
     fn say(&mut self, sequence: u64, out: &mut Vec<u8>) {
-        if let Some(Message { frame, places }) = &self.message {
-            let digits = decimal(sequence);
-            frame.write(&places.map(|place| (place, &digits[..])), out);
+        if let Some(message) = &self.message {
+            message.write(sequence, out);
         }
     }
 

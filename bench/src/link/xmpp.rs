@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 
+use super::message::Message;
 use super::{Incoming, Link, Speech, answer};
-use crate::frame::{Content, TEXT, Template, decimal, write_frame};
+use crate::frame::{Content, TEXT, Template, write_frame};
 use crate::scan::digits;
 use crate::wire::Wire;
 
@@ -29,13 +30,6 @@ pub struct Xmpp {
     messages: u64,
     /// The first stanza, which ended the greeting and is still to be heard.
     first: Vec<u8>,
-}
-
-/// A message stanza, and where the sequence stands: in its id, and in the body.
-#[derive(Debug)]
-struct Message {
-    frame: Template,
-    places: [usize; 2],
 }
 
 impl Xmpp {
@@ -86,9 +80,8 @@ impl Speech for Xmpp {
     }
 
     fn say(&mut self, sequence: u64, out: &mut Vec<u8>) {
-        if let Some(Message { frame, places }) = &self.message {
-            let digits = decimal(sequence);
-            frame.write(&places.map(|place| (place, &digits[..])), out);
+        if let Some(message) = &self.message {
+            message.write(sequence, out);
         }
     }
 
