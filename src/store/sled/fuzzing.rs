@@ -10,7 +10,6 @@ use super::record::{
 use super::shelf::Packed;
 use super::volume::VolumeRow;
 use super::{codec, keys, revoked};
-use crate::store::{Draft, ResendKey};
 
 /// A row: its key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -111,19 +110,9 @@ pub fn reread(key: &[u8], value: &[u8]) -> Option<Row> {
 
 fn message(key: &[u8], value: &[u8]) -> Option<Row> {
     let record = MessageView::decode(key, value)?.to_record();
-    let pair = keys::Pair::of(&record.message);
-    let message = record.message;
-    let resend =
-        record.client_id.map_or(ResendKey::None, |id| ResendKey::Client { id, again: false });
-    let draft = Draft {
-        from: message.from,
-        to: message.to,
-        timestamp: message.timestamp,
-        content: message.content,
-        resend,
-        origin: None,
-    };
-    let key = keys::message(pair, message.id.get());
-    let value = encode_message(&key, &draft, message.ordinal, message.stored_at);
+    let (id, ordinal) = (record.message.id.get(), record.message.ordinal);
+    let stored_at = record.message.stored_at;
+    let key = keys::message(keys::Pair::of(&record.message), id);
+    let value = encode_message(&key, &record.into_draft(), ordinal, stored_at);
     Some((key, value))
 }

@@ -9,12 +9,12 @@ use super::gone::{Gone, Skipped};
 use super::keys::{self, Pair};
 use super::names::{self, Collector};
 use super::read_state::{Island, ReadState, encode_floor, encode_islands};
-use super::record::{self, CommitEntry, CommitRecord, ResendMark};
+use super::record::{self, CommitEntry, CommitRecord, MessageRecord, ResendMark};
 use super::revoked::{self, Tally};
 use super::staging::{FillError, Staging};
 use crate::ids::{MessageId, Sender};
 use crate::message::{ClientMsgId, StoredAt};
-use crate::store::{self, Digest, Draft, Exported, LINES_VERSION, Line, Record, ResendKey};
+use crate::store::{self, Digest, Exported, LINES_VERSION, Line, Record};
 
 /// Messages of a commit record at the most: as many as the writer puts into one.
 const COMMIT: usize = 512;
@@ -267,24 +267,13 @@ impl Import {
             self.staging.insert(&key, &names.encode(&key))?;
         }
         self.last = self.last.max(id);
-        let (ordinal, stored_at) = (message.ordinal, message.stored_at);
-        let resend = match client_id {
-            Some(id) => ResendKey::Client { id, again: false },
-            None => ResendKey::None,
-        };
-        let draft = Draft {
-            from: message.from,
-            to: message.to,
-            timestamp: message.timestamp,
-            content: message.content,
-            resend,
-            origin: None,
-        };
+        let (message_id, ordinal, stored_at) = (message.id, message.ordinal, message.stored_at);
+        let draft = MessageRecord { message, client_id }.into_draft();
         let key = keys::message(pair, id);
         let value = record::encode_message(&key, &draft, ordinal, stored_at);
         self.staging.insert(&key, &value)?;
         let entry = CommitEntry { pair, ordinal, resend: ResendMark::of(&draft) };
-        self.commit(message.id, stored_at, entry)
+        self.commit(message_id, stored_at, entry)
     }
 
     /// Adds a message to the commit that holds the one before it, where that can be.

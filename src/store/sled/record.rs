@@ -15,6 +15,16 @@ pub(super) struct MessageRecord {
     pub(super) client_id: Option<ClientMsgId>,
 }
 
+impl MessageRecord {
+    /// The draft that it was stored from, as far as that is known.
+    pub(super) fn into_draft(self) -> Draft {
+        let Message { from, to, timestamp, content, .. } = self.message;
+        let resend =
+            self.client_id.map_or(ResendKey::None, |id| ResendKey::Client { id, again: false });
+        Draft { from, to, timestamp, content, resend, origin: None }
+    }
+}
+
 const MESSAGE: u8 = 1;
 
 /// Encodes `draft` as the message `id`, the `ordinal`-th of its pair.
