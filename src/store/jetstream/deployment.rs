@@ -48,6 +48,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How JetStream says: not now.
 const BUSY: usize = 503;
 
+/// "JetStream not enabled for account", which does not pass.
+const NO_ACCOUNT: u64 = 10039;
+
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
@@ -89,7 +92,8 @@ pub(super) async fn prepare(
     for wanted in missing {
         make(&connection.context, wanted).await?;
     }
-    Ok(())
+    // Where there was no stream before, nobody has said what time it is.
+    clock(&connection.context, &names.revocations()).await
 }
 
 /// Makes a stream. Asking again for the same one changes nothing.
@@ -158,6 +162,7 @@ async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError
         };
         let passes = match error.kind() {
             GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => return Ok(None),
+            GetStreamErrorKind::JetStream(cause) if cause.error_code().0 == NO_ACCOUNT => false,
             GetStreamErrorKind::JetStream(cause) => cause.code() == BUSY,
             GetStreamErrorKind::Request => true,
             _ => false,
@@ -208,6 +213,9 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
+        ("max_bytes", is.max_bytes > 0),
+        ("discard", is.discard != wanted.discard),
+        ("retention", is.retention != wanted.retention),
         ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
     ];
     if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {

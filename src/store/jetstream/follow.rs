@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,12 @@ use crate::store::{Announcement, Cursor, Entry, ReadReceipt, StoreError, Stored}
 /// was missed when nothing follows it. A revocation is in force everywhere within a second.
 const LOOK: Duration = Duration::from_millis(400);
 
-/// Looks in a row that nobody answers before that is a fault.
-const SILENT: u32 = 5;
+/// How long a leader may be silent before that is a fault: a new one takes up to nine
+/// seconds, in which what is sent waits.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// Leaders that are asked at once.
+const AT_ONCE: usize = 64;
 
 /// What was heard and is told at once.
 const BATCH: usize = 256;
@@ -103,26 +107,30 @@ impl Follower {
         let looking = async move {
             let mut times = interval(LOOK);
             times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut silent = 0;
+            let mut silent: Option<Instant> = None;
             loop {
                 tokio::select! {
                     _ = times.tick() => {}
                     changed = made.changed() => if changed.is_err() { return },
                 }
+                let looks: Vec<_> =
+                    names.iter().map(|name| shared.log.reads.glance(name)).collect();
+                let mut looks = stream::iter(looks).buffered(AT_ONCE).enumerate();
                 let mut quiet = None;
-                for (number, name) in names.iter().enumerate() {
-                    match shared.log.reads.glance(name).await {
+                while let Some((number, reach)) = looks.next().await {
+                    match reach {
                         Ok(reach) => {
                             if tell.send((number, reach.last)).await.is_err() {
                                 return;
                             }
                         }
-                        Err(_) => quiet = Some(name),
+                        Err(_) => quiet = names.get(number),
                     }
                 }
-                silent = quiet.map_or(0, |_| silent + 1);
-                let why = |name| format!("the stream {name} does not answer: it has no leader");
-                shared.trouble(quiet.filter(|_| silent >= SILENT).map(why));
+                silent = quiet.map(|_| silent.unwrap_or_else(Instant::now));
+                let for_long = silent.is_some_and(|since| since.elapsed() >= SILENT);
+                let why = |name| format!("the stream {name} has no leader with a majority");
+                shared.trouble(quiet.filter(|_| for_long).map(why));
             }
         };
         (looking, seen)

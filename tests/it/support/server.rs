@@ -146,7 +146,13 @@ impl Setup {
 
     /// Starts a server that is expected not to come up; its exit code and last words.
     pub fn start_in_vain(&self) -> (Option<i32>, String) {
-        let output = self.command(&["serve"]).output().unwrap();
+        let serve = self.command(&["serve"]);
+        // One that comes up after all is a failure with a name.
+        let mut command = Command::new("timeout");
+        command.arg(super::PATIENCE.as_secs().to_string());
+        command.arg(serve.get_program()).args(serve.get_args());
+        command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
@@ -213,6 +219,11 @@ impl TestServer {
     /// The certificates that clients of this server believe.
     pub fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.roots)
+    }
+
+    /// Where clients connect, and what they believe: all that they need of it.
+    pub fn reached_at(&self) -> (SocketAddr, Arc<RootCertStore>) {
+        (self.address, self.roots())
     }
 
     /// The server's process.
