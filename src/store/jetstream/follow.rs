@@ -113,11 +113,15 @@ impl Follower {
                 for (number, name) in names.iter().enumerate() {
                     match shared.log.reads.glance(name).await {
                         Ok(reach) => {
+                            shared.metrics.cluster.copies(name, reach.copies);
                             if tell.send((number, reach.last)).await.is_err() {
                                 return;
                             }
                         }
-                        Err(_) => quiet = Some(name),
+                        Err(_) => {
+                            shared.metrics.cluster.copies(name, 0);
+                            quiet = Some(name);
+                        }
                     }
                 }
                 silent = quiet.map_or(0, |_| silent + 1);
@@ -178,6 +182,8 @@ impl Follower {
     /// What was missed is missed for good where nothing was heard since the last look.
     async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
         let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        let behind = (last + 1).saturating_sub(stream.next);
+        self.shared.metrics.cluster.behind(&stream.name, behind);
         let before = stream.behind.take().filter(|(next, _)| *next == stream.next);
         stream.behind = (last >= stream.next).then_some((stream.next, last));
         match before {
@@ -193,6 +199,7 @@ impl Follower {
             return Ok(());
         }
         warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+        self.shared.metrics.cluster.gap((until + 1).saturating_sub(stream.next));
         match stream.kind {
             // What was in between may be written over: nobody knows what it said.
             Kind::Reads(part) => self.shared.tallies.forget(&self.shared.log.names, part),

@@ -29,6 +29,7 @@ mod replies;
 mod retention;
 mod revoked;
 mod shared;
+mod survey;
 mod tally;
 mod trail;
 mod upkeep;
@@ -52,6 +53,7 @@ use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
 use self::shared::{Rules, Shared};
+pub use self::survey::{Replica, Surveyed, check, create, survey};
 use super::{
     AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
     Health, History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
@@ -77,7 +79,7 @@ pub async fn open(
     metrics: StoreMetrics,
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-    let connection = connect::connect(&config.jetstream).await?;
+    let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
     deployment::prepare(&connection, &names, config).await?;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+use crate::metrics;
 use crate::store::StoreError;
 
 /// How long one write may take: a hung leader has a successor after some seven seconds.
@@ -71,11 +72,13 @@ impl Write {
             match self.once(context).await {
                 Ok(written) => return Ok(written),
                 Err(error) if Instant::now() > end => {
+                    metrics::write_given_up();
                     tracing::warn!(subject = self.subject, %error, "a write had no outcome");
                     return Err(StoreError::Unavailable);
                 }
                 Err(error) => tracing::debug!(subject = self.subject, %error, "writing again"),
             }
+            metrics::write_retried();
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_MAX);
         }
