@@ -30,6 +30,7 @@ mod retention;
 mod revoked;
 mod shared;
 mod tally;
+mod tickets;
 mod trail;
 mod upkeep;
 mod users;

@@ -3,3 +3,4 @@
 mod faults;
 mod ledger;
 mod nodes;
+mod tickets;
