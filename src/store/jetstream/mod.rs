@@ -31,6 +31,7 @@ mod revoked;
 mod shared;
 mod survey;
 mod tally;
+mod tickets;
 mod trail;
 mod upkeep;
 mod users;

@@ -4,3 +4,4 @@ mod faults;
 mod ledger;
 mod nodes;
 mod operating;
+mod tickets;

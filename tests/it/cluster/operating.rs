@@ -49,7 +49,7 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
     let (code, made, why) = run(&setup, &["cluster", "create", "--wait", "30s"]).await;
     let prefix = nodes.prefix();
     assert_eq!(code, 0, "{why}");
-    let all = ["msg-0", "rd-0", "profiles", "revoked"].map(|name| format!("{prefix}-{name}"));
+    let all = ["msg-0", "rd-0", "profiles", "revoked", "tickets"].map(|name| format!("{prefix}-{name}"));
     assert_eq!(made.trim(), format!("made {}", all.join(", ")));
     let (code, again, _) = run(&setup, &["cluster", "create"]).await;
     assert!(code == 0 && again.contains("nothing was changed"), "{again}");
