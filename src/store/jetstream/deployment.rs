@@ -82,8 +82,8 @@ pub(super) async fn prepare(
             let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
             return Err(OpenError::Streams(format!(
                 "these streams are from before this version, which keeps more in streams than \
-                 the one before: {} must be made. Start one node once with \
-                 store.jetstream.create = true; nothing else is changed by it",
+                 the one before: {} must be made. `imserver cluster create` does it, and \
+                 nothing else",
                 names.join(" and ")
             )));
         }

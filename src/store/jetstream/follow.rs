@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(400);
 
 /// Looks in a row that nobody answers before that is a fault.
 const SILENT: u32 = 5;
+
+/// Leaders that are asked at once.
+const AT_ONCE: usize = 16;
 
 /// What was heard and is told at once.
 const BATCH: usize = 256;
@@ -110,8 +113,15 @@ impl Follower {
                     changed = made.changed() => if changed.is_err() { return },
                 }
                 let mut quiet = None;
-                for (number, name) in names.iter().enumerate() {
-                    match shared.log.reads.glance(name).await {
+                // Several at once: streams that do not answer are waited for together.
+                let asked = names.iter().map(|name| {
+                    let (shared, name) = (Arc::clone(&shared), name.clone());
+                    async move { shared.log.reads.glance(&name).await }
+                });
+                let asked = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
+                let mut glances = std::pin::pin!(asked.zip(stream::iter(&names)).enumerate());
+                while let Some((number, (glance, name))) = glances.next().await {
+                    match glance {
                         Ok(reach) => {
                             shared.metrics.cluster.copies(name, reach.copies);
                             if tell.send((number, reach.last)).await.is_err() {
