@@ -3,4 +3,6 @@
 mod faults;
 mod ledger;
 mod nodes;
+mod revoking;
 mod tickets;
+mod typing;
