@@ -166,6 +166,11 @@ impl Names {
         format!("{}.tu.*", self.prefix)
     }
 
+    /// Where nodes tell each other who is typing.
+    pub(super) fn typing(&self) -> String {
+        format!("{}.typing", self.prefix)
+    }
+
     /// Where what a stream takes in is told to every node.
     pub(super) fn live(&self, stream: &str) -> String {
         format!("{}.live.{stream}", self.prefix)

@@ -5,7 +5,7 @@
 //! reaches as far.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
@@ -233,6 +233,26 @@ impl Reads {
         loop {
             match self.many(stream, &ask).await {
                 Ok(many) => return Ok((many.found, many.pending > 0)),
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// The sequence of the first message at or behind a time that `filter` matches; as far as
+    /// a replica knows.
+    pub(super) async fn first_since(
+        &self,
+        stream: &str,
+        filter: &str,
+        time: SystemTime,
+    ) -> Result<Option<u64>, StoreError> {
+        let time = humantime::format_rfc3339_millis(time).to_string();
+        let ask = json!({ "start_time": time, "batch": 1, "next_by_subj": filter });
+        let end = Instant::now() + READ;
+        loop {
+            match self.many(stream, &ask).await {
+                Ok(many) => return Ok(many.found.first().map(|raw| raw.seq)),
                 Err(error) if Instant::now() > end => return Err(error),
                 Err(_) => sleep(AGAIN).await,
             }

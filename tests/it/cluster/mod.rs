@@ -4,4 +4,6 @@ mod faults;
 mod ledger;
 mod nodes;
 mod operating;
+mod revoking;
 mod tickets;
+mod typing;
