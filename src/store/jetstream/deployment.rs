@@ -54,15 +54,17 @@ const NO_ACCOUNT: u64 = 10039;
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
-/// Looks at the servers and the streams, and makes those where that was asked for.
+/// Looks at the servers and the streams, and makes those where that was asked for: the names
+/// of what was made.
 pub(super) async fn prepare(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
-) -> Result<(), OpenError> {
+) -> Result<Vec<String>, OpenError> {
     server(connection, config)?;
     let mut missing = Vec::new();
     let mut found = 0;
+    let added = added(names);
     for wanted in streams(names, config) {
         match stream(&connection.context, &wanted.name).await? {
             None => missing.push(wanted),
@@ -74,26 +76,38 @@ pub(super) async fn prepare(
     }
     clock(&connection.context, &names.revocations()).await?;
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
     if !config.jetstream.create {
+        if found > 0 && missing.iter().all(|wanted| added.contains(&wanted.name)) {
+            let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
+            return Err(OpenError::Streams(format!(
+                "these streams are from before this version, which keeps more in streams than \
+                 the one before: {} must be made. `imserver cluster create` does it, and \
+                 nothing else",
+                names.join(" and ")
+            )));
+        }
         let what = match found {
             0 => format!("there are no streams of imserver whose names begin with `{prefix}-`"),
             _ => format!("the stream {first} is not there, though others of imserver are"),
         };
         return Err(OpenError::Streams(format!(
-            "{what}. If this is the right place and nothing was ever stored in it, start once \
-             with store.jetstream.create = true; otherwise look at store.jetstream.servers, \
-             credentials and prefix"
+            "{what}. If this is the right place and nothing was ever stored in it, `imserver cluster \
+             create` makes them, once; otherwise look at store.jetstream.servers, credentials \
+             and prefix"
         )));
     }
+    let mut made = Vec::new();
     for wanted in missing {
+        made.push(wanted.name.clone());
         make(&connection.context, wanted).await?;
     }
     // Where there was no stream before, nobody has said what time it is.
-    clock(&connection.context, &names.revocations()).await
+    clock(&connection.context, &names.revocations()).await?;
+    Ok(made)
 }
 
 /// Makes a stream. Asking again for the same one changes nothing.
@@ -153,7 +167,7 @@ fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenErr
     Ok(())
 }
 
-async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
+pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
     let end = Instant::now() + PATIENCE;
     loop {
         let error = match context.get_stream(name).await {
@@ -210,6 +224,7 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
             is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
         ),
         ("allow_direct", !is.allow_direct),
+        ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
@@ -256,8 +271,13 @@ async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
     )))
 }
 
+/// The streams that deployments of earlier versions do not have.
+fn added(names: &Names) -> [String; 1] {
+    [names.tickets()]
+}
+
 /// How the streams of a deployment are made.
-fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
+pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
     let mut streams = Vec::new();
     for part in 0..names.partitions() {
         let window = config.dedup_window.max(config.resend_window).max(WINDOW);
@@ -281,6 +301,18 @@ fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
         max_messages_per_subject: 1,
         allow_message_ttl: true,
         ..made(names, config, names.revocations(), vec![names.all_revocations()])
+    });
+    streams.push(Config {
+        max_messages_per_subject: 1,
+        allow_message_ttl: true,
+        // Who needs to know asks.
+        republish: None,
+        ..made(
+            names,
+            config,
+            names.tickets(),
+            vec![names.all_spent_tickets(), names.all_ticket_keys()],
+        )
     });
     streams
 }

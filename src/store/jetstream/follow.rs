@@ -25,15 +25,19 @@ use crate::ids::UserId;
 use crate::store::{Announcement, Cursor, Entry, ReadReceipt, StoreError, Stored};
 
 /// How often the leaders are asked how far their streams reach: so soon is noticed what
-/// was missed when nothing follows it. A revocation is in force everywhere within a second.
+/// was missed when nothing follows it.
 const LOOK: Duration = Duration::from_millis(400);
 
-/// How long a leader may be silent before that is a fault: a new one takes up to nine
-/// seconds, in which what is sent waits.
+/// The same for the revocations, apart from the others and believed at once: what is taken
+/// back is in force everywhere within a second, also where its announcement was lost.
+const LOOK_FOR_REVOCATIONS: Duration = Duration::from_millis(250);
+
+/// How long a leader may be missed before that is a fault: a new one takes up to nine seconds,
+/// in which what is sent waits.
 const SILENT: Duration = Duration::from_secs(10);
 
 /// Leaders that are asked at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 16;
 
 /// What was heard and is told at once.
 const BATCH: usize = 256;
@@ -67,6 +71,9 @@ struct Followed {
 /// How far a stream reaches, seen by a look.
 type Seen = (usize, u64);
 
+/// A stream by its number and its name.
+type Named = (usize, String);
+
 pub(super) struct Follower {
     shared: Arc<Shared>,
     live: Subscriber,
@@ -99,39 +106,22 @@ impl Follower {
     /// What asks the leaders from time to time, and whenever the connection was made anew.
     pub(super) fn look(
         &self,
-        mut made: watch::Receiver<u64>,
+        made: watch::Receiver<u64>,
     ) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Seen>) {
         let (tell, seen) = mpsc::channel(64);
-        let names: Vec<String> = self.streams.iter().map(|stream| stream.name.clone()).collect();
+        let streams = self.streams.iter().enumerate();
+        let (first, others): (Vec<_>, Vec<_>) = streams
+            .map(|(number, stream)| ((number, stream.name.clone()), stream.kind))
+            .partition(|(_, kind)| *kind == Kind::Revocations);
+        let named = |streams: Vec<(Named, Kind)>| streams.into_iter().map(|(named, _)| named);
+        let (first, others): (Vec<_>, Vec<_>) = (named(first).collect(), named(others).collect());
         let shared = Arc::clone(&self.shared);
         let looking = async move {
-            let mut times = interval(LOOK);
-            times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut silent: Option<Instant> = None;
-            loop {
-                tokio::select! {
-                    _ = times.tick() => {}
-                    changed = made.changed() => if changed.is_err() { return },
-                }
-                let looks: Vec<_> =
-                    names.iter().map(|name| shared.log.reads.glance(name)).collect();
-                let mut looks = stream::iter(looks).buffered(AT_ONCE).enumerate();
-                let mut quiet = None;
-                while let Some((number, reach)) = looks.next().await {
-                    match reach {
-                        Ok(reach) => {
-                            if tell.send((number, reach.last)).await.is_err() {
-                                return;
-                            }
-                        }
-                        Err(_) => quiet = names.get(number),
-                    }
-                }
-                silent = quiet.map(|_| silent.unwrap_or_else(Instant::now));
-                let for_long = silent.is_some_and(|since| since.elapsed() >= SILENT);
-                let why = |name| format!("the stream {name} has no leader with a majority");
-                shared.trouble(quiet.filter(|_| for_long).map(why));
-            }
+            let (same, told) = (made.clone(), tell.clone());
+            tokio::join!(
+                look_at(&shared, &first, LOOK_FOR_REVOCATIONS, same, told, |_| {}),
+                look_at(&shared, &others, LOOK, made, tell, |why| shared.trouble(why)),
+            );
         };
         (looking, seen)
     }
@@ -186,6 +176,12 @@ impl Follower {
     /// What was missed is missed for good where nothing was heard since the last look.
     async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
         let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        let behind = (last + 1).saturating_sub(stream.next);
+        self.shared.metrics.cluster.behind(&stream.name, behind);
+        if stream.kind == Kind::Revocations {
+            // Also where it is on its way: it is looked at once, however it comes.
+            return self.catch_up(number, last).await;
+        }
         let before = stream.behind.take().filter(|(next, _)| *next == stream.next);
         stream.behind = (last >= stream.next).then_some((stream.next, last));
         match before {
@@ -200,7 +196,10 @@ impl Follower {
         if stream.next > until {
             return Ok(());
         }
-        warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+        if stream.kind != Kind::Revocations {
+            warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+            self.shared.metrics.cluster.gap((until + 1).saturating_sub(stream.next));
+        }
         match stream.kind {
             // What was in between may be written over: nobody knows what it said.
             Kind::Reads(part) => self.shared.tallies.forget(&self.shared.log.names, part),
@@ -330,6 +329,52 @@ impl Follower {
             // Nobody listening is no fault.
             let _ = self.announce.send(std::mem::take(&mut self.batch)).await;
         }
+    }
+}
+
+/// Looks at streams, and says what is wrong where one of them is silent for long.
+async fn look_at(
+    shared: &Shared,
+    streams: &[Named],
+    every: Duration,
+    mut made: watch::Receiver<u64>,
+    tell: mpsc::Sender<Seen>,
+    trouble: impl Fn(Option<String>),
+) {
+    let mut times = interval(every);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            _ = times.tick() => {}
+            changed = made.changed() => if changed.is_err() { return },
+        }
+        let mut quiet = None;
+        // Several at once: streams that do not answer are waited for together.
+        let reads = &shared.log.reads;
+        let asked = streams.iter().map(|stream| async move {
+            let (_, name) = stream;
+            (stream, reads.glance(name).await)
+        });
+        let mut glances = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
+        while let Some(((number, name), glance)) = glances.next().await {
+            shared.metrics.cluster.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
+            match glance {
+                Ok(glance) => {
+                    if tell.send((*number, glance.last)).await.is_err() {
+                        return;
+                    }
+                    if !glance.is_led {
+                        quiet = Some(name);
+                    }
+                }
+                Err(_) => quiet = Some(name),
+            }
+        }
+        silent = quiet.map(|_| silent.unwrap_or_else(Instant::now));
+        let for_long = silent.is_some_and(|since| since.elapsed() >= SILENT);
+        let why = |name| format!("the stream {name} has no leader with a majority");
+        trouble(quiet.filter(|_| for_long).map(why));
     }
 }
 

@@ -5,7 +5,7 @@
 //! reaches as far.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
@@ -77,32 +77,45 @@ struct Info {
     state: State,
     /// Nothing where a stream is kept by one server.
     #[serde(default)]
-    cluster: Group,
+    cluster: Option<Kept>,
 }
 
-/// Who keeps a stream, as its leader sees them.
+/// Who keeps a stream beside its leader.
 #[derive(Default, Deserialize)]
-struct Group {
-    /// All but the leader.
+struct Kept {
     #[serde(default)]
     replicas: Vec<Replica>,
 }
 
 #[derive(Deserialize)]
 struct Replica {
+    current: bool,
+    #[serde(default)]
+    offline: bool,
     /// How many nanoseconds ago the leader heard of it.
     #[serde(default)]
     active: u64,
 }
 
-impl Group {
+impl Kept {
     /// Whether the leader has a majority. One that is cut off leads on for some time, and
     /// nothing can be written.
-    fn is_whole(&self) -> bool {
+    fn is_led_by_many(&self) -> bool {
         let heard = |it: &&Replica| Duration::from_nanos(it.active) < UNHEARD;
         // The leader counts for itself.
         self.replicas.iter().filter(heard).count() * 2 >= self.replicas.len()
     }
+}
+
+/// How a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// The last sequence given.
+    pub(super) last: u64,
+    /// How many servers have all of it.
+    pub(super) copies: u64,
+    /// Whether it can be written: its leader has a majority.
+    pub(super) is_led: bool,
 }
 
 #[derive(Deserialize)]
@@ -248,6 +261,26 @@ impl Reads {
         }
     }
 
+    /// The sequence of the first message at or behind a time that `filter` matches; as far as
+    /// a replica knows.
+    pub(super) async fn first_since(
+        &self,
+        stream: &str,
+        filter: &str,
+        time: SystemTime,
+    ) -> Result<Option<u64>, StoreError> {
+        let time = humantime::format_rfc3339_millis(time).to_string();
+        let ask = json!({ "start_time": time, "batch": 1, "next_by_subj": filter });
+        let end = Instant::now() + READ;
+        loop {
+            match self.many(stream, &ask).await {
+                Ok(many) => return Ok(many.found.first().map(|raw| raw.seq)),
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => sleep(AGAIN).await,
+            }
+        }
+    }
+
     /// Asks a replica once for several messages.
     async fn many(&self, stream: &str, ask: &Value) -> Result<Many, StoreError> {
         let mut answer = self.replies.expect();
@@ -286,13 +319,20 @@ impl Reads {
         }
     }
 
-    /// How far a stream reaches, if its leader says so at once and has a majority.
-    pub(super) async fn glance(&self, stream: &str) -> Result<Reach, StoreError> {
+    /// How far a stream reaches and who has it, if its leader says so at once.
+    pub(super) async fn glance(&self, stream: &str) -> Result<Glance, StoreError> {
         let subject = format!("STREAM.INFO.{stream}");
-        let (asks, everything) = (&self.context, json!({}));
-        let request = asks.request::<_, _, Response<Info>>(subject, &everything);
+        let everything = json!({});
+        let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
         match timeout(GLANCE, request).await {
-            Ok(Ok(Response::Ok(info))) if info.cluster.is_whole() => Ok(info.state.reach),
+            Ok(Ok(Response::Ok(Info { state, cluster }))) => {
+                let cluster = cluster.unwrap_or_default();
+                let is_led = cluster.is_led_by_many();
+                let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
+                // And the leader, who answers.
+                let copies = 1 + others.count() as u64;
+                Ok(Glance { last: state.reach.last, copies, is_led })
+            }
             _ => Err(StoreError::Unavailable),
         }
     }

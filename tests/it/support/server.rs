@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::{Client, Forge, within};
+use crate::nats;
 
 /// What a server is started with. Everything lies in a folder of its own.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A certificate, a key set and the default settings, on free ports.
+    /// A certificate, a key set and the default settings, on free ports. What it stores lies in
+    /// its folder, or in streams of its own where `IMSERVER_TEST_BACKEND` is `jetstream`.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -42,6 +44,9 @@ impl Setup {
             ("log.format".to_owned(), "\"json\"".to_owned()),
             ("log.level".to_owned(), "\"debug\"".to_owned()),
         ]);
+        if std::env::var("IMSERVER_TEST_BACKEND").is_ok_and(|backend| backend == "jetstream") {
+            setup.settings.extend(super::nodes::alone(&nats::shared()));
+        }
         setup.write();
         setup.run(&["cert", "dev"]);
         fs::write(setup.path("certs/keys.json"), Forge::key_set()).unwrap();
