@@ -217,7 +217,9 @@ impl Server {
         background.spawn_until_stopped(supervisor::show_life());
 
         // Health first: opening a large store takes its time, and somebody asks.
-        let probes = Arc::new(Probes { registry, store: OnceLock::new(), shutdown: stop.clone() });
+        let store_ready = metrics.store_ready.clone();
+        let (store, shutdown) = (OnceLock::new(), stop.clone());
+        let probes = Arc::new(Probes { registry, store_ready, store, shutdown });
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let administration = Arc::new(Admin {
             gate: Gate::new(AdminVerifier::new(&keys, &revocations, &config.auth)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,9 @@ const LOOK_FOR_REVOCATIONS: Duration = Duration::from_millis(250);
 
 /// Looks in a row that nobody answers before that is a fault.
 const SILENT: u32 = 5;
+
+/// Leaders that are asked at once.
+const AT_ONCE: usize = 16;
 
 /// What was heard and is told at once.
 const BATCH: usize = 256;
@@ -172,6 +175,8 @@ impl Follower {
     /// What was missed is missed for good where nothing was heard since the last look.
     async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
         let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        let behind = (last + 1).saturating_sub(stream.next);
+        self.shared.metrics.cluster.behind(&stream.name, behind);
         if stream.kind == Kind::Revocations {
             // Also where it is on its way: it is looked at once, however it comes.
             return self.catch_up(number, last).await;
@@ -192,6 +197,7 @@ impl Follower {
         }
         if stream.kind != Kind::Revocations {
             warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+            self.shared.metrics.cluster.gap((until + 1).saturating_sub(stream.next));
         }
         match stream.kind {
             // What was in between may be written over: nobody knows what it said.
@@ -343,8 +349,16 @@ async fn look_at(
             changed = made.changed() => if changed.is_err() { return },
         }
         let mut quiet = None;
-        for (number, name) in streams {
-            match shared.log.reads.glance(name).await {
+        // Several at once: streams that do not answer are waited for together.
+        let reads = &shared.log.reads;
+        let asked = streams.iter().map(|stream| async move {
+            let (_, name) = stream;
+            (stream, reads.glance(name).await)
+        });
+        let mut glances = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
+        while let Some(((number, name), glance)) = glances.next().await {
+            shared.metrics.cluster.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
+            match glance {
                 Ok(reach) => {
                     if tell.send((*number, reach.last)).await.is_err() {
                         return;

@@ -31,6 +31,7 @@ mod replies;
 mod retention;
 mod revoked;
 mod shared;
+mod survey;
 mod tally;
 mod tickets;
 mod trail;
@@ -58,6 +59,7 @@ use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
 use self::shared::{Rules, Shared};
+pub use self::survey::{Replica, Surveyed, check, create, survey};
 use self::typing::Typing;
 use super::{
     AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
@@ -87,7 +89,7 @@ pub async fn open(
     metrics: StoreMetrics,
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-    let connection = connect::connect(&config.jetstream).await?;
+    let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
     deployment::prepare(&connection, &names, config).await?;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;

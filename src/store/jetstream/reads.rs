@@ -69,6 +69,31 @@ pub(super) struct Reach {
 #[derive(Deserialize)]
 struct Info {
     state: State,
+    #[serde(default)]
+    cluster: Option<Kept>,
+}
+
+/// Who keeps a stream beside its leader.
+#[derive(Default, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+#[derive(Deserialize)]
+struct Replica {
+    current: bool,
+    #[serde(default)]
+    offline: bool,
+}
+
+/// How a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// The last sequence given.
+    pub(super) last: u64,
+    /// How many servers have all of it.
+    pub(super) copies: u64,
 }
 
 #[derive(Deserialize)]
@@ -272,11 +297,16 @@ impl Reads {
         }
     }
 
-    /// How far a stream reaches, if its leader says so at once.
-    pub(super) async fn glance(&self, stream: &str) -> Result<Reach, StoreError> {
+    /// How far a stream reaches and who has it, if its leader says so at once.
+    pub(super) async fn glance(&self, stream: &str) -> Result<Glance, StoreError> {
         let subject = format!("STREAM.INFO.{stream}");
         match self.context.request::<_, _, Response<Info>>(subject, &json!({})).await {
-            Ok(Response::Ok(info)) => Ok(info.state.reach),
+            Ok(Response::Ok(Info { state, cluster })) => {
+                let replicas = cluster.unwrap_or_default().replicas.into_iter();
+                let others = replicas.filter(|it| it.current && !it.offline).count();
+                // And the leader, who answers.
+                Ok(Glance { last: state.reach.last, copies: 1 + others as u64 })
+            }
             _ => Err(StoreError::Unavailable),
         }
     }

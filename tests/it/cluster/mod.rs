@@ -4,6 +4,7 @@ mod audit;
 mod faults;
 mod ledger;
 mod nodes;
+mod operating;
 mod revoking;
 mod tickets;
 mod typing;
