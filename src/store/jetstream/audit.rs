@@ -18,6 +18,7 @@ use super::writes::{Write, Written};
 use super::{JetStream, connect, deployment};
 use crate::config;
 use crate::digest::digest128;
+use crate::metrics::StoreMetrics;
 use crate::store::StoreError;
 
 /// The stream that all nodes write their acts to.
@@ -78,8 +79,9 @@ impl AuditStream {
     /// # Errors
     /// Says what is in the way and what to do. Nothing was changed.
     pub async fn connect(config: &config::Store) -> Result<Self, OpenError> {
+        let metrics = StoreMetrics::unseen().cluster;
         let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-        let connection = connect::connect(&config.jetstream).await?;
+        let connection = connect::connect(&config.jetstream, metrics).await?;
         deployment::find(&connection.context, &names, config, &names.audit()).await?;
         let (client, context) = (connection.client, connection.context);
         let (replies, sorting) =

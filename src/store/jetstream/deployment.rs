@@ -117,8 +117,8 @@ pub(super) async fn find(
     match found.zip(wanted) {
         Some((found, wanted)) => check(&found, &wanted),
         None => Err(OpenError::Streams(format!(
-            "the stream {name} is not there: start a node once with store.jetstream.create = \
-             true, or look at store.jetstream.servers, credentials and prefix"
+            "the stream {name} is not there: `imserver cluster create` makes it; or look at \
+             store.jetstream.servers, credentials and prefix"
         ))),
     }
 }
