@@ -110,6 +110,24 @@ pub(super) async fn prepare(
     Ok(made)
 }
 
+/// Looks at one stream, for who needs no other.
+pub(super) async fn find(
+    context: &Context,
+    names: &Names,
+    config: &config::Store,
+    name: &str,
+) -> Result<(), OpenError> {
+    let found = stream(context, name).await?;
+    let wanted = streams(names, config).into_iter().find(|wanted| wanted.name == name);
+    match found.zip(wanted) {
+        Some((found, wanted)) => check(&found, &wanted),
+        None => Err(OpenError::Streams(format!(
+            "the stream {name} is not there: `imserver cluster create` makes it; or look at \
+             store.jetstream.servers, credentials and prefix"
+        ))),
+    }
+}
+
 /// Makes a stream. Asking again for the same one changes nothing.
 async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
     let end = Instant::now() + PATIENCE;
@@ -225,6 +243,7 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
         ),
         ("allow_direct", !is.allow_direct),
         ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
+        ("deny_purge", wanted.deny_purge && !is.deny_purge),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
@@ -272,8 +291,8 @@ async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
 }
 
 /// The streams that deployments of earlier versions do not have.
-fn added(names: &Names) -> [String; 1] {
-    [names.tickets()]
+fn added(names: &Names) -> [String; 2] {
+    [names.tickets(), names.audit()]
 }
 
 /// How the streams of a deployment are made.
@@ -313,6 +332,13 @@ pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
             names.tickets(),
             vec![names.all_spent_tickets(), names.all_ticket_keys()],
         )
+    });
+    streams.push(Config {
+        // What was written down stays so, whoever asks.
+        deny_delete: true,
+        deny_purge: true,
+        republish: None,
+        ..made(names, config, names.audit(), vec![names.all_audit()])
     });
     streams
 }

@@ -1,5 +1,6 @@
 //! Several nodes, which share what three NATS servers keep.
 
+mod audit;
 mod decentralized;
 mod faults;
 mod ledger;
