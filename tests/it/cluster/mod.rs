@@ -6,5 +6,6 @@ mod ledger;
 mod nodes;
 mod operating;
 mod revoking;
+mod strangers;
 mod tickets;
 mod typing;
