@@ -10,6 +10,7 @@ mod partition;
 mod power;
 mod refusals;
 mod revoking;
+mod strangers;
 mod tickets;
 mod typing;
 mod wear;

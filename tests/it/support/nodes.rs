@@ -1,5 +1,14 @@
 //! Nodes: servers that keep everything in the same NATS servers.
 
+use std::fs;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
 use super::{Setup, TestServer};
 use crate::nats::Place;
 
@@ -50,6 +59,48 @@ impl Nodes {
     /// Starts three.
     pub async fn three(&self) -> [TestServer; 3] {
         [self.start().await, self.start().await, self.start().await]
+    }
+
+    /// Somebody else who may do with the NATS servers whatever these nodes may.
+    pub async fn stranger(&self) -> Stranger {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.place.ca()).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let word = fs::read_to_string(self.place.password_file()).unwrap();
+        let options = async_nats::ConnectOptions::new()
+            .user_and_password(self.place.user().to_owned(), word)
+            .tls_client_config(tls);
+        let client = options.connect(self.place.urls()).await.unwrap();
+        Stranger { client, prefix: self.prefix.clone() }
+    }
+}
+
+/// A client of the NATS servers that is no node.
+#[derive(Debug)]
+pub struct Stranger {
+    client: async_nats::Client,
+    prefix: String,
+}
+
+impl Stranger {
+    /// Publishes something below the nodes' prefix; it has reached the servers.
+    pub async fn publish(&self, subject: &str, payload: impl Into<Vec<u8>>) {
+        let subject = format!("{}.{subject}", self.prefix);
+        self.client.publish(subject, payload.into().into()).await.unwrap();
+        self.client.flush().await.unwrap();
+    }
+
+    /// Asks JetStream for something about one of the nodes' streams.
+    pub async fn ask(&self, what: &str, stream: &str, body: &Value) -> Value {
+        let subject = format!("$JS.API.{what}.{}-{stream}", self.prefix);
+        let answer = self.client.request(subject, body.to_string().into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
     }
 }
 
