@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::log::Pair;
 use super::names::Names;
 use super::raw::Raw;
 use super::read_state::ReadState;
@@ -267,6 +268,7 @@ impl Follower {
         };
         let (to, from, ordinal) = (kept.message.to, kept.message.from, kept.chain.ordinal);
         shared.tallies.stored(to, from, ordinal);
+        shared.clock.heard(Pair { to, from }, kept.message.stored_at);
         if let Some(name) = &kept.client_id {
             shared.claims.heard(from, name, to, kept.message.stored_at);
         }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claims::Claims;
+use super::clock::Clock;
 use super::log::Log;
 use super::profiles::Profiles;
 use super::tally::Tallies;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) metrics: StoreMetrics,
     pub(super) claims: Claims,
+    pub(super) clock: Clock,
     pub(super) tallies: Tallies,
     pub(super) profiles: Profiles,
     /// All that runs for the store.
@@ -60,6 +62,7 @@ impl Shared {
             log,
             rules,
             metrics,
+            clock: Clock::default(),
             claims: Claims::new(rules.dedup_window),
             tallies: Tallies::default(),
             profiles: Profiles::default(),
