@@ -22,8 +22,8 @@ const SCHEMA: &str = "1";
 const SCHEMA_KEY: &str = "imserver.schema";
 const PARTITIONS_KEY: &str = "imserver.partitions";
 
-/// The oldest server with all that is needed: many newest messages in one answer.
-const SERVER: [u16; 2] = [2, 11];
+/// The oldest server with all that is needed: several writes in one go, with their names.
+const SERVER: [u16; 2] = [2, 12];
 
 /// How far the clocks of this machine and the servers may be apart: resend windows and the
 /// order between partitions go by them.
@@ -215,6 +215,7 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
             is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
         ),
         ("allow_direct", !is.allow_direct),
+        ("allow_atomic", wanted.allow_atomic_publish && !is.allow_atomic_publish),
         ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
@@ -273,10 +274,12 @@ fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
         streams.push(Config {
             duplicate_window: window,
             deny_delete: true,
+            allow_atomic_publish: true,
             ..made(names, config, names.messages(part), messages)
         });
         streams.push(Config {
             max_messages_per_subject: 1,
+            allow_atomic_publish: true,
             ..made(names, config, names.reads(part), vec![names.all_reads(part)])
         });
     }
