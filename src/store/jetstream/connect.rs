@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::refusal::OpenError;
 use crate::config;
+use crate::metrics::ClusterMetrics;
 use crate::secret_file;
 
 /// How long an answer is waited for before the question is put again, first and at the most.
@@ -48,7 +49,10 @@ pub(super) struct Connection {
 }
 
 /// Connects to one of the servers.
-pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, OpenError> {
+pub(super) async fn connect(
+    config: &config::JetStream,
+    metrics: ClusterMetrics,
+) -> Result<Connection, OpenError> {
     let (count, made) = watch::channel(0);
     let options = ConnectOptions::new()
         .name("imserver")
@@ -59,6 +63,7 @@ pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, Op
         .subscription_capacity(LIVE)
         .tls_client_config(tls(config)?)
         .event_callback(move |event| {
+            metrics.event(word(&event));
             match &event {
                 Event::Connected => info!("connected to a NATS server"),
                 other => warn!(event = %other, "the connection to the NATS servers"),
@@ -84,6 +89,19 @@ pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, Op
     let context =
         ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client.clone());
     Ok(Connection { client, context, made })
+}
+
+/// A word for what befell the connection.
+fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Connected => "connected",
+        Event::Disconnected => "disconnected",
+        Event::LameDuckMode => "lame_duck",
+        Event::SlowConsumer(_) => "slow_consumer",
+        Event::Draining | Event::Closed => "closed",
+        Event::ServerError(_) => "server_error",
+        Event::ClientError(_) => "client_error",
+    }
 }
 
 /// How long to wait before the try of this number: none where there may be another server,

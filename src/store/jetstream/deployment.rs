@@ -51,12 +51,13 @@ const BUSY: usize = 503;
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
-/// Looks at the servers and the streams, and makes those where that was asked for.
+/// Looks at the servers and the streams, and makes those where that was asked for: the names
+/// of what was made.
 pub(super) async fn prepare(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
-) -> Result<(), OpenError> {
+) -> Result<Vec<String>, OpenError> {
     server(connection, config)?;
     let mut missing = Vec::new();
     let mut found = 0;
@@ -72,7 +73,7 @@ pub(super) async fn prepare(
     }
     clock(&connection.context, &names.revocations()).await?;
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
@@ -81,8 +82,8 @@ pub(super) async fn prepare(
             let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
             return Err(OpenError::Streams(format!(
                 "these streams are from before this version, which keeps more in streams than \
-                 the one before: {} must be made. Start one node once with \
-                 store.jetstream.create = true; nothing else is changed by it",
+                 the one before: {} must be made. `imserver cluster create` does it, and \
+                 nothing else",
                 names.join(" and ")
             )));
         }
@@ -91,15 +92,35 @@ pub(super) async fn prepare(
             _ => format!("the stream {first} is not there, though others of imserver are"),
         };
         return Err(OpenError::Streams(format!(
-            "{what}. If this is the right place and nothing was ever stored in it, start once \
-             with store.jetstream.create = true; otherwise look at store.jetstream.servers, \
-             credentials and prefix"
+            "{what}. If this is the right place and nothing was ever stored in it, `imserver cluster \
+             create` makes them, once; otherwise look at store.jetstream.servers, credentials \
+             and prefix"
         )));
     }
+    let mut made = Vec::new();
     for wanted in missing {
+        made.push(wanted.name.clone());
         make(&connection.context, wanted).await?;
     }
-    Ok(())
+    Ok(made)
+}
+
+/// Looks at one stream, for who needs no other.
+pub(super) async fn find(
+    context: &Context,
+    names: &Names,
+    config: &config::Store,
+    name: &str,
+) -> Result<(), OpenError> {
+    let found = stream(context, name).await?;
+    let wanted = streams(names, config).into_iter().find(|wanted| wanted.name == name);
+    match found.zip(wanted) {
+        Some((found, wanted)) => check(&found, &wanted),
+        None => Err(OpenError::Streams(format!(
+            "the stream {name} is not there: `imserver cluster create` makes it; or look at \
+             store.jetstream.servers, credentials and prefix"
+        ))),
+    }
 }
 
 /// Makes a stream. Asking again for the same one changes nothing.
@@ -159,7 +180,7 @@ fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenErr
     Ok(())
 }
 
-async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
+pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
     let end = Instant::now() + PATIENCE;
     loop {
         let error = match context.get_stream(name).await {
@@ -217,6 +238,7 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
         ("allow_direct", !is.allow_direct),
         ("allow_atomic", wanted.allow_atomic_publish && !is.allow_atomic_publish),
         ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
+        ("deny_purge", wanted.deny_purge && !is.deny_purge),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
@@ -261,12 +283,12 @@ async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
 }
 
 /// The streams that deployments of earlier versions do not have.
-fn added(names: &Names) -> [String; 1] {
-    [names.tickets()]
+fn added(names: &Names) -> [String; 2] {
+    [names.tickets(), names.audit()]
 }
 
 /// How the streams of a deployment are made.
-fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
+pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
     let mut streams = Vec::new();
     for part in 0..names.partitions() {
         let window = config.dedup_window.max(config.resend_window).max(WINDOW);
@@ -304,6 +326,13 @@ fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
             names.tickets(),
             vec![names.all_spent_tickets(), names.all_ticket_keys()],
         )
+    });
+    streams.push(Config {
+        // What was written down stays so, whoever asks.
+        deny_delete: true,
+        deny_purge: true,
+        republish: None,
+        ..made(names, config, names.audit(), vec![names.all_audit()])
     });
     streams
 }

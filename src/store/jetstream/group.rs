@@ -23,13 +23,17 @@ use crate::store::{AppendError, Appended, ResendKey};
 struct Entry {
     waiting: Waiting,
     claimed: Option<Claimed>,
+    name: String,
     write: Write,
 }
 
-/// A message that goes by itself, with what came of taking its name.
+/// A message that goes by itself.
 struct Apart {
     waiting: Waiting,
+    /// What came of taking its name, where that was done.
     claimed: Option<Claimed>,
+    /// The name of the group's try, which may have been written.
+    name: Option<String>,
 }
 
 /// A group on its way to being one.
@@ -57,8 +61,9 @@ impl Lane {
             0 | 1 => entries,
             _ => self.put(entries, heads).await,
         };
-        for Entry { waiting, claimed, .. } in alone.into_iter().rev() {
-            apart.entry(waiting.draft.to).or_default().insert(0, Apart { waiting, claimed });
+        for Entry { waiting, claimed, name, .. } in alone.into_iter().rev() {
+            let inbox = apart.entry(waiting.draft.to).or_default();
+            inbox.insert(0, Apart { waiting, claimed, name: Some(name) });
         }
         join_all(apart.into_values().map(|inbox| self.one_by_one(inbox))).await;
     }
@@ -86,7 +91,7 @@ impl Lane {
         let (inbox, pair) = (draft.to, Pair { to: draft.to, from: draft.from });
         // Behind one of its inbox that goes apart, so does it.
         if let Some(apart) = group.apart.get_mut(&inbox) {
-            return apart.push(Apart { waiting, claimed: None });
+            return apart.push(Apart { waiting, claimed: None, name: None });
         }
         let claimed = match &draft.resend {
             ResendKey::Client { again: true, .. } => {
@@ -118,14 +123,20 @@ impl Lane {
         let next = head.next.next_in_group(place, print(client_id(draft)));
         group.heads.insert(pair, Head { seq: place, next, stored_at });
         group.counts.insert(inbox, count + 1);
-        group.entries.push(Entry { waiting, claimed, write });
+        group.entries.push(Entry { waiting, claimed, name, write });
     }
 
     /// Writes a group and answers for it; gives it back where its messages must go apart.
     async fn put(&self, entries: Vec<Entry>, heads: HashMap<Pair, Head>) -> Vec<Entry> {
         let began = Instant::now();
         let writes: Vec<&Write> = entries.iter().map(|entry| &entry.write).collect();
-        match put_together(&self.shared.client, &writes).await {
+        let mut outcome = put_together(&self.shared.client, &writes).await;
+        if let Ok(Together::Not { unsure: true }) = outcome
+            && let Some(first) = self.place_of(&entries).await
+        {
+            outcome = Ok(Together::From(first));
+        }
+        match outcome {
             Ok(Together::From(first)) => {
                 let metrics = &self.shared.metrics;
                 metrics.messages.inc_by(entries.len() as u64);
@@ -134,7 +145,7 @@ impl Lane {
                 self.written(entries, heads, first);
                 Vec::new()
             }
-            Ok(Together::Not) => {
+            Ok(Together::Not { .. }) => {
                 // Perhaps another node wrote to one of the pairs.
                 heads.keys().for_each(|pair| self.forget_head(*pair));
                 entries
@@ -148,6 +159,24 @@ impl Lane {
                 Vec::new()
             }
         }
+    }
+
+    /// Where a group lies that was perhaps written: all of it does, or nothing. Nothing, too,
+    /// where that cannot be read now.
+    async fn place_of(&self, entries: &[Entry]) -> Option<u64> {
+        let log = &self.shared.log;
+        let (first, last) = entries.first().zip(entries.last())?;
+        let found = Write::find(&log.context, &last.write.subject, &last.name).await.ok()??;
+        let begin = (found + 1).checked_sub(entries.len() as u64)?;
+        let stream = log.names.messages(log.names.part(last.waiting.draft.to));
+        // What was written apart, by another node, says another thing of those before it.
+        for (seq, entry) in [(begin, first), (found, last)] {
+            let raw = log.reads.get(&stream, seq).await.ok()??;
+            if raw.payload != entry.write.payload || raw.subject != entry.write.subject {
+                return None;
+            }
+        }
+        Some(begin)
     }
 
     /// Takes note of a group that lies there from `first` on, and answers.
@@ -173,10 +202,10 @@ impl Lane {
 
     /// Writes messages of one inbox, each when the one before it is written.
     async fn one_by_one(&self, inbox: Vec<Apart>) {
-        for Apart { waiting, claimed } in inbox {
+        for Apart { waiting, claimed, name } in inbox {
             // While nothing can be written, nobody waits for the patience of all before them.
             let outcome = match waiting.since.elapsed() < WRITE {
-                true => self.append(&waiting.draft, claimed).await,
+                true => self.append(&waiting.draft, claimed, name).await,
                 false => Err(AppendError::Unavailable),
             };
             let _ = waiting.reply.send(outcome);
@@ -187,6 +216,6 @@ impl Lane {
 impl Group {
     fn set_apart(&mut self, waiting: Waiting, claimed: Option<Claimed>) {
         let inbox = waiting.draft.to;
-        self.apart.entry(inbox).or_default().push(Apart { waiting, claimed });
+        self.apart.entry(inbox).or_default().push(Apart { waiting, claimed, name: None });
     }
 }

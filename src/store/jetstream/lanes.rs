@@ -58,14 +58,17 @@ impl Lane {
         Self { shared: Arc::clone(shared), heads: Mutex::default(), names: Mutex::default() }
     }
 
-    /// Appends a message; `claimed` says what came of taking its name, where that was done.
+    /// Appends a message; `claimed` says what came of taking its name, and `name` by which one
+    /// it was perhaps written, where that was done.
     pub(super) async fn append(
         &self,
         draft: &Draft,
         claimed: Option<Claimed>,
+        name: Option<String>,
     ) -> Result<Appended, AppendError> {
+        let name = name.unwrap_or_else(|| name_of(draft));
         let ResendKey::Client { id, again } = &draft.resend else {
-            return self.write(draft).await;
+            return self.write(draft, name).await;
         };
         let take = || self.shared.claims.take(draft.from, id, draft.to);
         let claimed = claimed.unwrap_or_else(take);
@@ -73,10 +76,10 @@ impl Lane {
             return Err(AppendError::IdReused);
         }
         let outcome = match again {
-            false => self.write(draft).await,
+            false => self.write(draft, name).await,
             true => match self.first_try(draft).await {
                 Ok(Some(first)) => Ok(first),
-                Ok(None) => self.write(draft).await,
+                Ok(None) => self.write(draft, name).await,
                 Err(error) => Err(error),
             },
         };
@@ -158,18 +161,21 @@ impl Lane {
         Ok(None)
     }
 
-    async fn write(&self, draft: &Draft) -> Result<Appended, AppendError> {
-        let outcome = self.try_write(draft).await;
+    async fn write(&self, draft: &Draft, name: String) -> Result<Appended, AppendError> {
+        let outcome = self.try_write(draft, name).await;
         outcome.unwrap_or_else(|error| {
             tracing::warn!(%error, "a message could not be stored");
             Err(AppendError::Unavailable)
         })
     }
 
-    async fn try_write(&self, draft: &Draft) -> Result<Result<Appended, AppendError>, StoreError> {
+    async fn try_write(
+        &self,
+        draft: &Draft,
+        mut name: String,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
         let pair = Pair { to: draft.to, from: draft.from };
         let subject = self.shared.log.names.message(draft.to, draft.from);
-        let mut name = name_of(draft);
         let is_full = self.unread(draft.to).await? >= self.shared.rules.unread_max;
         for _ in 0..TRIES {
             if is_full {
@@ -207,6 +213,7 @@ impl Lane {
                     }
                 }
                 Written::Lost => {
+                    self.shared.metrics.cluster.overtaken.inc();
                     self.forget_head(pair);
                 }
             }

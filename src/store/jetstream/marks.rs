@@ -180,7 +180,7 @@ impl Shared {
                     mark.answer(&Ok(()));
                 }
             }
-            Ok(Together::Not) => {
+            Ok(Together::Not { .. }) => {
                 for (mark, ..) in together {
                     self.states.forget(mark.key.0);
                     apart.push(mark);

@@ -5,6 +5,7 @@
 //! from the streams; nodes know nothing of each other but what the streams tell.
 //! `docs/adr/0016-jetstream.md` has the design.
 
+mod audit;
 mod claims;
 mod codec;
 mod connect;
@@ -27,21 +28,25 @@ mod profiles;
 mod raw;
 mod read_state;
 mod reads;
+mod recall;
 mod record;
 mod refusal;
 mod replies;
 mod retention;
 mod revoked;
 mod shared;
+mod survey;
 mod tally;
 mod tickets;
 mod trail;
+mod typing;
 mod upkeep;
 mod users;
 mod writes;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -49,6 +54,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+pub use self::audit::{AuditStream, Filed, Topic};
 use self::follow::Follower;
 use self::line::Lines;
 use self::log::Log;
@@ -57,6 +63,8 @@ use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
 use self::shared::{Rules, Shared};
+pub use self::survey::{Replica, Surveyed, check, create, survey};
+use self::typing::Typing;
 use super::{
     AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
     Health, History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
@@ -66,6 +74,9 @@ use crate::config;
 use crate::ids::{ConnectionId, Sender, UserId};
 use crate::message::Profile;
 use crate::metrics::StoreMetrics;
+
+/// How long the news of one node takes to reach all at the most, as the contract has it.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// Batches that wait to be taken from the tail.
 const TAIL: usize = 64;
@@ -82,7 +93,7 @@ pub async fn open(
     metrics: StoreMetrics,
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-    let connection = connect::connect(&config.jetstream).await?;
+    let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
     deployment::prepare(&connection, &names, config).await?;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
@@ -99,7 +110,10 @@ pub async fn open(
     };
     around.spawn(until_over(Box::pin(sorting) as BoxFuture<'static, ()>));
     let (announce, tail) = mpsc::channel(TAIL);
+    let (typing, telling) = Typing::new(&shared, announce.clone()).await?;
+    around.spawn(until_over(Box::pin(telling)));
     let follower = Follower::new(&shared, announce).await?;
+    recall::recall(&shared, &around, &over).await;
     let (looking, seen) = follower.look(connection.made);
     around.spawn(until_over(Box::pin(looking)));
     let following = TaskTracker::new();
@@ -113,7 +127,7 @@ pub async fn open(
     );
     let lines = Mutex::new(Some(Lines::new(&shared)));
     let ends = [finish.clone().drop_guard(), over.clone().drop_guard()];
-    let inner = Inner { shared, lines, finish, following, over, around, _ends: ends };
+    let inner = Inner { shared, lines, typing, finish, following, over, around, _ends: ends };
     Ok((JetStream(Arc::new(inner)), tail))
 }
 
@@ -125,6 +139,7 @@ struct Inner {
     shared: Arc<Shared>,
     /// Gone once the store is closed.
     lines: Mutex<Option<Lines>>,
+    typing: Typing,
     /// Tells the follower to come to its end.
     finish: CancellationToken,
     following: TaskTracker,
@@ -218,6 +233,10 @@ impl Store for JetStream {
         self.read(self.0.shared.log.conversations(user, after, limit))
     }
 
+    fn typing(&self, from: UserId, to: UserId) {
+        self.0.typing.tell(from, to);
+    }
+
     fn profile(&self, user: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
         self.read(self.0.shared.profile(user.into()))
     }
@@ -246,6 +265,10 @@ impl Store for JetStream {
 
     fn revoke(&self, revocation: Revocation) -> Receipt<()> {
         self.change(move |shared| async move { shared.revoke(&revocation).await })
+    }
+
+    fn spreads_within(&self) -> Duration {
+        SPREAD
     }
 
     fn enable(&self, user: UserId) -> Receipt<()> {

@@ -5,7 +5,7 @@
 //! reaches as far.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
@@ -69,6 +69,31 @@ pub(super) struct Reach {
 #[derive(Deserialize)]
 struct Info {
     state: State,
+    #[serde(default)]
+    cluster: Option<Kept>,
+}
+
+/// Who keeps a stream beside its leader.
+#[derive(Default, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+#[derive(Deserialize)]
+struct Replica {
+    current: bool,
+    #[serde(default)]
+    offline: bool,
+}
+
+/// How a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// The last sequence given.
+    pub(super) last: u64,
+    /// How many servers have all of it.
+    pub(super) copies: u64,
 }
 
 #[derive(Deserialize)]
@@ -214,6 +239,26 @@ impl Reads {
         }
     }
 
+    /// The sequence of the first message at or behind a time that `filter` matches; as far as
+    /// a replica knows.
+    pub(super) async fn first_since(
+        &self,
+        stream: &str,
+        filter: &str,
+        time: SystemTime,
+    ) -> Result<Option<u64>, StoreError> {
+        let time = humantime::format_rfc3339_millis(time).to_string();
+        let ask = json!({ "start_time": time, "batch": 1, "next_by_subj": filter });
+        let end = Instant::now() + READ;
+        loop {
+            match self.many(stream, &ask).await {
+                Ok(many) => return Ok(many.found.first().map(|raw| raw.seq)),
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => sleep(AGAIN).await,
+            }
+        }
+    }
+
     /// Asks a replica once for several messages.
     async fn many(&self, stream: &str, ask: &Value) -> Result<Many, StoreError> {
         let mut answer = self.replies.expect();
@@ -252,11 +297,16 @@ impl Reads {
         }
     }
 
-    /// How far a stream reaches, if its leader says so at once.
-    pub(super) async fn glance(&self, stream: &str) -> Result<Reach, StoreError> {
+    /// How far a stream reaches and who has it, if its leader says so at once.
+    pub(super) async fn glance(&self, stream: &str) -> Result<Glance, StoreError> {
         let subject = format!("STREAM.INFO.{stream}");
         match self.context.request::<_, _, Response<Info>>(subject, &json!({})).await {
-            Ok(Response::Ok(info)) => Ok(info.state.reach),
+            Ok(Response::Ok(Info { state, cluster })) => {
+                let replicas = cluster.unwrap_or_default().replicas.into_iter();
+                let others = replicas.filter(|it| it.current && !it.offline).count();
+                // And the leader, who answers.
+                Ok(Glance { last: state.reach.last, copies: 1 + others as u64 })
+            }
             _ => Err(StoreError::Unavailable),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::{ANSWER, ANSWER_MAX};
+use crate::metrics;
 use crate::store::StoreError;
 
 /// How long one write may take: a hung leader has a successor after some seven seconds.
@@ -54,6 +55,12 @@ impl Write {
         self
     }
 
+    /// Only where `seq` is the last of the whole stream; 0: where there never was one.
+    pub(super) fn at_end(mut self, seq: u64) -> Self {
+        self.headers.insert("Nats-Expected-Last-Sequence", seq.to_string());
+        self
+    }
+
     /// Only where nothing of this name was written within the stream's window.
     pub(super) fn named(mut self, name: &str) -> Self {
         self.headers.insert("Nats-Msg-Id", name);
@@ -77,11 +84,13 @@ impl Write {
             match self.once(context, answer).await {
                 Ok(written) => return Ok(written),
                 Err(error) if Instant::now() > end => {
+                    metrics::write_given_up();
                     tracing::warn!(subject = self.subject, %error, "a write had no outcome");
                     return Err(StoreError::Unavailable);
                 }
                 Err(error) => tracing::debug!(subject = self.subject, %error, "writing again"),
             }
+            metrics::write_retried();
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_MAX);
             answer = (answer * 2).min(ANSWER_MAX);
@@ -123,8 +132,12 @@ impl Write {
 pub(super) enum Together {
     /// They lie there one behind the other, the first of them here.
     From(u64),
-    /// None was written by this: for one of them that is refused by itself, or known.
-    Not,
+    /// None was written by the last try, for one of them that is refused or known; what
+    /// came of a try before that is not known where `unsure`.
+    Not {
+        /// All of them may lie there by an earlier try.
+        unsure: bool,
+    },
 }
 
 /// Writes to one stream in one go, all or none, again and again until it is known what came
@@ -138,15 +151,18 @@ pub(super) async fn put_together(
 ) -> Result<Together, StoreError> {
     let end = Instant::now() + WRITE;
     let (mut wait, mut answer) = (AGAIN, ANSWER);
+    let mut unsure = false;
     loop {
         match together(client, writes, answer).await {
-            Ok(outcome) => return Ok(outcome),
+            Ok(Some(first)) => return Ok(Together::From(first)),
+            Ok(None) => return Ok(Together::Not { unsure }),
             Err(why) if Instant::now() > end => {
                 tracing::warn!(writes = writes.len(), why, "writes had no outcome");
                 return Err(StoreError::Unavailable);
             }
             Err(why) => tracing::debug!(writes = writes.len(), why, "writing again"),
         }
+        unsure = true;
         sleep(wait).await;
         wait = (wait * 2).min(AGAIN_MAX);
         answer = (answer * 2).min(ANSWER_MAX);
@@ -163,15 +179,16 @@ struct Committed {
     count: u64,
 }
 
-/// One try, whose acknowledgement may take so long. An error says that nothing is known.
+/// One try, whose acknowledgement may take so long: where the first lies, or nothing where none
+/// was written. An error says that nothing is known.
 async fn together(
     client: &Client,
     writes: &[&Write],
     answer: Duration,
-) -> Result<Together, String> {
+) -> Result<Option<u64>, String> {
     // Every try has a name of its own: what is left of one before must not be mixed in.
     let batch = format!("{:x}", fastrand::u64(..));
-    let Some((last, others)) = writes.split_last() else { return Ok(Together::Not) };
+    let Some((last, others)) = writes.split_last() else { return Ok(None) };
     let headers = |write: &Write, number: usize| {
         let mut headers = write.headers.clone();
         headers.insert("Nats-Batch-Id", batch.as_str());
@@ -191,12 +208,12 @@ async fn together(
     let answer = answer.map_err(|error| error.to_string())?;
     match serde_json::from_slice::<Response<Committed>>(&answer.payload) {
         Ok(Response::Ok(Committed { seq, count })) if count == writes.len() as u64 => {
-            Ok(Together::From((seq + 1).saturating_sub(count)))
+            Ok(Some((seq + 1).saturating_sub(count)))
         }
         Ok(Response::Ok(_)) => Err("not all of them were taken".to_owned()),
         Ok(Response::Err { error }) if error.code() == AT_FAULT => {
             tracing::debug!(%error, writes = writes.len(), "written apart");
-            Ok(Together::Not)
+            Ok(None)
         }
         Ok(Response::Err { error }) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),
