@@ -156,7 +156,7 @@ fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenErr
     let version = [0; 2].map(|_: u16| version.next().and_then(Result::ok).unwrap_or_default());
     if version < SERVER {
         return Err(OpenError::Cluster(format!(
-            "the server {} is nats-server {}, and 2.11 is needed (2.15 recommended): update it",
+            "the server {} is nats-server {}, and 2.12 is needed (2.15 recommended): update it",
             server.server_name, server.version
         )));
     }
