@@ -48,6 +48,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How JetStream says: not now.
 const BUSY: usize = 503;
 
+/// "JetStream not enabled for account", which does not pass.
+const NO_ACCOUNT: u64 = 10039;
+
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
@@ -102,6 +105,8 @@ pub(super) async fn prepare(
         made.push(wanted.name.clone());
         make(&connection.context, wanted).await?;
     }
+    // Where there was no stream before, nobody has said what time it is.
+    clock(&connection.context, &names.revocations()).await?;
     Ok(made)
 }
 
@@ -189,6 +194,7 @@ pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>
         };
         let passes = match error.kind() {
             GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => return Ok(None),
+            GetStreamErrorKind::JetStream(cause) if cause.error_code().0 == NO_ACCOUNT => false,
             GetStreamErrorKind::JetStream(cause) => cause.code() == BUSY,
             GetStreamErrorKind::Request => true,
             _ => false,
@@ -242,6 +248,9 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
+        ("max_bytes", is.max_bytes > 0),
+        ("discard", is.discard != wanted.discard),
+        ("retention", is.retention != wanted.retention),
         ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
     ];
     if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
