@@ -88,27 +88,26 @@ struct Line {
     last: usize,
     /// Until when the next one waits to be as large.
     held: Option<Instant>,
-    back: mpsc::UnboundedSender<Vec<UserId>>,
-    came_back: mpsc::UnboundedReceiver<Vec<UserId>>,
+    back: mpsc::Sender<Vec<UserId>>,
+    came_back: mpsc::Receiver<Vec<UserId>>,
 }
 
 /// Tells the line that a group is done, however it ended.
 struct OnItsWay {
     inboxes: Vec<UserId>,
-    back: mpsc::UnboundedSender<Vec<UserId>>,
+    back: mpsc::Sender<Vec<UserId>>,
 }
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        // A line that has ended needs no word.
-        let _ = self.back.send(std::mem::take(&mut self.inboxes));
+        // There is room for all that can be on their way. A line that has ended needs no word.
+        let _ = self.back.try_send(std::mem::take(&mut self.inboxes));
     }
 }
 
 impl Line {
     fn new(shared: &Arc<Shared>) -> Self {
-        // Holds no more than there are groups on their way.
-        let (back, came_back) = mpsc::unbounded_channel();
+        let (back, came_back) = mpsc::channel(ON_THEIR_WAY);
         Self {
             shared: Arc::clone(shared),
             lane: Arc::new(Lane::new(shared)),
