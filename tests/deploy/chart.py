@@ -127,9 +127,9 @@ def runs(objects, imserver, nats, folder):
     (made / "certs").mkdir(parents=True)
     (made / "config.toml").write_text(config.read_text())
     for words in (["init"], ["cert", "dev"]):
-        subprocess.run([imserver, "--config", made / "config.toml", *words], check=True, stdout=subprocess.DEVNULL)
-    here = {"tls.crt": made / "certs/server.pem", "tls.key": made / "certs/server.key",
-            "keys.json": made / "certs/keys.json", "nats-password": secrets / "imserver/nats-password",
+        subprocess.run([imserver, "--config", made / "config.toml", *words], check=True, stdout=subprocess.DEVNULL,
+                       env={**os.environ, **variables, "IMSERVER_AUTH__KEYS": str(made / "certs/keys.json")})
+    here = {"tls.crt": made / "certs/server.pem", "tls.key": made / "certs/server.key", "nats-password": secrets / "imserver/nats-password",
             "ca.crt": secrets / "ca.crt"}
     certs, hidden = folder / "certs", folder / "certs/..2026_01_01"
     hidden.mkdir(parents=True)
@@ -145,12 +145,21 @@ def runs(objects, imserver, nats, folder):
                 os.chown(file, 0, pod["fsGroup"])
             (certs / item["path"]).symlink_to(f"..data/{item['path']}")
     certs.chmod(0o1777)
+    # Mounted by itself, which makes it a file and no link.
+    mount = next(mount for mount in node["containers"][0]["volumeMounts"] if mount["name"] == "keys")
+    assert mount["mountPath"] == variables["IMSERVER_AUTH__KEYS"] and mount["subPath"] == "keys.json"
+    keys = folder / "keys/keys.json"
+    keys.parent.mkdir()
+    keys.write_bytes((made / "certs/keys.json").read_bytes())
+    keys.chmod(0o440 if root else 0o400)
+    if root:
+        os.chown(keys, 0, pod["fsGroup"])
     folder.chmod(0o755)
     who = {"user": pod["runAsUser"], "group": pod["runAsGroup"], "extra_groups": [pod["fsGroup"]]} if root else {}
     (folder / "data").mkdir(mode=0o700)
     if root:
         os.chown(folder / "data", pod["runAsUser"], pod["runAsGroup"])
-    own = {"IMSERVER_STORE__PATH": str(folder / "data")}
+    own = {"IMSERVER_STORE__PATH": str(folder / "data"), "IMSERVER_AUTH__KEYS": str(keys)}
     done = subprocess.run([imserver, "--config", config, "config", "check"], text=True, capture_output=True,
                           env={**os.environ, **variables, **own}, **who)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -70,6 +70,8 @@ topologySpreadConstraints:
   value: {{ include "im.servers" (dict "root" . "scheme" "tls" "port" 4222) | quote }}
 - name: IMSERVER_STORE__JETSTREAM__REPLICAS
   value: "3"
+- name: IMSERVER_AUTH__KEYS
+  value: /etc/imserver/keys/keys.json
 - name: IMSERVER_SERVER__ORIGINS
   value: {{ join "," .Values.origins | quote }}
 - name: IMSERVER_LIMITS__CONNECTIONS_PER_ADDRESS
@@ -83,6 +85,8 @@ topologySpreadConstraints:
 {{- define "im.mounts" -}}
 - { name: config, mountPath: /etc/imserver/config.toml, subPath: config.toml, readOnly: true }
 - { name: certs, mountPath: /etc/imserver/certs, readOnly: true }
+# The file itself: imserver takes no link for its key set. So a new one takes a restart.
+- { name: keys, mountPath: /etc/imserver/keys/keys.json, subPath: keys.json, readOnly: true }
 {{- end }}
 
 {{/* What config.toml calls certs/. The files belong to root and to the group of the pod. */}}
@@ -97,12 +101,14 @@ topologySpreadConstraints:
           name: {{ .Values.tls.secret }}
           items: [{ key: tls.crt, path: server.pem }, { key: tls.key, path: server.key }]
       - secret:
-          name: {{ .Values.keysSecret }}
-          items: [{ key: keys.json, path: keys.json }]
-      - secret:
           name: {{ .Values.passwordsSecret }}
           items: [{ key: nats-password, path: nats-password }]
       - secret:
           name: {{ .Values.nats.tlsSecret }}
           items: [{ key: ca.crt, path: nats-ca.pem }]
+- name: keys
+  secret:
+    secretName: {{ .Values.keysSecret }}
+    defaultMode: 0440
+    items: [{ key: keys.json, path: keys.json }]
 {{- end }}
