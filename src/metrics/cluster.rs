@@ -30,7 +30,7 @@ pub fn write_given_up() {
 /// One label: which stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Stream {
-    /// Its name, of which a deployment has two for each partition and two more.
+    /// Its name, of which a deployment has two for each partition and four more.
     stream: String,
 }
 

@@ -32,8 +32,9 @@ const LOOK: Duration = Duration::from_millis(400);
 /// back is in force everywhere within a second, also where its announcement was lost.
 const LOOK_FOR_REVOCATIONS: Duration = Duration::from_millis(250);
 
-/// Looks in a row that nobody answers before that is a fault.
-const SILENT: u32 = 5;
+/// How long a leader may be missed before that is a fault: a new one takes up to nine seconds,
+/// in which what is sent waits.
+const SILENT: Duration = Duration::from_secs(10);
 
 /// Leaders that are asked at once.
 const AT_ONCE: usize = 16;
@@ -342,7 +343,7 @@ async fn look_at(
 ) {
     let mut times = interval(every);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut silent = 0;
+    let mut silent: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = times.tick() => {}
@@ -359,17 +360,21 @@ async fn look_at(
         while let Some(((number, name), glance)) = glances.next().await {
             shared.metrics.cluster.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
             match glance {
-                Ok(reach) => {
-                    if tell.send((*number, reach.last)).await.is_err() {
+                Ok(glance) => {
+                    if tell.send((*number, glance.last)).await.is_err() {
                         return;
+                    }
+                    if !glance.is_led {
+                        quiet = Some(name);
                     }
                 }
                 Err(_) => quiet = Some(name),
             }
         }
-        silent = quiet.map_or(0, |_| silent + 1);
-        let why = |name| format!("the stream {name} does not answer: it has no leader");
-        trouble(quiet.filter(|_| silent >= SILENT).map(why));
+        silent = quiet.map(|_| silent.unwrap_or_else(Instant::now));
+        let for_long = silent.is_some_and(|since| since.elapsed() >= SILENT);
+        let why = |name| format!("the stream {name} has no leader with a majority");
+        trouble(quiet.filter(|_| for_long).map(why));
     }
 }
 

@@ -5,6 +5,7 @@
 //! from the streams; nodes know nothing of each other but what the streams tell.
 //! `docs/adr/0016-jetstream.md` has the design.
 
+mod audit;
 mod claims;
 mod codec;
 mod connect;
@@ -49,6 +50,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+pub use self::audit::{AuditStream, Filed, Topic};
 use self::follow::Follower;
 use self::lanes::Lanes;
 use self::log::Log;

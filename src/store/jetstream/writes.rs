@@ -50,6 +50,12 @@ impl Write {
         self
     }
 
+    /// Only where `seq` is the last of the whole stream; 0: where there never was one.
+    pub(super) fn at_end(mut self, seq: u64) -> Self {
+        self.headers.insert("Nats-Expected-Last-Sequence", seq.to_string());
+        self
+    }
+
     /// Only where nothing of this name was written within the stream's window.
     pub(super) fn named(mut self, name: &str) -> Self {
         self.headers.insert("Nats-Msg-Id", name);
