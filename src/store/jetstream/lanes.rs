@@ -351,7 +351,7 @@ fn client_id(draft: &Draft) -> Option<&crate::message::ClientMsgId> {
 }
 
 /// The name by which a stream knows every try of a packet again.
-fn name_of(draft: &Draft) -> String {
+pub(super) fn name_of(draft: &Draft) -> String {
     let (to, from) = (draft.to, draft.from.get());
     let digest = match &draft.resend {
         ResendKey::None => return format!("r{}", hex(&fastrand::u128(..).to_le_bytes())),
@@ -365,7 +365,7 @@ fn name_of(draft: &Draft) -> String {
 
 /// The name of the packet that follows one at `seq` whose window is over: the stream may
 /// remember for longer than it should.
-fn successor(name: &str, seq: u64) -> String {
+pub(super) fn successor(name: &str, seq: u64) -> String {
     let first = name.split('~').next().unwrap_or_default();
     format!("{first}~{seq}")
 }

@@ -15,10 +15,13 @@ mod export;
 mod follow;
 mod history;
 mod inbox;
+mod jumps;
 mod lanes;
 mod log;
 mod marking;
+pub mod migrate;
 mod names;
+mod old_ids;
 mod profiles;
 mod raw;
 mod read_state;
@@ -78,7 +81,7 @@ pub async fn open(
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream).await?;
-    deployment::prepare(&connection, &names, config).await?;
+    let names = deployment::prepare(&connection, &names, config).await?;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;

@@ -16,6 +16,9 @@ use crate::store::{Exported, PacketDigest, StoreError};
 /// The version of this form.
 const VERSION: u8 = 1;
 
+/// The same, with the id that the message had before it was moved here.
+const MOVED: u8 = 2;
+
 /// Sequences in one message at the most: the length of a page of the chain.
 pub(super) const CHAIN_PAGE: u64 = 32;
 
@@ -81,6 +84,8 @@ pub(super) struct Kept {
     pub(super) origin: Option<ConnectionId>,
     /// The way to those before it.
     pub(super) chain: Chain,
+    /// The id that it had before it was moved here, where it could not keep that.
+    pub(super) old: Option<u64>,
 }
 
 /// What goes into the payload.
@@ -96,8 +101,19 @@ pub(super) struct Body<'a> {
 
 impl Body<'_> {
     pub(super) fn write(&self) -> Bytes {
+        self.write_moved(None)
+    }
+
+    /// The same for a message that had another id before it was moved here.
+    pub(super) fn write_moved(&self, old: Option<u64>) -> Bytes {
         let mut to = Writer(Vec::with_capacity(self.content.len() + 160));
-        to.0.push(VERSION);
+        match old {
+            None => to.0.push(VERSION),
+            Some(old) => {
+                to.0.push(MOVED);
+                to.number(old);
+            }
+        }
         to.number(self.chain.ordinal);
         to.number(self.chain.before);
         to.rising(&self.chain.page);
@@ -132,9 +148,11 @@ impl Kept {
     fn read(names: &Names, part: u64, raw: &Raw) -> Option<Self> {
         let (to, from): (UserId, Sender) = Names::pair(&raw.subject)?;
         let mut bytes = Reader(&raw.payload);
-        if bytes.byte()? != VERSION {
-            return None;
-        }
+        let old = match bytes.byte()? {
+            VERSION => None,
+            MOVED => Some(bytes.number()?),
+            _ => return None,
+        };
         let (ordinal, before, page) = (bytes.number()?, bytes.number()?, bytes.rising()?);
         let prints =
             page.iter().map(|_| u32::try_from(bytes.number()?).ok()).collect::<Option<_>>();
@@ -150,7 +168,7 @@ impl Kept {
         let content = std::str::from_utf8(bytes.0).ok()?.to_owned();
         let id = names.id(part, raw.seq)?;
         let message = Message { id, from, to, ordinal, stored_at, timestamp, content };
-        Some(Self { part, seq: raw.seq, message, client_id, digest, origin, chain })
+        Some(Self { part, seq: raw.seq, message, client_id, digest, origin, chain, old })
     }
 
     /// What leaves the store of it.
@@ -194,6 +212,14 @@ mod tests {
         };
         let part = names.part(to);
         let raw = Raw { subject: names.message(to, from), seq: 1234, payload: body.write() };
+        let moved = Raw { payload: body.write_moved(Some(77)), ..raw.clone() };
+        let moved = Kept::parse(&names, part, &moved).unwrap();
+        assert_eq!(moved.old, Some(77));
+        assert_eq!(
+            Kept { old: None, ..moved },
+            Kept::parse(&names, part, &raw).unwrap(),
+            "but for that it is the same"
+        );
         let kept = Kept::parse(&names, part, &raw).unwrap();
         assert_eq!(kept.chain, chain);
         assert_eq!(

@@ -2,4 +2,5 @@
 
 mod faults;
 mod ledger;
+mod moving;
 mod nodes;
