@@ -101,6 +101,8 @@ pub enum Measurement {
     All(AllArgs),
     /// The table of the server beside the floor and other products, by turns.
     Beside(BesideArgs),
+    /// Two nodes on three NATS servers, beside what JetStream does by itself on the same.
+    Cluster(ClusterArgs),
     /// What the plots are made of: latency by load, memory by connections, cost by store size.
     Curves(CurvesArgs),
     /// Makes the table and the plots of the documentation from what was measured.
@@ -312,6 +314,49 @@ pub struct BesideArgs {
     /// Seconds of warm-up before each.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub warmup: u64,
+}
+
+/// Parts of what is measured of nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ClusterPart {
+    /// One pair, one message in flight.
+    One,
+    /// All pairs, one in flight.
+    Narrow,
+    /// All pairs, sixteen in flight.
+    Wide,
+    /// Connecting with 200 messages waiting.
+    Backlog,
+    /// Pages of history.
+    History,
+    /// Idle connections, beside those of a server that keeps its messages itself.
+    Idle,
+}
+
+/// Arguments of `cluster`.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgs {
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub part: Vec<ClusterPart>,
+    /// Pairs of users; of each, the sender is on one node and the recipient on the other.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=8000))]
+    pub pairs: u16,
+    /// Bytes of content in each message, 32 at least.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(32..=16_000))]
+    pub bytes: u16,
+    /// Seconds measured, for each measurement with traffic.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Seconds of warm-up before each.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub warmup: u64,
+    /// The nodes' `store.jetstream.partitions`.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub partitions: u16,
+    /// The NATS server's program; that of `scripts/nats-server` unless named.
+    #[arg(long, value_name = "PATH")]
+    pub nats_server: Option<PathBuf>,
 }
 
 /// Arguments of `curves`.

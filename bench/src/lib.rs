@@ -16,6 +16,7 @@
 //! | [`pacer`] | the fixed schedule of the open loop |
 //! | [`ledger`] | every message of a pair: lost, duplicated, out of order |
 //! | [`target`] | the server under test: its files, its process, its address |
+//! | [`cluster`] | three NATS servers, which nodes have in common, and what JetStream does alone |
 //! | [`link`] | one connection in the words of its server: imserver's, MQTT, NATS, XMPP |
 //! | [`wire`], [`frame`], [`scan`] | a lean WebSocket client; frames written and read as bytes |
 //! | [`api`] | a lean client of the HTTPS API |
@@ -24,6 +25,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod cluster;
 pub mod floor;
 pub mod frame;
 pub mod ledger;

@@ -6,8 +6,9 @@ use std::fmt::{self, Display, Formatter};
 use crate::cli::Act;
 use crate::ledger::Tally;
 use crate::report::{
-    Backlog, Checks, Connect, Cut, Fill, History, Idle, Report, Revoke, Start, Traffic, median,
+    Backlog, Checks, Connect, Cut, Fill, History, Idle, Own, Report, Revoke, Start, Traffic, median,
 };
+use crate::table;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -21,7 +22,18 @@ impl Display for Report {
             Self::Revoke(revoke) => revoke.fmt(f),
             Self::Fill(fill) => fill.fmt(f),
             Self::History(history) => history.fmt(f),
+            Self::Cluster(cluster) => f.write_str(&table::cluster(cluster)),
         }
+    }
+}
+
+impl Display for Own {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "JetStream by itself, {} in flight", self.in_flight)?;
+        writeln!(f, "  acknowledged {} /s", number(self.acknowledged_per_s))?;
+        writeln!(f, "  to success   {}", self.to_success)?;
+        let (store, client) = (number(self.store_cpu_us), number(self.client_cpu_us));
+        writeln!(f, "  CPU each     NATS {store} µs, client {client} µs")
     }
 }
 
@@ -41,7 +53,11 @@ impl Display for Traffic {
             writeln!(f, "  sent late by {lateness}")?;
         }
         let (server, client) = (maybe(self.server_cpu_us), number(self.client_cpu_us));
-        writeln!(f, "  CPU each     server {server} µs, client {client} µs")?;
+        write!(f, "  CPU each     server {server} µs, client {client} µs")?;
+        if let Some(store) = self.store_cpu_us {
+            write!(f, ", NATS {} µs", number(store))?;
+        }
+        writeln!(f)?;
         writeln!(f, "  server RSS   {} MiB", maybe(self.server_rss_mib))?;
         account(f, &self.tally, &self.troubles)
     }

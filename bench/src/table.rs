@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::print::number;
-use crate::report::{Report, Traffic, median};
+use crate::report::{Between, Cluster, Report, Traffic, median};
 use crate::results::Results;
 use crate::side::Side;
 
@@ -205,6 +205,99 @@ pub fn beside(results: &Results) -> String {
     text
 }
 
+/// Prints what was found of nodes beside JetStream by itself, with what is expected.
+#[must_use]
+pub fn cluster(found: &Cluster) -> String {
+    let mut text = "| | nodes | JetStream by itself | | goal |\n|---|---|---|---|---|\n".to_owned();
+    let mut line = |cells: [String; 5], holds: Option<bool>| {
+        let [figure, nodes, own, beside, goal] = cells;
+        let verdict = match holds {
+            None => "",
+            Some(true) => " (reached)",
+            Some(false) => " (missed)",
+        };
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "| {figure} | {nodes} | {own} | {beside}{verdict} | {goal} |");
+    };
+    let none = String::new;
+    if let Some(between) = &found.one {
+        let (nodes, own) = (between.nodes.to_success.p50_ms, between.own_p50_ms());
+        let cells = [
+            "1 pair, 1 in flight: ack p50".to_owned(),
+            format!("{nodes:.2} ms"),
+            format!("{own:.2} ms"),
+            format!("{:+.2} ms", nodes - own),
+            "≤ 1 ms more".to_owned(),
+        ];
+        line(cells, Some(nodes <= own + 1.0));
+    }
+    for between in [&found.narrow, &found.wide].into_iter().flatten() {
+        let Between { before, nodes, after } = between;
+        let (pairs, window) = (nodes.pairs, nodes.window.unwrap_or_default());
+        let taken = nodes.acknowledged_per_s.min(nodes.delivered_per_s);
+        let share = taken / between.own_per_s().max(1.0);
+        let cells = [
+            format!("{pairs} pairs, {window} in flight: acknowledged and delivered"),
+            format!("{} /s", number(taken)),
+            format!("{} /s", number(between.own_per_s())),
+            format!("{:.0} %", share * 100.0),
+            "≥ 60 %".to_owned(),
+        ];
+        line(cells, Some(share >= 0.6));
+        let own = |read: fn(&crate::report::Own) -> f64| f64::midpoint(read(before), read(after));
+        let of = |what: &str, nodes: Option<f64>, own: Option<f64>| {
+            let micros = |value: Option<f64>| value.map_or_else(none, |v| number(v) + " µs");
+            [format!("– {what}: CPU per message"), micros(nodes), micros(own), none(), none()]
+        };
+        line(of("NATS servers", nodes.store_cpu_us, Some(own(|own| own.store_cpu_us))), None);
+        line(of("nodes", nodes.server_cpu_us, None), None);
+        line(of("client", Some(nodes.client_cpu_us), Some(own(|own| own.client_cpu_us))), None);
+        let (p50, p99) = (nodes.to_success.p50_ms, nodes.to_success.p99_ms);
+        let (own_p50, own_p99) = (between.own_p50_ms(), own(|own| own.to_success.p99_ms));
+        let cells = [
+            "– ack p50, p99".to_owned(),
+            format!("{p50:.1}, {p99:.1} ms"),
+            format!("{own_p50:.1}, {own_p99:.1} ms"),
+            none(),
+            none(),
+        ];
+        line(cells, None);
+    }
+    if let Some(backlog) = &found.backlog {
+        let cells = [
+            format!("connect with {} unread: all there", backlog.messages),
+            format!("{:.1} ms", backlog.all_ms),
+            none(),
+            none(),
+            "< 20 ms".to_owned(),
+        ];
+        line(cells, Some(backlog.all_ms < 20.0));
+    }
+    for conversation in found.history.iter().flat_map(|history| &history.conversations) {
+        let (newest, older) = (conversation.newest.p50_ms, conversation.older.p50_ms);
+        let cells = [
+            format!("page of 50 among {}: newest, older, p50", conversation.messages),
+            format!("{newest:.2}, {older:.2} ms"),
+            none(),
+            none(),
+            "< 5 ms".to_owned(),
+        ];
+        line(cells, Some(newest.max(older) < 5.0));
+    }
+    if let Some((node, alone)) = found.idle_node.as_ref().zip(found.idle_alone.as_ref()) {
+        let (node_kib, alone_kib) = (node.kib_per_connection, alone.kib_per_connection);
+        let cells = [
+            format!("memory per idle connection ({})", node.connections),
+            format!("{node_kib:.1} KiB"),
+            format!("{alone_kib:.1} KiB (one machine)"),
+            format!("{:+.0} %", (node_kib / alone_kib - 1.0) * 100.0),
+            "≤ 10 % more".to_owned(),
+        ];
+        line(cells, Some(node_kib <= alone_kib * 1.1));
+    }
+    text
+}
+
 /// What a side acknowledged a second, where that is less than was offered.
 fn saturated(reports: &[Report]) -> Option<f64> {
     let open: Vec<&Traffic> = reports
@@ -229,7 +322,33 @@ fn bound(bound: Bound) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Idle;
+    use crate::report::{Backlog, Idle};
+
+    #[test]
+    fn nodes_are_told_what_they_miss_and_what_they_reach() {
+        let idle = |kib_per_connection| {
+            let (before_mib, after_mib) = (1.0, 2.0);
+            Some(Idle { connections: 2000, before_mib, after_mib, kib_per_connection })
+        };
+        let backlog = Backlog {
+            messages: 200,
+            rounds: 1,
+            upgrade_ms: 1.0,
+            first_ms: 2.0,
+            all_ms: 20.0,
+            tally: crate::ledger::Tally::default(),
+            troubles: std::collections::BTreeMap::new(),
+        };
+        let found = Cluster {
+            idle_node: idle(16.0),
+            idle_alone: idle(15.0),
+            backlog: Some(backlog),
+            ..Cluster::default()
+        };
+        let text = cluster(&found);
+        assert!(text.contains("200 unread: all there | 20.0 ms |  |  (missed) | < 20 ms |"));
+        assert!(text.contains("| 16.0 KiB | 15.0 KiB (one machine) | +7 % (reached) |"), "{text}");
+    }
 
     #[test]
     fn a_row_shows_the_median_and_what_it_reaches() {

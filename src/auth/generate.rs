@@ -17,7 +17,7 @@ use super::jwk::{Key, KeyFault};
 const RSA_SIZE: KeySize = KeySize::Rsa3072;
 
 /// Enough that two keys of a set never meet, and short enough to be read out.
-const KID_BYTES: usize = 8;
+pub(super) const KID_BYTES: usize = 8;
 
 /// No key came into being.
 #[derive(Debug, thiserror::Error)]

@@ -40,7 +40,10 @@ pub use profile::ProfileFault;
 pub use provided::{PassedOver, Provided, ProvidedFault};
 pub use refused::Refused;
 pub use revocation::{Revocation, Revocations, TokenId, TokenRef};
-pub use ticket::{Ticket, Tickets};
+pub use ticket::{
+    BookUnavailable, KEY_LIFE, OneNode, Spent, Ticket, TicketBook, TicketDigest, TicketError,
+    Tickets,
+};
 pub use token::{AdminVerifier, TOKEN_MAX, Verifier};
 pub use watch::Watch;
 

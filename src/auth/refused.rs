@@ -74,6 +74,9 @@ pub enum Refused {
     /// It is a ticket that was not used in its time.
     #[error("it is a ticket whose time is over")]
     TicketExpired,
+    /// It may be a good ticket, and nobody can say now whether it was used.
+    #[error("it is a ticket of which nobody can say now whether it was used")]
+    TicketUndecided,
 }
 
 impl Refused {
@@ -101,6 +104,7 @@ impl Refused {
             Self::BadProfile(_) => "bad_profile",
             Self::TicketUsed => "ticket_used",
             Self::TicketExpired => "ticket_expired",
+            Self::TicketUndecided => "ticket_undecided",
         }
     }
 }

@@ -5,36 +5,59 @@
 //! nothing: it was used when it got there, or is over half a minute later.
 //!
 //! They are signed with a key that lives and dies with the process, so nobody
-//! else's token is ever taken for one, none of them outlives a restart, and the
-//! only thing to remember of them is which were used (`docs/adr/0008-tickets.md`).
+//! else's token is ever taken for one. Other nodes check them with its public half,
+//! and the only thing to remember of them is which were used: by this process alone
+//! or, where there are several nodes, by all of them in one [book](TicketBook)
+//! (`docs/adr/0008-tickets.md`, `docs/adr/0018-what-nodes-share.md`).
 
-use std::collections::BTreeSet;
+mod book;
+
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
+pub use self::book::{BookUnavailable, OneNode, Spent, TicketBook, TicketDigest};
 use super::alg::Alg;
 use super::claims::Identity;
 use super::current::CurrentKeys;
-use super::generate::{GenerateError, generate, random_hex};
+use super::generate::{GenerateError, KID_BYTES, generate, random_hex};
 use super::issue::{IssueError, TOKEN_ID_BYTES, sign};
-use super::json::{from_base64url, to_base64url};
+use super::json::{Json, from_base64url, to_base64url};
 use super::jwk::Key;
 use super::refused::Refused;
 use super::revocation::Revocations;
 use super::token::{Compact, check_signature};
+use crate::digest::digest128;
 use crate::ids::UserId;
 
 /// How long a ticket may wait to be used: enough for a slow network, too short for
 /// whoever reads logs.
 const LIFE: Duration = Duration::from_secs(30);
 
-/// The header of every ticket. The type alone tells a ticket from a token (RFC 8725,
-/// section 3.11); what it says is believed after the signature.
-static HEADER: LazyLock<String> =
-    LazyLock::new(|| to_base64url(r#"{"alg":"HS256","typ":"im-ticket+jwt"}"#));
+/// For how long other nodes know by which key this one's tickets are checked, once they
+/// were told: much longer than a ticket lives, and soon over when the node is gone.
+pub const KEY_LIFE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// When they are told again.
+const TELL_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// Until when it is enough that they were told, where they cannot be told again.
+const TOLD_LONG_AGO: Duration = Duration::from_secs(110 * 60);
+
+/// Keys of other nodes that are kept in mind; past it all are read anew.
+const KEYS: usize = 256;
+
+/// Unknown names of keys that are looked up at once: whoever makes them up waits, and
+/// does not make the servers work.
+const LOOKING: usize = 16;
+
+/// How the header of every ticket begins. The type alone tells a ticket from a token (RFC
+/// 8725, section 3.11); what it says is believed after the signature.
+const HEADER_BEGIN: &str = r#"{"alg":"EdDSA","typ":"im-ticket+jwt""#;
 
 /// Neither a user's audience nor an administrator's: those have names of services.
 const AUDIENCE: &str = "urn:imserver:ticket";
@@ -42,13 +65,33 @@ const AUDIENCE: &str = "urn:imserver:ticket";
 /// Issues tickets, and takes each of them once.
 #[derive(Debug)]
 pub struct Tickets {
-    key: Key,
+    key: Arc<Key>,
+    kid: String,
+    header: String,
+    book: Arc<dyn TicketBook>,
+    /// When the other nodes were told of the key.
+    told: Mutex<Option<Instant>>,
+    /// One at a time tells them.
+    telling: tokio::sync::Mutex<()>,
+    /// What other nodes sign with.
+    others: Mutex<HashMap<String, Arc<Key>>>,
+    looking: Semaphore,
     /// The keys that the tokens behind the tickets were signed with.
     keys: CurrentKeys,
     /// Which of these were taken back meanwhile.
     revocations: Revocations,
-    /// What was used, by its `exp`, until that is over.
-    used: Mutex<BTreeSet<(u64, String)>>,
+}
+
+/// Why no ticket was issued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketError {
+    /// It could not be signed.
+    #[error(transparent)]
+    Sign(#[from] IssueError),
+    /// The other nodes would not know it.
+    #[error(transparent)]
+    Book(#[from] BookUnavailable),
 }
 
 /// A new ticket.
@@ -88,25 +131,39 @@ struct Parent {
 }
 
 impl Tickets {
-    /// Makes a key for the tickets of this process. `keys` are those of the tokens, and
-    /// `revocations` theirs too.
+    /// Makes a key for the tickets of this process. `keys` are those of the tokens,
+    /// `revocations` theirs too, and `book` what all nodes know of tickets.
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn new(keys: &CurrentKeys, revocations: &Revocations) -> Result<Self, GenerateError> {
+    pub fn new(
+        keys: &CurrentKeys,
+        revocations: &Revocations,
+        book: Arc<dyn TicketBook>,
+    ) -> Result<Self, GenerateError> {
+        let key = generate(Alg::EdDsa)?;
+        let kid = key.kid().unwrap_or_default().to_owned();
         Ok(Self {
-            key: generate(Alg::Hs256)?,
+            key: Arc::new(key),
+            header: header(&kid),
+            kid,
+            book,
+            told: Mutex::default(),
+            telling: tokio::sync::Mutex::default(),
+            others: Mutex::default(),
+            looking: Semaphore::new(LOOKING),
             keys: keys.clone(),
             revocations: revocations.clone(),
-            used: Mutex::default(),
         })
     }
 
-    /// Issues a ticket for who came with a token.
+    /// Issues a ticket for who came with a token. Every node takes it.
     ///
     /// # Errors
-    /// The cryptography library did not do its work.
-    pub fn issue(&self, identity: &Identity, now: SystemTime) -> Result<Ticket, IssueError> {
+    /// The cryptography library did not do its work, or the other nodes cannot be told how
+    /// to check it.
+    pub async fn issue(&self, identity: &Identity, now: SystemTime) -> Result<Ticket, TicketError> {
+        self.tell().await?;
         let seconds = |at: SystemTime| since_epoch(at).as_secs();
         let claims = Claims {
             aud: AUDIENCE.to_owned(),
@@ -122,21 +179,61 @@ impl Tickets {
                 kid: identity.key_id.clone(),
             },
         };
-        Ok(Ticket { text: sign(&self.key, &HEADER, &claims)?, life: LIFE })
+        Ok(Ticket { text: sign(&self.key, &self.header, &claims)?, life: LIFE })
+    }
+
+    /// Sees to it that other nodes know how to check our tickets.
+    async fn tell(&self) -> Result<(), BookUnavailable> {
+        let told_within = |time| locked(&self.told).is_some_and(|told| told.elapsed() < time);
+        if told_within(TELL_AGAIN) {
+            return Ok(());
+        }
+        let _telling = match told_within(TOLD_LONG_AGO) {
+            // Somebody is at it, and there is time.
+            true => match self.telling.try_lock() {
+                Ok(telling) => telling,
+                Err(_) => return Ok(()),
+            },
+            false => self.telling.lock().await,
+        };
+        if told_within(TELL_AGAIN) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        match self.book.announce(&self.kid, self.public_half()).await {
+            Ok(()) => *locked(&self.told) = Some(began),
+            Err(_) if told_within(TOLD_LONG_AGO) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn public_half(&self) -> String {
+        let member = |name| self.key.members().get(name).and_then(Json::as_text);
+        let x = member("x").unwrap_or_default();
+        let (alg, kid) = (Alg::EdDsa.name(), &self.kid);
+        serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "alg": alg, "kid": kid, "x": x })
+            .to_string()
     }
 
     /// Takes a ticket and gives back who is behind it; nothing where `token` is none.
     ///
     /// It is used from then on, whatever becomes of the connection: a second one that
-    /// comes at the same moment finds it used.
-    pub fn redeem(&self, token: &str, now: SystemTime) -> Option<Result<Identity, Refused>> {
+    /// comes at the same moment, at whichever node, finds it used.
+    pub async fn redeem(&self, token: &str, now: SystemTime) -> Option<Result<Identity, Refused>> {
         let (header, _) = token.split_once('.')?;
-        (header == *HEADER).then(|| self.take(token, now))
+        let header = from_base64url(header).ok()?;
+        if !header.starts_with(HEADER_BEGIN.as_bytes()) {
+            return None;
+        }
+        Some(self.take(token, &header, now).await)
     }
 
-    fn take(&self, token: &str, now: SystemTime) -> Result<Identity, Refused> {
+    async fn take(&self, token: &str, header: &[u8], now: SystemTime) -> Result<Identity, Refused> {
         let compact = Compact::split(token)?;
-        check_signature(&self.key, &compact)?;
+        let header: Header = serde_json::from_slice(header).map_err(|_| Refused::Malformed)?;
+        let key = self.key(&header.kid).await?;
+        check_signature(&key, &compact)?;
         let claims = from_base64url(compact.claims).map_err(|_| Refused::Malformed)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| Refused::Malformed)?;
         if claims.aud != AUDIENCE {
@@ -146,7 +243,13 @@ impl Tickets {
         if claims.exp <= seconds {
             return Err(Refused::TicketExpired);
         }
-        self.use_up(claims.exp, claims.jti, seconds)?;
+        let ticket = digest128(&[header.kid.as_bytes(), claims.jti.as_bytes()]);
+        let spent = Spent { ticket, exp: claims.exp, now: seconds };
+        match self.book.spend(spent).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::TicketUsed),
+            Err(BookUnavailable) => return Err(Refused::TicketUndecided),
+        }
         let identity = claims.parent.identity(&claims.sub)?;
         if identity.ends_at <= now {
             return Err(Refused::Expired);
@@ -159,14 +262,49 @@ impl Tickets {
         Ok(identity)
     }
 
-    /// Forgets what is over and so refused for that, which bounds what is remembered.
-    fn use_up(&self, exp: u64, jti: String, now: u64) -> Result<(), Refused> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        while used.first().is_some_and(|(exp, _)| *exp <= now) {
-            used.pop_first();
+    /// The key of a node's tickets.
+    async fn key(&self, kid: &str) -> Result<Arc<Key>, Refused> {
+        if kid == self.kid {
+            return Ok(Arc::clone(&self.key));
         }
-        if used.insert((exp, jti)) { Ok(()) } else { Err(Refused::TicketUsed) }
+        // Of no other form are ours; nor is anything else asked for.
+        let is_ours = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if kid.len() != 2 * KID_BYTES || !kid.bytes().all(is_ours) {
+            return Err(Refused::UnknownKid);
+        }
+        if let Some(key) = locked(&self.others).get(kid) {
+            return Ok(Arc::clone(key));
+        }
+        let looking = self.looking.acquire().await;
+        let found = self.book.key(kid).await.map_err(|BookUnavailable| Refused::TicketUndecided)?;
+        drop(looking);
+        let found =
+            found.and_then(|jwk| Json::parse(&jwk).ok()).and_then(|jwk| Key::read(jwk).ok());
+        let is_its =
+            |key: &Key| key.kid() == Some(kid) && key.alg() == Alg::EdDsa && !key.is_private();
+        let key = Arc::new(found.filter(is_its).ok_or(Refused::UnknownKid)?);
+        let mut others = locked(&self.others);
+        if others.len() >= KEYS {
+            others.clear();
+        }
+        others.insert(kid.to_owned(), Arc::clone(&key));
+        Ok(key)
     }
+}
+
+/// The rest of a header, behind [`HEADER_BEGIN`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    #[serde(rename = "alg")]
+    _alg: String,
+    #[serde(rename = "typ")]
+    _typ: String,
+    kid: String,
+}
+
+fn header(kid: &str) -> String {
+    to_base64url(format!("{HEADER_BEGIN},\"kid\":\"{kid}\"}}"))
 }
 
 impl Parent {
@@ -183,6 +321,10 @@ impl Parent {
             key_id: self.kid,
         })
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn since_epoch(at: SystemTime) -> Duration {

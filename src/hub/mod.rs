@@ -148,6 +148,7 @@ impl Hub {
             Announcement::Read(receipt) => self.announce_read(receipt),
             Announcement::Revoked(revocation) => revocations.add(revocation),
             Announcement::Enabled(user) => revocations.enable(user),
+            Announcement::Typing { from, to } => self.typing(from, to),
         }
     }
 
@@ -180,6 +181,10 @@ impl Hub {
         {
             self.tell_others(from, None, told);
         }
+    }
+
+    fn typing(&self, from: UserId, to: UserId) {
+        self.tell_others(to, None, || Event::Typing(from));
     }
 
     /// Tells those connections of `user` that want everything, but for `origin`.
@@ -260,9 +265,10 @@ impl Subscription {
         std::mem::take(&mut *locked(&self.slot.news)).news
     }
 
-    /// Tells `to` that this user is typing, wherever they are connected; kept nowhere.
+    /// Tells `to` that this user is typing, where they are connected to this node; kept
+    /// nowhere.
     pub fn typing(&self, to: UserId) {
-        self.hub.tell_others(to, None, || Event::Typing(self.user));
+        self.hub.typing(self.user, to);
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use http::HeaderMap;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::accept::Arrival;
@@ -15,6 +16,7 @@ use super::terms::{CurrentTerms, Terms};
 use crate::auth::{Identity, Refused, Tickets, Verifier};
 use crate::config;
 use crate::metrics::ServerMetrics;
+use crate::session::PATIENCE;
 
 /// Whom the service opens to.
 #[derive(Debug)]
@@ -30,8 +32,9 @@ impl Doorkeeper {
     /// Believes a token, or a ticket where one may stand.
     ///
     /// # Errors
-    /// The one refusal that there is for all bad tokens, or the one for guessing.
-    pub(super) fn verify(
+    /// The one refusal that there is for all bad tokens, the one for guessing, or the one for
+    /// a ticket that nobody can decide about.
+    pub(super) async fn verify(
         &self,
         token: Option<Token<'_>>,
         address: IpAddr,
@@ -41,12 +44,19 @@ impl Doorkeeper {
         let verified = match token {
             None => return Err(self.refuse("no_token", address, limits)),
             Some(Token::InUrl(token)) => {
-                let redeemed = self.tickets.redeem(token, now);
+                let redeemed = timeout(PATIENCE, self.tickets.redeem(token, now)).await;
+                let redeemed = redeemed.unwrap_or(Some(Err(Refused::TicketUndecided)));
                 redeemed.unwrap_or_else(|| self.verifier.verify(token, now))
             }
             Some(Token::InHeader(token)) => self.verifier.verify(token, now),
         };
-        verified.map_err(|why| self.refuse(why.reason(), address, limits))
+        verified.map_err(|why| match why {
+            Refused::TicketUndecided => {
+                debug!(%address, reason = why.reason(), "ticket refused");
+                Refusal::Unavailable("tickets cannot be checked now")
+            }
+            why => self.refuse(why.reason(), address, limits),
+        })
     }
 
     /// Looks again at who was believed a while ago.

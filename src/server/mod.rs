@@ -57,7 +57,8 @@ use self::terms::CurrentTerms;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
 use crate::auth::{
-    AdminVerifier, CurrentKeys, GenerateError, KeySet, Revocations, Tickets, Verifier,
+    AdminVerifier, CurrentKeys, GenerateError, KeySet, OneNode, Revocations, TicketBook, Tickets,
+    Verifier,
 };
 use crate::config::{Backend, Config};
 use crate::https::HttpsError;
@@ -248,7 +249,7 @@ impl Server {
         let recent = Arc::new(Recent::new(store_metrics.clone(), session_metrics.clone()));
         let opening = open_store(&config, store_metrics);
         let (opened, provider) = tokio::join!(opening, provider::first(provider, &keys, &stop));
-        let (store, tail) = opened?;
+        let Opened { store, tail, tickets } = opened?;
         if let Some(provider) = provider {
             background.spawn_until_stopped(provider.run());
         }
@@ -265,7 +266,7 @@ impl Server {
             terms: terms.clone(),
             admission: Admission::new(room.connections),
             verifier: verifier.clone(),
-            tickets: Tickets::new(&keys, &revocations).map_err(StartError::Tickets)?,
+            tickets: Tickets::new(&keys, &revocations, tickets).map_err(StartError::Tickets)?,
             metrics: metrics.clone(),
         });
         let context = Context {
@@ -312,11 +313,15 @@ impl Server {
     }
 }
 
+/// The store, and what goes where the store goes.
+struct Opened {
+    store: Arc<dyn Store>,
+    tail: Tail,
+    tickets: Arc<dyn TicketBook>,
+}
+
 /// Opens the store that is configured.
-async fn open_store(
-    config: &Config,
-    metrics: StoreMetrics,
-) -> Result<(Arc<dyn Store>, Tail), RunError> {
+async fn open_store(config: &Config, metrics: StoreMetrics) -> Result<Opened, RunError> {
     let (store, limits) = (config.store.clone(), config.limits.clone());
     match store.backend {
         Backend::Sled => {
@@ -325,7 +330,8 @@ async fn open_store(
             let opened =
                 tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
             let (store, tail) = opened.map_err(StartError::Store)?;
-            Ok((Arc::new(store), tail))
+            let tickets = Arc::new(OneNode::default());
+            Ok(Opened { store: Arc::new(store), tail, tickets })
         }
         Backend::JetStream => {
             // The audit log is there.
@@ -333,7 +339,8 @@ async fn open_store(
                 .map_err(|source| StartError::Folder { path: store.path.clone(), source })?;
             let opened = store::jetstream::open(&store, &limits, metrics).await;
             let (store, tail) = opened.map_err(StartError::JetStream)?;
-            Ok((Arc::new(store), tail))
+            let tickets = Arc::new(store.clone());
+            Ok(Opened { store: Arc::new(store), tail, tickets })
         }
     }
 }

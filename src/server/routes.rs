@@ -64,7 +64,7 @@ fn upgrade(
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Arrival>())
         .and(warp::ext::optional::<OnUpgrade>())
-        .map(
+        .then(
             move |method: Method,
                   path: FullPath,
                   query: Option<String>,
@@ -73,7 +73,7 @@ fn upgrade(
                   switch: Option<OnUpgrade>| {
                 let path = path.as_str().to_owned();
                 let request = Request { method, path, query, headers, arrival, switch };
-                upgrades.answer(request)
+                Arc::clone(&upgrades).answer(request)
             },
         )
 }

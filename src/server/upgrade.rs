@@ -61,8 +61,8 @@ struct Admitted {
 
 impl Upgrades {
     /// Answers the request: 101 and a session, or the refusal.
-    pub(super) fn answer<B: From<String>>(self: &Arc<Self>, request: Request) -> Response<B> {
-        match self.accept(request) {
+    pub(super) async fn answer<B: From<String>>(self: Arc<Self>, request: Request) -> Response<B> {
+        match self.accept(request).await {
             Ok(response) => response.map(|()| B::from(String::new())),
             Err(refusal) => {
                 if refusal != Refusal::Unauthorized {
@@ -73,14 +73,14 @@ impl Upgrades {
         }
     }
 
-    fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
+    async fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
         let switch = request.switch.take();
         let Request { method, path, query, headers, arrival, .. } = &request;
         let terms = self.doorkeeper.terms.get();
         let handshake = handshake::check(method, path, query.as_deref(), headers, &terms.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;
-        let admitted =
-            self.admit(&handshake, Doorkeeper::address(arrival, headers, &terms), &terms)?;
+        let address = Doorkeeper::address(arrival, headers, &terms);
+        let admitted = self.admit(&handshake, address, &terms).await?;
         let response = switching(&handshake)?;
         let upgrades = Arc::clone(self);
         let place = arrival.place();
@@ -94,7 +94,7 @@ impl Upgrades {
     }
 
     /// Lets somebody in whose token is good, while there is room.
-    fn admit(
+    async fn admit(
         &self,
         handshake: &Handshake<'_>,
         address: IpAddr,
@@ -107,7 +107,7 @@ impl Upgrades {
         if self.context.store.health() != Health::Ready {
             return Err(Refusal::Unavailable("messages cannot be stored now"));
         }
-        let identity = self.doorkeeper.verify(handshake.token, address, limits)?;
+        let identity = self.doorkeeper.verify(handshake.token, address, limits).await?;
         let place = self.doorkeeper.admission.enter(address, limits)?;
         let wants = match handshake.dialect {
             Dialect::Document => Wants::Inbox,

@@ -64,6 +64,7 @@ impl<S: Socket> Session<S> {
             Ok(ClientFrame::Typing { to, .. }) => {
                 if to != self.user && self.typing.allow(to, now) {
                     self.inbox.typing(to);
+                    self.context.store.typing(self.user, to);
                 }
                 return Ok(());
             }

@@ -24,6 +24,7 @@ pub mod sled;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -101,6 +102,12 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> BoxFuture<'_, Result<Conversations, StoreError>>;
 
+    /// Tells those who follow the [`Tail`] at other nodes that `from` is typing to `to`: kept
+    /// nowhere, and perhaps lost. Where there is one node it is nobody's business but the hub's.
+    fn typing(&self, from: UserId, to: UserId) {
+        let _ = (from, to);
+    }
+
     /// What is known of a user; empty for a stranger.
     ///
     /// # Errors
@@ -132,6 +139,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps a revocation until it is over, and announces it; keeping it again changes
     /// nothing. It is in force everywhere once those who follow a [`Tail`] have heard of it.
     fn revoke(&self, revocation: Revocation) -> Receipt<()>;
+
+    /// How long, once a receipt has resolved, what it is about takes to be in force at every
+    /// node that can be reached.
+    fn spreads_within(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Takes back that a user is disabled, and announces it; nothing where they are not.
     fn enable(&self, user: UserId) -> Receipt<()>;
@@ -362,6 +375,13 @@ pub enum Announcement {
     Revoked(Revocation),
     /// A user who is let in again.
     Enabled(UserId),
+    /// A user is typing, at another node. Nothing has become durable by it.
+    Typing {
+        /// Who.
+        from: UserId,
+        /// To whom.
+        to: UserId,
+    },
 }
 
 /// "Inbox X now reaches id N", with the message for those who stand right before it.

@@ -9,5 +9,5 @@
 mod server;
 mod shared;
 
-pub use server::{Cluster, Place};
+pub use server::{Cluster, Dismissal, Place};
 pub use shared::shared;

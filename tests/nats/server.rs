@@ -135,6 +135,8 @@ cluster {{
     ping_interval: "1s"
     ping_max: 2
 }}
+lame_duck_duration: "30s"
+lame_duck_grace_period: "500ms"
 "#,
             others.join(", ")
         )
@@ -177,6 +179,15 @@ cluster {{
     }
 }
 
+/// How a server is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dismissal {
+    /// At once (`SIGTERM`).
+    Term,
+    /// As a lame duck: first it hands over what it leads, then it sends its clients away.
+    LameDuck,
+}
+
 /// A cluster of one's own. Its servers are killed when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
@@ -212,6 +223,22 @@ impl Cluster {
         }
     }
 
+    /// Tells a server to go by itself, at once or as a lame duck.
+    pub fn dismiss(&self, number: usize, how: Dismissal) {
+        self.signal(number, if how == Dismissal::LameDuck { "USR2" } else { "TERM" });
+    }
+
+    /// Waits until a server has ended that was told to.
+    pub fn wait_for_end(&mut self, number: usize) {
+        let Some(server) = &mut self.servers[number] else { return };
+        let end = Instant::now() + PATIENCE;
+        while server.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "n{number} does not end:\n{}", self.place.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.servers[number] = None;
+    }
+
     /// Starts a server that was killed, on what it left behind.
     pub fn run(&mut self, number: usize) {
         let log = fs::File::options()
@@ -240,14 +267,32 @@ impl Cluster {
 
     /// Which server leads a stream, by what any of them that answers says.
     pub fn leader(&self, stream: &str) -> Option<usize> {
-        (0..SERVERS).filter(|number| self.servers[*number].is_some()).find_map(|number| {
-            let answer = self.place.ask(number, "/jsz?streams=1")?;
-            let streams = answer["account_details"][0]["stream_detail"].as_array()?.iter();
-            let found = streams.filter(|found| found["name"] == stream);
-            found
-                .filter_map(|found| found["cluster"]["leader"].as_str())
-                .find_map(|leader| leader.strip_prefix('n')?.parse().ok())
-        })
+        let running = (0..SERVERS).filter(|number| self.servers[*number].is_some());
+        running.into_iter().find_map(|number| self.leader_by(number, stream))
+    }
+
+    /// Waits until the others have another leader for a stream than this server.
+    pub fn wait_for_leader_after(&self, old: usize, stream: &str) -> usize {
+        let end = Instant::now() + PATIENCE;
+        let others = (0..SERVERS).filter(|number| *number != old);
+        loop {
+            let named = others.clone().find_map(|number| self.leader_by(number, stream));
+            if let Some(new) = named.filter(|new| *new != old) {
+                return new;
+            }
+            assert!(Instant::now() < end, "{stream} has no new leader:\n{}", self.place.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Which server leads a stream, by what this one says.
+    fn leader_by(&self, number: usize, stream: &str) -> Option<usize> {
+        let answer = self.place.ask(number, "/jsz?streams=1")?;
+        let streams = answer["account_details"][0]["stream_detail"].as_array()?.iter();
+        let found = streams.filter(|found| found["name"] == stream);
+        found
+            .filter_map(|found| found["cluster"]["leader"].as_str())
+            .find_map(|leader| leader.strip_prefix('n')?.parse().ok())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::ledger::Tally;
 use crate::link::{Incoming, Link};
 use crate::load::{Load, Pair};
 use crate::report::{Backlog, Report, median};
-use crate::target::{BUSY, Target};
+use crate::target::{BUSY, Site, Target};
 
 /// Messages in flight while they are stored.
 const WINDOW: u64 = 256;
@@ -21,7 +21,7 @@ const WINDOW: u64 = 256;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Fills one fresh inbox a round, then empties it by connecting.
-pub(super) async fn run(target: &Target, args: &BacklogArgs) -> Result<Report> {
+pub(super) async fn run(site: Site<'_>, args: &BacklogArgs) -> Result<Report> {
     let run = run_number()?;
     let mut tally = Tally::default();
     let mut troubles = std::collections::BTreeMap::new();
@@ -31,12 +31,13 @@ pub(super) async fn run(target: &Target, args: &BacklogArgs) -> Result<Report> {
         let first = (1 << 33) + (u64::from(run) << 12);
         let pair = Pair::new(run, round, first, args.bytes);
         let load = Load::new()?;
-        target.introduce(&[pair.sender, pair.recipient]).await?;
-        store(target, &load, &pair, args.messages).await?;
+        site.introduce(&[pair.sender, pair.recipient]).await?;
+        store(site.sender(round), &load, &pair, args.messages).await?;
         for (what, count) in load.troubles.borrow().iter() {
             *troubles.entry(what.clone()).or_default() += count;
         }
 
+        let target = site.recipient(round);
         let caller = target.caller(pair.recipient);
         let begun = Instant::now();
         let link = target.call(&caller, BUSY).await?;

@@ -10,13 +10,13 @@ use anyhow::{Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 
-use super::traffic::receivers;
+use super::traffic::{receivers, recipients, senders};
 use super::{connect_all, run_number};
 use crate::cli::FillArgs;
 use crate::ledger::Tally;
 use crate::load::{Load, Pair};
 use crate::report::{Fill, Report, mib, micros_each, per_second, ratio};
-use crate::target::{BUSY, Target};
+use crate::target::{BUSY, Site, Target};
 
 /// Messages in flight a sender: fast, without burying the receivers.
 const WINDOW: u64 = 16;
@@ -31,7 +31,7 @@ pub(super) async fn run(target: &Target, args: &FillArgs) -> Result<Report> {
         .map(|index| Pair::new(run, index, args.first_user, args.bytes))
         .collect();
     let Stored { elapsed, server_cpu, tally, troubles } =
-        store(target, &pairs, args.messages).await?;
+        store(Site::of(target), &pairs, args.messages).await?;
     let on_disk = target.data().map(disk_bytes).transpose()?;
     let acknowledged = tally.acknowledged;
     Ok(Report::Fill(Fill {
@@ -54,16 +54,15 @@ pub(super) struct Stored {
 }
 
 /// Sends `messages` between `pairs` in equal shares; all of them are marked read.
-pub(super) async fn store(target: &Target, pairs: &[Rc<Pair>], messages: u64) -> Result<Stored> {
+pub(super) async fn store(site: Site<'_>, pairs: &[Rc<Pair>], messages: u64) -> Result<Stored> {
     let users: Vec<u64> = pairs.iter().flat_map(|pair| [pair.sender, pair.recipient]).collect();
-    target.introduce(&users).await?;
-    let recipients = connect_all(target, pairs.iter().map(|pair| pair.recipient), BUSY).await?;
-    let links = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
+    site.introduce(&users).await?;
+    let recipients = connect_all(recipients(site, pairs), BUSY).await?;
+    let links = connect_all(senders(site, pairs), BUSY).await?;
     let load = Load::new()?;
     let receivers = receivers(&load, pairs, recipients, true);
 
-    let cpu = || target.meter().map(|meter| meter.cpu()).transpose();
-    let before = cpu()?;
+    let before = site.cpu()?;
     let begun = Instant::now();
     let mut senders = JoinSet::new();
     let count = pairs.len() as u64;
@@ -75,7 +74,7 @@ pub(super) async fn store(target: &Target, pairs: &[Rc<Pair>], messages: u64) ->
     }
     watch(&load, &mut senders, messages).await?;
     let elapsed = begun.elapsed();
-    let server_cpu = cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
+    let server_cpu = site.cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
     let tally = load.finish(pairs, senders, receivers).await;
     let troubles = load.troubles.borrow().clone();
     ensure!(tally.acknowledged > 0, "nothing was stored: {troubles:?}");

@@ -15,7 +15,7 @@ use crate::frame::Content;
 use crate::ledger::Tally;
 use crate::load::Pair;
 use crate::report::{Conversation, History, Latency, Report, micros_each};
-use crate::target::Target;
+use crate::target::Site;
 
 /// Users of their own, whose conversation is this measurement's alone.
 const FIRST_USER: u64 = 1 << 34;
@@ -29,14 +29,14 @@ struct Page<'a> {
 }
 
 /// Stores a long and a short conversation, then reads pages of both.
-pub(super) async fn run(target: &Target, args: &HistoryArgs) -> Result<Report> {
+pub(super) async fn run(site: Site<'_>, args: &HistoryArgs) -> Result<Report> {
     let run = run_number()?;
     let mut tally = Tally::default();
     let mut troubles = std::collections::BTreeMap::new();
     let mut conversations = Vec::new();
     for (index, messages) in [args.messages, args.beside].into_iter().enumerate() {
         let pairs = conversation(run, index, args.bytes);
-        let stored = fill::store(target, &pairs, messages).await?;
+        let stored = fill::store(site, &pairs, messages).await?;
         tally.add(&stored.tally);
         for (what, count) in stored.troubles {
             *troubles.entry(what).or_default() += count;
@@ -45,7 +45,7 @@ pub(super) async fn run(target: &Target, args: &HistoryArgs) -> Result<Report> {
     }
     let mut found = Vec::new();
     for (pairs, messages) in conversations {
-        found.push(pages(target, &pairs[0], messages, args).await?);
+        found.push(pages(site, &pairs[0], messages, args).await?);
     }
     let limit = args.limit;
     Ok(Report::History(History { limit, conversations: found, tally, troubles }))
@@ -64,12 +64,12 @@ fn conversation(run: u32, index: usize, bytes: u16) -> [Rc<Pair>; 2] {
 /// Asks for the newest page again and again, then for older ones, back to the beginning
 /// and from the newest again.
 async fn pages(
-    target: &Target,
+    site: Site<'_>,
     pair: &Pair,
     messages: u64,
     args: &HistoryArgs,
 ) -> Result<Conversation> {
-    let mut api = target.api(pair.sender).await?;
+    let mut api = site.sender(0).api(pair.sender).await?;
     let path =
         format!("/teaching/api/conversations/{}/messages?limit={}", pair.recipient, args.limit);
     let histogram = || Histogram::<u64>::new_with_bounds(1, 60_000_000, 3);
@@ -77,7 +77,7 @@ async fn pages(
     // Not measured: the first finds nothing in any cache.
     let (_, beginning) = page(&mut api, &path, args.limit).await?;
 
-    let before = target.meter().map(|meter| meter.cpu()).transpose()?;
+    let before = site.cpu()?;
     for _ in 0..args.pages {
         record(&mut newest, page(&mut api, &path, args.limit).await?.0);
     }
@@ -90,7 +90,7 @@ async fn pages(
         record(&mut older, time);
         cursor = next;
     }
-    let after = target.meter().map(|meter| meter.cpu()).transpose()?;
+    let after = site.cpu()?;
     let cpu = after.zip(before).map(|(after, before)| after.saturating_sub(before));
     Ok(Conversation {
         messages,

@@ -19,9 +19,10 @@ const WARMUP: u64 = 32;
 pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
     let meter = target.meter().context("memory needs a server on this machine: --pid")?;
     let users = |count| FIRST_USER..FIRST_USER + count;
+    let at = |count| users(count).map(|user| (target, user));
     let introduce = async |count| target.introduce(&users(count).collect::<Vec<u64>>()).await;
     introduce(WARMUP).await?;
-    for link in connect_all(target, users(WARMUP), IDLE).await? {
+    for link in connect_all(at(WARMUP), IDLE).await? {
         link.close().await;
     }
     let before = meter.settled_resident().await?;
@@ -29,7 +30,7 @@ pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
     // What a server keeps in memory for its users is part of what their connections cost.
     introduce(args.connections).await?;
     let mut held = JoinSet::new();
-    for link in connect_all(target, users(args.connections), IDLE).await? {
+    for link in connect_all(at(args.connections), IDLE).await? {
         held.spawn_local(hold(link));
     }
     let after = meter.settled_resident().await?;

@@ -3,6 +3,7 @@
 mod all;
 mod backlog;
 mod beside;
+mod cluster;
 mod connect;
 mod fill;
 mod history;
@@ -21,7 +22,7 @@ use crate::cli::{Measurement, ServerArgs};
 use crate::link::Link;
 use crate::report::Report;
 use crate::table::Row;
-use crate::target::{Caller, Target};
+use crate::target::{Caller, Site, Target};
 
 /// The user that the first pair begins with. The pairs are the same in every
 /// run, so that a filled data directory holds their conversations.
@@ -57,6 +58,7 @@ pub async fn run(measurement: &Measurement, server: &ServerArgs) -> Result<Findi
         Measurement::Beside(args) => beside::table(args, server).await,
         Measurement::Curves(args) => beside::curves(args, server).await,
         Measurement::Publish(args) => publish::run(args),
+        Measurement::Cluster(args) => cluster::run(args, server).await,
         _ => {
             let report = one(measurement, server).await?;
             Ok(Findings { reports: vec![report], ..Findings::default() })
@@ -77,37 +79,39 @@ async fn one(measurement: &Measurement, server: &ServerArgs) -> Result<Report> {
     }
     let target = Target::start(server).await?;
     let report = match measurement {
-        Measurement::Pairs(args) => traffic::pairs(&target, args).await,
-        Measurement::Open(args) => traffic::open(&target, args).await,
-        Measurement::Backlog(args) => backlog::run(&target, args).await,
+        Measurement::Pairs(args) => traffic::pairs(Site::of(&target), args).await,
+        Measurement::Open(args) => traffic::open(Site::of(&target), args).await,
+        Measurement::Backlog(args) => backlog::run(Site::of(&target), args).await,
         Measurement::Idle(args) => idle::run(&target, args).await,
         Measurement::Connect(args) => connect::run(&target, args).await,
         Measurement::Revoke(args) => revoke::run(&target, args).await,
         Measurement::Fill(args) => fill::run(&target, args).await,
-        Measurement::History(args) => history::run(&target, args).await,
+        Measurement::History(args) => history::run(Site::of(&target), args).await,
         Measurement::Start
         | Measurement::All(_)
         | Measurement::Beside(_)
         | Measurement::Curves(_)
+        | Measurement::Cluster(_)
         | Measurement::Publish(_) => Err(anyhow::anyhow!("this is not one measurement")),
     }?;
     target.stop().await?;
     Ok(report)
 }
 
-/// Connects all of `users`, some at a time; the connections come in their order.
-async fn connect_all(
-    target: &Target,
-    users: impl Iterator<Item = u64>,
+/// Connects these users, each to the server beside them, some at a time; the connections
+/// come in their order.
+async fn connect_all<'a>(
+    users: impl Iterator<Item = (&'a Target, u64)>,
     buffer: usize,
 ) -> Result<Vec<Link>> {
-    let callers: Vec<Caller> = users.map(|user| target.caller(user)).collect();
+    let callers: Vec<(&Target, Caller)> =
+        users.map(|(target, user)| (target, target.caller(user))).collect();
     let allowed = raise_file_limit()?;
     ensure!(allowed > callers.len() as u64 + 100, "only {allowed} open files are allowed");
     let connecting = async {
         let mut links = Vec::with_capacity(callers.len());
         for some in callers.chunks(TOGETHER) {
-            let some = some.iter().map(|caller| target.call(caller, buffer));
+            let some = some.iter().map(|(target, caller)| target.call(caller, buffer));
             links.extend(futures_util::future::try_join_all(some).await?);
         }
         Ok(links)

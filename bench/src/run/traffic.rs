@@ -14,11 +14,11 @@ use crate::load::{Load, Pair};
 use crate::meter::Meter;
 use crate::pacer::Pacer;
 use crate::report::{Latency, Report, Traffic, mib, micros_each, per_second};
-use crate::target::{BUSY, Target};
+use crate::target::{BUSY, Site, Target};
 
 /// Closed loop: what was answered makes room for the next.
-pub(super) async fn pairs(target: &Target, args: &PairsArgs) -> Result<Report> {
-    let cast = Cast::connect(target, &args.traffic).await?;
+pub(super) async fn pairs(site: Site<'_>, args: &PairsArgs) -> Result<Report> {
+    let cast = Cast::connect(site, &args.traffic).await?;
     let load = Load::new()?;
     let receivers = receivers(&load, &cast.pairs, cast.receivers, args.traffic.mark_read);
     let mut senders = JoinSet::new();
@@ -26,7 +26,7 @@ pub(super) async fn pairs(target: &Target, args: &PairsArgs) -> Result<Report> {
         let (load, pair) = (Rc::clone(&load), Rc::clone(pair));
         senders.spawn_local(load.send_closed(pair, link, args.window, u64::MAX));
     }
-    let interval = Interval::measure(target, &load, &args.traffic).await?;
+    let interval = Interval::measure(site, &load, &args.traffic).await?;
     let tally = load.finish(&cast.pairs, senders, receivers).await;
     let mut report = interval.report(&load, &args.traffic, tally);
     report.window = Some(args.window);
@@ -34,8 +34,8 @@ pub(super) async fn pairs(target: &Target, args: &PairsArgs) -> Result<Report> {
 }
 
 /// Open loop: the schedule goes on whatever the server does.
-pub(super) async fn open(target: &Target, args: &OpenArgs) -> Result<Report> {
-    let cast = Cast::connect(target, &args.traffic).await?;
+pub(super) async fn open(site: Site<'_>, args: &OpenArgs) -> Result<Report> {
+    let cast = Cast::connect(site, &args.traffic).await?;
     let load = Load::new()?;
     let receivers = receivers(&load, &cast.pairs, cast.receivers, args.traffic.mark_read);
     // One second of schedule beyond the measured time, so that it ends loaded.
@@ -47,7 +47,7 @@ pub(super) async fn open(target: &Target, args: &OpenArgs) -> Result<Report> {
         let (load, pair, pacer) = (Rc::clone(&load), Rc::clone(pair), pacer.clone());
         senders.spawn_local(load.send_open(pair, link, pacer, index));
     }
-    let interval = Interval::measure(target, &load, &args.traffic).await?;
+    let interval = Interval::measure(site, &load, &args.traffic).await?;
     while !pacer.ended() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -67,18 +67,33 @@ struct Cast {
 }
 
 impl Cast {
-    async fn connect(target: &Target, traffic: &TrafficArgs) -> Result<Self> {
+    async fn connect(site: Site<'_>, traffic: &TrafficArgs) -> Result<Self> {
         let run = run_number()?;
         let pairs: Vec<_> = (0..usize::from(traffic.pairs))
             .map(|index| Pair::new(run, index, FIRST_USER, traffic.bytes))
             .collect();
         let users: Vec<u64> = pairs.iter().flat_map(|pair| [pair.sender, pair.recipient]).collect();
-        target.introduce(&users).await?;
-        let recipients = pairs.iter().map(|pair| pair.recipient);
-        let receivers = connect_all(target, recipients, BUSY).await?;
-        let senders = connect_all(target, pairs.iter().map(|pair| pair.sender), BUSY).await?;
+        site.introduce(&users).await?;
+        let receivers = connect_all(recipients(site, &pairs), BUSY).await?;
+        let senders = connect_all(senders(site, &pairs), BUSY).await?;
         Ok(Self { pairs, senders, receivers })
     }
+}
+
+/// Who sends, and where they connect.
+pub(super) fn senders<'a>(
+    site: Site<'a>,
+    pairs: &'a [Rc<Pair>],
+) -> impl Iterator<Item = (&'a Target, u64)> {
+    pairs.iter().enumerate().map(move |(index, pair)| (site.sender(index), pair.sender))
+}
+
+/// Who receives, and where they connect.
+pub(super) fn recipients<'a>(
+    site: Site<'a>,
+    pairs: &'a [Rc<Pair>],
+) -> impl Iterator<Item = (&'a Target, u64)> {
+    pairs.iter().enumerate().map(move |(index, pair)| (site.recipient(index), pair.recipient))
 }
 
 /// Starts the receivers.
@@ -101,6 +116,7 @@ struct Interval {
     acknowledged: u64,
     delivered: u64,
     server_cpu: Option<Duration>,
+    store_cpu: Option<Duration>,
     client_cpu: Duration,
     server_rss: Option<u64>,
 }
@@ -111,16 +127,18 @@ struct Reading {
     acknowledged: u64,
     delivered: u64,
     server_cpu: Option<Duration>,
+    store_cpu: Option<Duration>,
     client_cpu: Duration,
 }
 
 impl Reading {
-    fn take(target: &Target, load: &Load) -> Result<Self> {
+    fn take(site: Site<'_>, load: &Load) -> Result<Self> {
         Ok(Self {
             at: Instant::now(),
             acknowledged: load.acknowledged.get(),
             delivered: load.delivered.get(),
-            server_cpu: target.meter().map(|meter| meter.cpu()).transpose()?,
+            server_cpu: site.cpu()?,
+            store_cpu: site.store_cpu()?,
             client_cpu: Meter::of_self().cpu()?,
         })
     }
@@ -128,20 +146,21 @@ impl Reading {
 
 impl Interval {
     /// Lets the load run: first the warm-up, then what counts.
-    async fn measure(target: &Target, load: &Load, traffic: &TrafficArgs) -> Result<Self> {
+    async fn measure(site: Site<'_>, load: &Load, traffic: &TrafficArgs) -> Result<Self> {
         tokio::time::sleep(Duration::from_secs(traffic.warmup)).await;
         load.begin_span();
-        let from = Reading::take(target, load)?;
+        let from = Reading::take(site, load)?;
         tokio::time::sleep(Duration::from_secs(traffic.seconds)).await;
-        let to = Reading::take(target, load)?;
+        let to = Reading::take(site, load)?;
         load.end_span();
         Ok(Self {
             elapsed: to.at - from.at,
             acknowledged: to.acknowledged - from.acknowledged,
             delivered: to.delivered - from.delivered,
             server_cpu: to.server_cpu.zip(from.server_cpu).map(|(to, from)| to - from),
+            store_cpu: to.store_cpu.zip(from.store_cpu).map(|(to, from)| to - from),
             client_cpu: to.client_cpu - from.client_cpu,
-            server_rss: target.meter().map(|meter| meter.resident()).transpose()?,
+            server_rss: site.resident()?,
         })
     }
 
@@ -159,6 +178,7 @@ impl Interval {
             to_delivery: Latency::of(&load.to_delivery.borrow()),
             generator_lateness: None,
             server_cpu_us: self.server_cpu.map(|cpu| micros_each(cpu, self.acknowledged)),
+            store_cpu_us: self.store_cpu.map(|cpu| micros_each(cpu, self.acknowledged)),
             client_cpu_us: micros_each(self.client_cpu, self.acknowledged),
             server_rss_mib: self.server_rss.map(mib),
             tally,

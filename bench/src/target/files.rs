@@ -11,7 +11,8 @@ use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::pki_types::CertificateDer;
 
 /// Only what differs from the defaults: no limit may be what is measured.
-pub(super) fn configuration(listen: SocketAddr, admin: SocketAddr, data: &Path) -> String {
+/// `store` goes into the section of that name, and may begin further ones.
+pub(super) fn configuration([listen, admin]: [SocketAddr; 2], data: &Path, store: &str) -> String {
     let data = data.display();
     format!(
         r#"[server]
@@ -23,8 +24,6 @@ cert = "server.pem"
 key = "server.key"
 [auth]
 keys = "keys.json"
-[store]
-path = '{data}'
 [limits]
 messages_per_second = 0
 connections_per_address = 0
@@ -32,11 +31,13 @@ connections_per_user = 100000
 unread_per_user = 1000000
 [log]
 level = "warn"
-"#
+[store]
+path = '{data}'
+{store}"#
     )
 }
 
-pub(super) fn private_file(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn private_file(path: &Path, text: &str) -> Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     Ok(())
@@ -50,7 +51,7 @@ pub(super) fn two_free_addresses() -> Result<(SocketAddr, SocketAddr)> {
 }
 
 /// Makes `server.pem` and `server.key` for localhost, and gives the certificate.
-pub(super) fn write_certificate(root: &Path) -> Result<CertificateDer<'static>> {
+pub(crate) fn write_certificate(root: &Path) -> Result<CertificateDer<'static>> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(["localhost".to_owned()])?;
     params.distinguished_name.push(DnType::CommonName, "localhost");

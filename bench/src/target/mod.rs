@@ -4,6 +4,7 @@ mod files;
 mod peer;
 mod process;
 mod revocations;
+mod site;
 
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -24,9 +25,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use self::peer::{Peer, Protocol};
+pub use self::site::Site;
 
-use self::files::{configuration, private_file, two_free_addresses, write_certificate};
-use self::process::Process;
+use self::files::{configuration, two_free_addresses};
+pub(crate) use self::files::{private_file, write_certificate};
+pub(crate) use self::process::Process;
 use crate::api::Api;
 use crate::cli::ServerArgs;
 use crate::link::{Im, Link, Mqtt, Nats, Xmpp, make_inboxes};
@@ -95,8 +98,22 @@ impl Target {
         );
         let mut target = match &args.url {
             Some(url) => Self::running(url, args)?,
-            None => Self::own(args, revocations)?,
+            None => Self::own(args, revocations, "")?,
         };
+        target.wait_until_ready().await?;
+        Ok(target)
+    }
+
+    /// Starts an imserver whose section `[store]` has these lines too: a node that keeps its
+    /// messages elsewhere.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_node(args: &ServerArgs, store: &str) -> Result<Self> {
+        let elsewhere = args.floor || args.peer.is_some() || args.url.is_some();
+        ensure!(!elsewhere, "nodes are imservers started here: without --floor, --peer and --url");
+        // Each has a folder of its own.
+        let mut target = Self::own(&ServerArgs { data: None, ..args.clone() }, 0, store)?;
         target.wait_until_ready().await?;
         Ok(target)
     }
@@ -277,21 +294,19 @@ impl Target {
         })
     }
 
-    fn own(args: &ServerArgs, revocations: u64) -> Result<Self> {
+    fn own(args: &ServerArgs, revocations: u64, store: &str) -> Result<Self> {
         let directory = TempDir::with_prefix("imserver-bench-")?;
         let root = directory.path();
         let data = args.data.clone().unwrap_or_else(|| root.join("data"));
         // The server takes no directory that others may read.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&data)?;
         let data = data.canonicalize()?;
-        if statfs(&data)?.filesystem_type() == TMPFS_MAGIC {
-            bail!("{} is in memory, where durable costs nothing: use --data", data.display());
-        }
+        refuse_memory(&data).context("use --data")?;
         let certificate = write_certificate(root)?;
         let (listen, admin) = two_free_addresses()?;
         let (command, admission) = match args.peer {
             Some(peer) => peer_command(args, peer, root, listen)?,
-            None => own_command(args, root, [listen, admin], &data, revocations)?,
+            None => own_command(args, root, [listen, admin], (&data, store), revocations)?,
         };
         let path = match args.peer {
             Some(peer) => peer.protocol().path(),
@@ -336,24 +351,31 @@ impl Target {
     }
 }
 
+/// Refuses a folder in memory.
+pub(crate) fn refuse_memory(folder: &Path) -> Result<()> {
+    let in_memory = statfs(folder)?.filesystem_type() == TMPFS_MAGIC;
+    ensure!(!in_memory, "{} is in memory, where durable costs nothing", folder.display());
+    Ok(())
+}
+
 /// An imserver or the floor.
 fn own_command(
     args: &ServerArgs,
     root: &Path,
-    [listen, admin]: [SocketAddr; 2],
-    data: &Path,
+    addresses: [SocketAddr; 2],
+    (data, store): (&Path, &str),
     revocations: u64,
 ) -> Result<(Command, Admission)> {
     private_file(&root.join("keys.json"), &random_key_set(&[RETIRING, "bench"])?)?;
     let program = args.binary()?;
     let mut command = Command::new(&program);
     if args.floor {
-        command.arg("--listen").arg(listen.to_string());
+        command.arg("--listen").arg(addresses[0].to_string());
         command.arg("--cert").arg(root.join("server.pem"));
         command.arg("--key").arg(root.join("server.key"));
         command.arg("--journal").arg(data.join("journal"));
     } else {
-        fs::write(root.join("config.toml"), configuration(listen, admin, data))?;
+        fs::write(root.join("config.toml"), configuration(addresses, data, store))?;
         if revocations > 0 {
             import(&program, root, revocations)?;
         }

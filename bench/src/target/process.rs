@@ -15,7 +15,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A server that is killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
     /// It leads a group of processes that belong to it.
@@ -28,7 +28,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it; what it says goes to a file in `directory`.
-    pub(super) fn start(mut command: Command, leads: bool, directory: TempDir) -> Result<Self> {
+    pub(crate) fn start(mut command: Command, leads: bool, directory: TempDir) -> Result<Self> {
         let log = directory.path().join("server.out");
         let output = File::create(&log)?;
         let program = PathBuf::from(command.get_program());
@@ -41,12 +41,12 @@ impl Process {
         Ok(Self { child, log, leads, program, directory })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it did.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// The end of what it said.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")

@@ -36,6 +36,8 @@ impl Admin {
         while hub.is_connected(user) && Instant::now() < until {
             tokio::time::sleep(LOOK).await;
         }
+        // Nor has one at another node, whose connections are not seen from here.
+        tokio::time::sleep(context.store.spreads_within()).await;
         let act = erase::act(user);
         self.note(&call.who, &act).await?;
         match context.store.erase(user).await {

@@ -118,7 +118,7 @@ impl Api {
         if self.context.shutdown.is_cancelled() {
             return Err(Refusal::Unavailable("the server is stopping"));
         }
-        let identity = self.identify(request, terms)?;
+        let identity = self.identify(request, terms).await?;
         if !self.rate.allow(identity.user(), &terms.limits) {
             let code = FailureCode::RateLimited;
             return Err(Refusal::Failed(code, session::explain(code).into()));
@@ -144,11 +144,11 @@ impl Api {
     }
 
     /// Who asks: by a token in `Authorization` and by nothing else.
-    fn identify(&self, request: &Request, terms: &Terms) -> Result<Identity, Refusal> {
+    async fn identify(&self, request: &Request, terms: &Terms) -> Result<Identity, Refusal> {
         let Request { headers, arrival, .. } = request;
         let token = handshake::bearer(headers)?.map(Token::InHeader);
         let address = Doorkeeper::address(arrival, headers, terms);
-        self.doorkeeper.verify(token, address, &terms.limits)
+        self.doorkeeper.verify(token, address, &terms.limits).await
     }
 
     /// The body of a call. It may take its time, in which the token can be taken back: what

@@ -70,8 +70,9 @@ impl Api {
     pub(super) async fn ticket(&self, identity: &Identity) -> Result<Answer, Refusal> {
         let claimed = claims::profile(identity);
         self.durable(self.context.store.set_profile(identity.user(), claimed)).await?;
-        let ticket = self.doorkeeper.tickets.issue(identity, SystemTime::now());
-        let ticket = ticket.map_err(|_| Refusal::Unavailable("no ticket can be made now"))?;
+        let issuing = self.doorkeeper.tickets.issue(identity, SystemTime::now());
+        let ticket = timeout(PATIENCE, issuing).await.ok().and_then(Result::ok);
+        let ticket = ticket.ok_or(Refusal::Unavailable("no ticket can be made now"))?;
         Ok(answer::ticket(&ticket))
     }
 

@@ -52,7 +52,9 @@ impl Claims {
         let mut taken = self.taken();
         taken.forget(now, self.window);
         let name = key(from, name);
-        match taken.by_name.get(&name) {
+        // What was heard late stands behind younger ones, and is over all the same.
+        let young = |claim: &&Claim| is_young(claim.at, now, self.window);
+        match taken.by_name.get(&name).filter(young) {
             Some(claim) if claim.to == to => Claimed::Before,
             Some(_) => Claimed::Elsewhere,
             None => {
@@ -72,8 +74,10 @@ impl Claims {
         let now = StoredAt::now();
         let mut taken = self.taken();
         taken.forget(now, self.window);
-        if is_young(at, now, self.window) {
-            taken.add(key(from, name), Claim { to, at });
+        let name = key(from, name);
+        let is_newer = taken.by_name.get(&name).is_none_or(|known| known.at <= at);
+        if is_newer && is_young(at, now, self.window) {
+            taken.add(name, Claim { to, at });
         }
     }
 

@@ -19,12 +19,22 @@ use super::refusal::OpenError;
 use crate::config;
 use crate::secret_file;
 
-/// How long an acknowledgement is waited for before the message is sent again: less than
-/// a new leader takes, so that several tries fit into a failover.
-pub(super) const ACK: Duration = Duration::from_secs(2);
+/// How long an answer is waited for before the question is put again, first and at the most.
+/// What a server took with it into its grave is asked soon of the next one, and a service that
+/// is merely slow is not asked over and over.
+pub(super) const ANSWER: Duration = Duration::from_millis(300);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// How long the first connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long one server may take to let us in: one that hangs takes connections, too.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How often a server is asked whether it is alive. Left alone after the third time without
+/// an answer: before a new leader is chosen in the place of one that hangs, which takes four
+/// to nine seconds.
+const PING: Duration = Duration::from_secs(1);
+
+/// The longest pause between two rounds of tries to connect.
+const RECONNECT: Duration = Duration::from_millis(500);
 
 /// Live messages that wait to be looked at. Past it they are dropped, and read again.
 const LIVE: usize = 65_536;
@@ -43,8 +53,9 @@ pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, Op
     let options = ConnectOptions::new()
         .name("imserver")
         .connection_timeout(CONNECT)
-        .request_timeout(Some(ACK))
-        .ping_interval(Duration::from_secs(5))
+        .request_timeout(Some(ANSWER_MAX))
+        .ping_interval(PING)
+        .reconnect_delay_callback(pause)
         .subscription_capacity(LIVE)
         .tls_client_config(tls(config)?)
         .event_callback(move |event| {
@@ -70,8 +81,16 @@ pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, Op
         };
         OpenError::Connect { servers, why }
     })?;
-    let context = ContextBuilder::new().timeout(ACK).ack_timeout(ACK).build(client.clone());
+    let context =
+        ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client.clone());
     Ok(Connection { client, context, made })
+}
+
+/// How long to wait before the try of this number: none where there may be another server,
+/// then ever longer.
+fn pause(tries: usize) -> Duration {
+    let doubled = tries.saturating_sub(2).min(10);
+    if tries <= 2 { Duration::ZERO } else { RECONNECT.min(Duration::from_millis(1 << doubled)) }
 }
 
 fn authenticated(

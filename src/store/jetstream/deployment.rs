@@ -73,6 +73,7 @@ pub(super) async fn prepare(
     let mut missing = Vec::new();
     let mut found = 0;
     let mut names = names.clone();
+    let added = added(&names);
     for wanted in streams(&names, config) {
         match stream(&connection.context, &wanted.name).await? {
             None => missing.push(wanted),
@@ -92,6 +93,15 @@ pub(super) async fn prepare(
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
     if !config.jetstream.create {
+        if found > 0 && missing.iter().all(|wanted| added.contains(&wanted.name)) {
+            let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
+            return Err(OpenError::Streams(format!(
+                "these streams are from before this version, which keeps more in streams than \
+                 the one before: {} must be made. Start one node once with \
+                 store.jetstream.create = true; nothing else is changed by it",
+                names.join(" and ")
+            )));
+        }
         let what = match found {
             0 => format!("there are no streams of imserver whose names begin with `{prefix}-`"),
             _ => format!("the stream {first} is not there, though others of imserver are"),
@@ -241,6 +251,7 @@ pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
             is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
         ),
         ("allow_direct", !is.allow_direct),
+        ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
@@ -284,6 +295,11 @@ pub(super) async fn clock(context: &Context, name: &str) -> Result<(), OpenError
     )))
 }
 
+/// The streams that deployments of earlier versions do not have.
+fn added(names: &Names) -> [String; 1] {
+    [names.tickets()]
+}
+
 /// How the streams of a deployment are made.
 pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
     let mut streams = Vec::new();
@@ -309,6 +325,18 @@ pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
         max_messages_per_subject: 1,
         allow_message_ttl: true,
         ..made(names, config, names.revocations(), vec![names.all_revocations()])
+    });
+    streams.push(Config {
+        max_messages_per_subject: 1,
+        allow_message_ttl: true,
+        // Who needs to know asks.
+        republish: None,
+        ..made(
+            names,
+            config,
+            names.tickets(),
+            vec![names.all_spent_tickets(), names.all_ticket_keys()],
+        )
     });
     streams
 }

@@ -25,8 +25,12 @@ use crate::ids::UserId;
 use crate::store::{Announcement, Cursor, Entry, ReadReceipt, StoreError, Stored};
 
 /// How often the leaders are asked how far their streams reach: so soon is noticed what
-/// was missed when nothing follows it. A revocation is in force everywhere within a second.
+/// was missed when nothing follows it.
 const LOOK: Duration = Duration::from_millis(400);
+
+/// The same for the revocations, apart from the others and believed at once: what is taken
+/// back is in force everywhere within a second, also where its announcement was lost.
+const LOOK_FOR_REVOCATIONS: Duration = Duration::from_millis(250);
 
 /// Looks in a row that nobody answers before that is a fault.
 const SILENT: u32 = 5;
@@ -63,6 +67,9 @@ struct Followed {
 /// How far a stream reaches, seen by a look.
 type Seen = (usize, u64);
 
+/// A stream by its number and its name.
+type Named = (usize, String);
+
 pub(super) struct Follower {
     shared: Arc<Shared>,
     live: Subscriber,
@@ -95,35 +102,22 @@ impl Follower {
     /// What asks the leaders from time to time, and whenever the connection was made anew.
     pub(super) fn look(
         &self,
-        mut made: watch::Receiver<u64>,
+        made: watch::Receiver<u64>,
     ) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Seen>) {
         let (tell, seen) = mpsc::channel(64);
-        let names: Vec<String> = self.streams.iter().map(|stream| stream.name.clone()).collect();
+        let streams = self.streams.iter().enumerate();
+        let (first, others): (Vec<_>, Vec<_>) = streams
+            .map(|(number, stream)| ((number, stream.name.clone()), stream.kind))
+            .partition(|(_, kind)| *kind == Kind::Revocations);
+        let named = |streams: Vec<(Named, Kind)>| streams.into_iter().map(|(named, _)| named);
+        let (first, others): (Vec<_>, Vec<_>) = (named(first).collect(), named(others).collect());
         let shared = Arc::clone(&self.shared);
         let looking = async move {
-            let mut times = interval(LOOK);
-            times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut silent = 0;
-            loop {
-                tokio::select! {
-                    _ = times.tick() => {}
-                    changed = made.changed() => if changed.is_err() { return },
-                }
-                let mut quiet = None;
-                for (number, name) in names.iter().enumerate() {
-                    match shared.log.reads.glance(name).await {
-                        Ok(reach) => {
-                            if tell.send((number, reach.last)).await.is_err() {
-                                return;
-                            }
-                        }
-                        Err(_) => quiet = Some(name),
-                    }
-                }
-                silent = quiet.map_or(0, |_| silent + 1);
-                let why = |name| format!("the stream {name} does not answer: it has no leader");
-                shared.trouble(quiet.filter(|_| silent >= SILENT).map(why));
-            }
+            let (same, told) = (made.clone(), tell.clone());
+            tokio::join!(
+                look_at(&shared, &first, LOOK_FOR_REVOCATIONS, same, told, |_| {}),
+                look_at(&shared, &others, LOOK, made, tell, |why| shared.trouble(why)),
+            );
         };
         (looking, seen)
     }
@@ -178,6 +172,10 @@ impl Follower {
     /// What was missed is missed for good where nothing was heard since the last look.
     async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
         let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        if stream.kind == Kind::Revocations {
+            // Also where it is on its way: it is looked at once, however it comes.
+            return self.catch_up(number, last).await;
+        }
         let before = stream.behind.take().filter(|(next, _)| *next == stream.next);
         stream.behind = (last >= stream.next).then_some((stream.next, last));
         match before {
@@ -192,7 +190,9 @@ impl Follower {
         if stream.next > until {
             return Ok(());
         }
-        warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+        if stream.kind != Kind::Revocations {
+            warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+        }
         match stream.kind {
             // What was in between may be written over: nobody knows what it said.
             Kind::Reads(part) => self.shared.tallies.forget(&self.shared.log.names, part),
@@ -322,6 +322,40 @@ impl Follower {
             // Nobody listening is no fault.
             let _ = self.announce.send(std::mem::take(&mut self.batch)).await;
         }
+    }
+}
+
+/// Looks at streams, and says what is wrong where one of them is silent for long.
+async fn look_at(
+    shared: &Shared,
+    streams: &[Named],
+    every: Duration,
+    mut made: watch::Receiver<u64>,
+    tell: mpsc::Sender<Seen>,
+    trouble: impl Fn(Option<String>),
+) {
+    let mut times = interval(every);
+    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut silent = 0;
+    loop {
+        tokio::select! {
+            _ = times.tick() => {}
+            changed = made.changed() => if changed.is_err() { return },
+        }
+        let mut quiet = None;
+        for (number, name) in streams {
+            match shared.log.reads.glance(name).await {
+                Ok(reach) => {
+                    if tell.send((*number, reach.last)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(_) => quiet = Some(name),
+            }
+        }
+        silent = quiet.map_or(0, |_| silent + 1);
+        let why = |name| format!("the stream {name} does not answer: it has no leader");
+        trouble(quiet.filter(|_| silent >= SILENT).map(why));
     }
 }
 

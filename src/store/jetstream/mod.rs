@@ -26,6 +26,7 @@ mod profiles;
 mod raw;
 mod read_state;
 mod reads;
+mod recall;
 mod record;
 mod refusal;
 mod replies;
@@ -33,13 +34,16 @@ mod retention;
 mod revoked;
 mod shared;
 mod tally;
+mod tickets;
 mod trail;
+mod typing;
 mod upkeep;
 mod users;
 mod writes;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -55,6 +59,7 @@ use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
 use self::shared::{Rules, Shared};
+use self::typing::Typing;
 use super::{
     AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
     Health, History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,
@@ -64,6 +69,9 @@ use crate::config;
 use crate::ids::{ConnectionId, Sender, UserId};
 use crate::message::Profile;
 use crate::metrics::StoreMetrics;
+
+/// How long the news of one node takes to reach all at the most, as the contract has it.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// Batches that wait to be taken from the tail.
 const TAIL: usize = 64;
@@ -97,7 +105,10 @@ pub async fn open(
     };
     around.spawn(until_over(Box::pin(sorting) as BoxFuture<'static, ()>));
     let (announce, tail) = mpsc::channel(TAIL);
+    let (typing, telling) = Typing::new(&shared, announce.clone()).await?;
+    around.spawn(until_over(Box::pin(telling)));
     let follower = Follower::new(&shared, announce).await?;
+    recall::recall(&shared, &around, &over).await;
     let (looking, seen) = follower.look(connection.made);
     around.spawn(until_over(Box::pin(looking)));
     let following = TaskTracker::new();
@@ -111,7 +122,7 @@ pub async fn open(
     );
     let lanes = Mutex::new(Some(Lanes::new(&shared)));
     let ends = [finish.clone().drop_guard(), over.clone().drop_guard()];
-    let inner = Inner { shared, lanes, finish, following, over, around, _ends: ends };
+    let inner = Inner { shared, lanes, typing, finish, following, over, around, _ends: ends };
     Ok((JetStream(Arc::new(inner)), tail))
 }
 
@@ -123,6 +134,7 @@ struct Inner {
     shared: Arc<Shared>,
     /// Gone once the store is closed.
     lanes: Mutex<Option<Lanes>>,
+    typing: Typing,
     /// Tells the follower to come to its end.
     finish: CancellationToken,
     following: TaskTracker,
@@ -215,6 +227,10 @@ impl Store for JetStream {
         self.read(self.0.shared.log.conversations(user, after, limit))
     }
 
+    fn typing(&self, from: UserId, to: UserId) {
+        self.0.typing.tell(from, to);
+    }
+
     fn profile(&self, user: UserId) -> BoxFuture<'_, Result<Arc<Profile>, StoreError>> {
         self.read(self.0.shared.profile(user.into()))
     }
@@ -243,6 +259,10 @@ impl Store for JetStream {
 
     fn revoke(&self, revocation: Revocation) -> Receipt<()> {
         self.change(move |shared| async move { shared.revoke(&revocation).await })
+    }
+
+    fn spreads_within(&self) -> Duration {
+        SPREAD
     }
 
     fn enable(&self, user: UserId) -> Receipt<()> {

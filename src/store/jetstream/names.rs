@@ -123,6 +123,11 @@ impl Names {
         format!("{}-revoked", self.prefix)
     }
 
+    /// The stream with what nodes must know of each other's tickets.
+    pub(super) fn tickets(&self) -> String {
+        format!("{}-tickets", self.prefix)
+    }
+
     /// Where a message of `from` to `to` is published.
     pub(super) fn message(&self, to: UserId, from: Sender) -> String {
         format!("{}.msg.{}.{to}.{}", self.prefix, self.part(to), from.get())
@@ -191,6 +196,31 @@ impl Names {
     /// All revocations.
     pub(super) fn all_revocations(&self) -> String {
         format!("{}.rv.*", self.prefix)
+    }
+
+    /// The key that checks the tickets of one node. `kid` is a word without dots.
+    pub(super) fn ticket_key(&self, kid: &str) -> String {
+        format!("{}.tk.{kid}", self.prefix)
+    }
+
+    /// All such keys.
+    pub(super) fn all_ticket_keys(&self) -> String {
+        format!("{}.tk.*", self.prefix)
+    }
+
+    /// That a ticket is used, by the digits of its digest.
+    pub(super) fn spent_ticket(&self, digits: &str) -> String {
+        format!("{}.tu.{digits}", self.prefix)
+    }
+
+    /// All used tickets.
+    pub(super) fn all_spent_tickets(&self) -> String {
+        format!("{}.tu.*", self.prefix)
+    }
+
+    /// Where nodes tell each other who is typing.
+    pub(super) fn typing(&self) -> String {
+        format!("{}.typing", self.prefix)
     }
 
     /// Where what a stream takes in is told to every node.

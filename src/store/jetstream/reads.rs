@@ -5,7 +5,7 @@
 //! reaches as far.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
 use async_nats::jetstream::Context;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::connect::{ANSWER, ANSWER_MAX};
 use super::raw::{FromLeader, Raw, header};
 use super::replies::Replies;
 use crate::store::StoreError;
@@ -23,8 +24,9 @@ use crate::store::StoreError;
 /// a third of all gets until its peers notice.
 const REPLICA: Duration = Duration::from_millis(300);
 
-/// How long a read may take in all: a new leader is there by then.
-const READ: Duration = Duration::from_secs(10);
+/// How long a read may take in all: a new leader is there by then, also after a vote that
+/// nobody won.
+const READ: Duration = Duration::from_secs(15);
 
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -212,6 +214,26 @@ impl Reads {
         }
     }
 
+    /// The sequence of the first message at or behind a time that `filter` matches; as far as
+    /// a replica knows.
+    pub(super) async fn first_since(
+        &self,
+        stream: &str,
+        filter: &str,
+        time: SystemTime,
+    ) -> Result<Option<u64>, StoreError> {
+        let time = humantime::format_rfc3339_millis(time).to_string();
+        let ask = json!({ "start_time": time, "batch": 1, "next_by_subj": filter });
+        let end = Instant::now() + READ;
+        loop {
+            match self.many(stream, &ask).await {
+                Ok(many) => return Ok(many.found.first().map(|raw| raw.seq)),
+                Err(error) if Instant::now() > end => return Err(error),
+                Err(_) => sleep(AGAIN).await,
+            }
+        }
+    }
+
     /// Asks a replica once for several messages.
     async fn many(&self, stream: &str, ask: &Value) -> Result<Many, StoreError> {
         let mut answer = self.replies.expect();
@@ -294,38 +316,43 @@ impl Reads {
             purged: u64,
         }
         let ask = json!({ "filter": subject, "seq": seq.saturating_add(1) });
-        let purged: Option<Purged> = self.ask(format!("STREAM.PURGE.{stream}"), &ask).await?;
+        let purged: Option<Purged> =
+            self.ask(format!("STREAM.PURGE.{stream}"), &ask, ANSWER_MAX).await?;
         purged.map(|purged| purged.purged).ok_or(StoreError::Unavailable)
     }
 
     async fn info(&self, stream: &str, ask: Value) -> Result<Info, StoreError> {
-        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask).await?;
+        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, ANSWER).await?;
         info.ok_or(StoreError::Unavailable)
     }
 
     async fn ask_leader(&self, stream: &str, ask: Value) -> Result<Option<Raw>, StoreError> {
-        let found: Option<FromLeader> = self.ask(format!("STREAM.MSG.GET.{stream}"), &ask).await?;
+        let found: Option<FromLeader> =
+            self.ask(format!("STREAM.MSG.GET.{stream}"), &ask, ANSWER).await?;
         found.map(|found| found.raw().ok_or_else(|| garbled(stream))).transpose()
     }
 
-    /// Asks until there is an answer: a leader that dies has a successor.
+    /// Asks until there is an answer, for which `patience` is waited at first: a leader that
+    /// dies has a successor.
     async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         subject: String,
         ask: &Value,
+        patience: Duration,
     ) -> Result<Option<T>, StoreError> {
         let end = Instant::now() + READ;
+        let mut patience = patience;
         loop {
-            match self.context.request::<_, _, Response<T>>(subject.clone(), ask).await {
-                Ok(Response::Ok(answer)) => return Ok(Some(answer)),
-                Ok(Response::Err { error }) if error.error_code().0 == NO_MESSAGE => {
+            let request = self.context.request::<_, _, Response<T>>(subject.clone(), ask);
+            match timeout(patience, request).await {
+                Ok(Ok(Response::Ok(answer))) => return Ok(Some(answer)),
+                Ok(Ok(Response::Err { error })) if error.error_code().0 == NO_MESSAGE => {
                     return Ok(None);
                 }
-                Ok(Response::Err { .. }) | Err(_) if Instant::now() > end => {
-                    return Err(StoreError::Unavailable);
-                }
-                Ok(Response::Err { .. }) | Err(_) => sleep(AGAIN).await,
+                _ if Instant::now() > end => return Err(StoreError::Unavailable),
+                _ => sleep(AGAIN).await,
             }
+            patience = (patience * 2).min(ANSWER_MAX);
         }
     }
 }

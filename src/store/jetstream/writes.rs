@@ -5,8 +5,9 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use bytes::Bytes;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::connect::{ANSWER, ANSWER_MAX};
 use crate::store::StoreError;
 
 /// How long one write may take: a hung leader has a successor after some seven seconds.
@@ -14,7 +15,7 @@ pub(super) const WRITE: Duration = Duration::from_secs(15);
 
 /// Between two tries, doubled up to [`AGAIN_MAX`].
 const AGAIN: Duration = Duration::from_millis(10);
-const AGAIN_MAX: Duration = Duration::from_millis(500);
+const AGAIN_MAX: Duration = Duration::from_millis(250);
 
 /// An expectation that holds for no subject: the write is refused, unless it is known.
 const NEVER: u64 = 1 << 62;
@@ -66,9 +67,9 @@ impl Write {
     /// [`StoreError::Unavailable`]: perhaps it was written.
     pub(super) async fn put(&self, context: &Context) -> Result<Written, StoreError> {
         let end = Instant::now() + WRITE;
-        let mut wait = AGAIN;
+        let (mut wait, mut answer) = (AGAIN, ANSWER);
         loop {
-            match self.once(context).await {
+            match self.once(context, answer).await {
                 Ok(written) => return Ok(written),
                 Err(error) if Instant::now() > end => {
                     tracing::warn!(subject = self.subject, %error, "a write had no outcome");
@@ -78,6 +79,7 @@ impl Write {
             }
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_MAX);
+            answer = (answer * 2).min(ANSWER_MAX);
         }
     }
 
@@ -96,14 +98,12 @@ impl Write {
         }
     }
 
-    async fn once(&self, context: &Context) -> Result<Written, PublishError> {
+    /// One try, whose acknowledgement may take so long.
+    async fn once(&self, context: &Context, answer: Duration) -> Result<Written, PublishError> {
         let (subject, headers) = (self.subject.clone(), self.headers.clone());
         let sent = context.publish_with_headers(subject, headers, self.payload.clone()).await;
-        let outcome = match sent {
-            Ok(ack) => ack.await,
-            Err(error) => Err(error),
-        };
-        match outcome {
+        let acknowledged = timeout(answer, sent?.into_future()).await;
+        match acknowledged.unwrap_or_else(|_| Err(PublishErrorKind::TimedOut.into())) {
             Ok(ack) if ack.duplicate => Ok(Written::Before(ack.sequence)),
             Ok(ack) => Ok(Written::At(ack.sequence)),
             Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(Written::Lost),

@@ -1,22 +1,37 @@
 //! Servers and nodes that die and hang under load. Nothing acknowledged is lost, nothing is
-//! stored twice, and every sender's order is kept.
+//! stored twice, every sender's order is kept, and the service is back in time.
+
+use std::time::{Duration, Instant};
 
 use super::ledger::Load;
-use crate::nats::Cluster;
+use crate::nats::{Cluster, Dismissal};
 use crate::support::Nodes;
 
-/// Messages that show that everything works.
-const SOME: usize = 150;
+/// Messages of every sender that show that everything works.
+pub const SOME: usize = 25;
 
-struct Rig {
-    cluster: Cluster,
-    nodes: Nodes,
-    load: Load,
+/// How long the others may take to choose a new leader where the last one is gone without a
+/// word: nat-server's followers wait for four to nine seconds, drawn by chance, and then vote.
+pub const ELECTION: Duration = Duration::from_secs(9);
+
+/// How long the service may take once a stream has a leader.
+pub const BACK: Duration = Duration::from_secs(1);
+
+/// How long a server that goes by itself may be missed.
+pub const HANDOVER: Duration = Duration::from_secs(1);
+
+pub struct Rig {
+    pub cluster: Cluster,
+    pub nodes: Nodes,
+    pub load: Load,
 }
 
 impl Rig {
-    async fn new() -> Self {
-        let cluster = Cluster::start();
+    pub async fn new() -> Self {
+        Self::on(Cluster::start()).await
+    }
+
+    pub async fn on(cluster: Cluster) -> Self {
         let nodes = Nodes::on(cluster.place());
         let load = Load::begin(nodes.three().await);
         load.goes_on(SOME).await;
@@ -24,34 +39,60 @@ impl Rig {
     }
 
     /// The server that leads the stream of messages, and one that does not.
-    fn leader_and_follower(&self) -> (usize, usize) {
-        let stream = format!("{}-msg-0", self.nodes.prefix());
-        let leader = self.cluster.leader(&stream).unwrap();
+    pub fn leader_and_follower(&self) -> (usize, usize) {
+        let leader = self.cluster.leader(&self.stream()).unwrap();
         (leader, (leader + 1) % 3)
     }
 
+    /// The stream of all messages.
+    pub fn stream(&self) -> String {
+        format!("{}-msg-0", self.nodes.prefix())
+    }
+
+    /// Waits until the load goes on after its leader was struck at `struck`, and checks that it
+    /// does in time.
+    pub async fn survives(&self, leader: usize, struck: Instant) {
+        self.cluster.wait_for_leader_after(leader, &self.stream());
+        let elected = Instant::now();
+        self.load.goes_on(SOME).await;
+        let gap = self.load.longest_gap(struck);
+        let back = self.load.all_served_after(elected);
+        eprintln!("elected after {:?}, gap {gap:?}, back {back:?}", elected - struck);
+        assert!(back < BACK, "the service was back {back:?} after the election");
+        assert!(gap < ELECTION + BACK, "the service was away for {gap:?}");
+    }
+
+    /// Waits until the load goes on, and checks that nobody waited longer than `limit` since.
+    pub async fn goes_on_within(&self, limit: Duration, since: Instant) {
+        self.load.goes_on(SOME).await;
+        let gap = self.load.longest_gap(since);
+        eprintln!("gap {gap:?}");
+        assert!(gap < limit, "the service was away for {gap:?}");
+    }
+
     /// Holds the ledger against what a node finds that knows nothing yet.
-    async fn settle(self) {
+    pub async fn settle(self) {
         self.load.goes_on(SOME).await;
         let fresh = self.nodes.start().await;
         self.load.settle(&fresh).await;
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_leader_loses_nothing() {
     let mut rig = Rig::new().await;
     for _ in 0..2 {
         let (leader, _) = rig.leader_and_follower();
+        let struck = Instant::now();
         rig.cluster.kill(leader);
-        rig.load.goes_on(SOME).await;
+        rig.survives(leader, struck).await;
         rig.cluster.run(leader);
         rig.cluster.wait();
     }
     rig.settle().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_all_servers_loses_nothing() {
     let mut rig = Rig::new().await;
     for server in 0..3 {
@@ -64,27 +105,47 @@ async fn killing_all_servers_loses_nothing() {
     rig.settle().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_hang_lose_nothing() {
     let rig = Rig::new().await;
     let (leader, follower) = rig.leader_and_follower();
+    let struck = Instant::now();
     rig.cluster.signal(follower, "STOP");
-    rig.load.goes_on(SOME).await;
+    // Who is connected to it has to notice.
+    rig.goes_on_within(Duration::from_secs(6), struck).await;
     rig.cluster.signal(follower, "CONT");
     rig.cluster.wait();
+    let struck = Instant::now();
     rig.cluster.signal(leader, "STOP");
-    rig.load.goes_on(SOME).await;
+    rig.survives(leader, struck).await;
     rig.cluster.signal(leader, "CONT");
     rig.cluster.wait();
     rig.settle().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_go_by_themselves_are_hardly_missed() {
+    let mut rig = Rig::new().await;
+    for how in [Dismissal::Term, Dismissal::LameDuck] {
+        let (leader, _) = rig.leader_and_follower();
+        let since = Instant::now();
+        rig.cluster.dismiss(leader, how);
+        rig.cluster.wait_for_end(leader);
+        rig.goes_on_within(HANDOVER, since).await;
+        rig.cluster.run(leader);
+        rig.cluster.wait();
+    }
+    rig.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_a_node_loses_nothing() {
     let rig = Rig::new().await;
     for node in 0..2 {
+        let struck = Instant::now();
         rig.load.node(node).signal("KILL");
-        rig.load.goes_on(SOME).await;
+        // Its users connect elsewhere at once.
+        rig.goes_on_within(Duration::from_secs(2), struck).await;
     }
     rig.settle().await;
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -39,6 +39,20 @@ struct Ledger {
     acknowledged: BTreeMap<Packet, u64>,
     /// What each recipient was shown, in that order.
     seen: BTreeMap<u64, Vec<(u64, Packet)>>,
+    /// By sender: when their last packet was acknowledged, or they began.
+    served: BTreeMap<u64, Instant>,
+    /// Whose acknowledgement came when, and how long they had been without one.
+    gaps: Vec<(u64, Instant, Duration)>,
+}
+
+impl Ledger {
+    fn acknowledge(&mut self, sent: Packet, id: u64) {
+        self.acknowledged.insert(sent, id);
+        let now = Instant::now();
+        if let Some(before) = self.served.insert(sent.0, now) {
+            self.gaps.push((sent.0, now, now - before));
+        }
+    }
 }
 
 /// Everybody who sends and receives, under way.
@@ -75,14 +89,44 @@ impl Load {
         &self.nodes[number]
     }
 
-    /// Waits until so many more messages were acknowledged.
+    /// Waits until so many more packets of every sender were acknowledged.
     pub async fn goes_on(&self, more: usize) {
-        let wanted = self.acknowledged() + more;
-        self.until("messages to be acknowledged", || self.acknowledged() >= wanted).await;
+        let before = self.acknowledged();
+        let served = || {
+            let now = self.acknowledged();
+            now.iter().all(|(sender, count)| *count >= before[sender] + more)
+        };
+        self.until("messages to be acknowledged", served).await;
     }
 
-    fn acknowledged(&self) -> usize {
-        self.ledger.lock().unwrap().acknowledged.len()
+    /// How many packets of each sender were acknowledged.
+    fn acknowledged(&self) -> BTreeMap<u64, usize> {
+        let ledger = self.ledger.lock().unwrap();
+        let mut counts: BTreeMap<u64, usize> = (1..=SENDERS).map(|sender| (sender, 0)).collect();
+        for (sender, _) in ledger.acknowledged.keys() {
+            *counts.entry(*sender).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The longest that any sender was without an acknowledgement, until one came at `since`
+    /// or later.
+    pub fn longest_gap(&self, since: Instant) -> Duration {
+        let ledger = self.ledger.lock().unwrap();
+        let gaps = ledger.gaps.iter().filter(|(_, end, _)| *end >= since);
+        gaps.map(|(_, _, gap)| *gap).max().unwrap_or_default()
+    }
+
+    /// How long after `since` every sender was served again.
+    pub fn all_served_after(&self, since: Instant) -> Duration {
+        let ledger = self.ledger.lock().unwrap();
+        let mut served: BTreeMap<u64, Instant> = BTreeMap::new();
+        for (sender, end, _) in ledger.gaps.iter().filter(|(_, end, _)| *end >= since) {
+            let first = served.entry(*sender).or_insert(*end);
+            *first = (*first).min(*end);
+        }
+        assert_eq!(served.len(), SENDERS as usize);
+        served.values().map(|first| *first - since).max().unwrap_or_default()
     }
 
     async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -186,7 +230,7 @@ async fn send(
                 None => client = connect(sender, 0, &mut at, &nodes).await,
             }
         };
-        ledger.lock().unwrap().acknowledged.insert(sent, id);
+        ledger.lock().unwrap().acknowledge(sent, id);
         number += 1;
     }
 }
@@ -210,7 +254,8 @@ async fn receive(user: u64, nodes: Arc<[TestServer]>, ledger: Arc<Mutex<Ledger>>
             ledger.seen.get(&user).and_then(|seen| seen.last()).map_or(0, |(id, _)| *id)
         };
         let mut client = connect(user, last, &mut at, &nodes).await;
-        while let Some(frame) = client.answer().await {
+        // While nothing can be sent, they wait for longer than anything else may take.
+        while let Some(frame) = client.answer_at_last().await {
             if frame["type"] == 2 {
                 ledger.lock().unwrap().seen.entry(user).or_default().push(told(&frame));
             }

@@ -4,3 +4,6 @@ mod faults;
 mod ledger;
 mod moving;
 mod nodes;
+mod revoking;
+mod tickets;
+mod typing;

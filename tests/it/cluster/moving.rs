@@ -99,8 +99,8 @@ impl House<'_> {
             let name = Some(format!("user {number} 明"));
             let picture = (number % 2 == 0).then(|| "https://a.example/p.png".to_owned());
             store.set_profile(user(number), ClaimedProfile { name, picture }).await.unwrap();
+            let seen = inbox(&store, number).await;
             for peer in 0..USERS {
-                let seen = inbox(&store, number).await;
                 let of: Vec<MessageId> = seen
                     .iter()
                     .map(|entry| &entry.message)

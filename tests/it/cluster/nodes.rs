@@ -126,6 +126,20 @@ async fn a_resend_to_another_node_is_the_same_message() {
 }
 
 #[tokio::test]
+async fn a_node_that_comes_later_knows_which_names_were_given_to_others() {
+    let nodes = Nodes::on(&nats::shared());
+    let first = nodes.start().await;
+    let mut ming = V2::of(&first, 1).quiet().await;
+    let id = say(&mut ming, 2, "once", "n-1", false).await;
+    let later = nodes.start().await;
+    let mut ming = V2::of(&later, 1).quiet().await;
+    ming.send(&named(1, 3, "once", "n-1", false)).await;
+    assert_eq!(ming.failure().await, "id_reused");
+    assert_eq!(say(&mut ming, 2, "once", "n-1", false).await, id, "the same recipient");
+    say(&mut ming, 3, "another", "n-2", false).await;
+}
+
+#[tokio::test]
 async fn what_is_read_on_one_node_is_told_and_known_on_the_others() {
     let [a, b, c] = three().await;
     let mut ming = V2::of(&a, 1).quiet().await;
@@ -193,13 +207,13 @@ async fn a_token_that_is_taken_back_at_one_node_is_worth_nothing_at_any() {
     for node in &nodes {
         connections.push(Client::with_token(node, 1, &token).await);
     }
-    let began = Instant::now();
     Admin::post("/admin/revocations", &json!({ "jti": "leaked" })).done(&nodes[0]).await;
+    let done = Instant::now();
     for connection in &mut connections {
         let closed = connection.closed().await;
         assert_eq!(closed, Closed { code: 4403, reason: "token_revoked".to_owned() });
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "a second, on a machine that is not busy");
+    assert!(done.elapsed() <= Duration::from_secs(1), "{:?}", done.elapsed());
     for node in &nodes {
         refused(&Upgrade::token(&token).send(node).await, "taken back");
     }

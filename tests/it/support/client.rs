@@ -172,8 +172,13 @@ impl Client {
 
     /// The next frame, or nothing when the server closes before.
     pub async fn answer(&mut self) -> Option<Value> {
+        within("a frame or the end", self.answer_at_last()).await
+    }
+
+    /// The same, however long it takes.
+    pub async fn answer_at_last(&mut self) -> Option<Value> {
         loop {
-            match within("a frame or the end", self.socket.next()).await? {
+            match self.socket.next().await? {
                 Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(_) | Err(_) => return None,

@@ -95,27 +95,28 @@ impl Target {
         config: &config::Store,
     ) -> Result<(), MigrateError> {
         let streams = self.streams(config).await?;
-        let found = || streams.iter().filter_map(|(_, found)| found.as_ref());
-        if let Some(own) = found().find(|found| !found.config.metadata.contains_key(MOVED_KEY)) {
+        let found: Vec<&Config> =
+            streams.iter().filter_map(|(_, found)| found.as_ref()).map(|it| &it.config).collect();
+        let is_moved = |stream: &Config| stream.metadata.contains_key(MOVED_KEY);
+        let prefix = &config.jetstream.prefix;
+        let messages = found.iter().find(|stream| stream.name == self.names.messages(0));
+        if messages.is_some_and(|stream| is_moved(stream))
+            && !found.iter().any(|stream| deployment::is_moving(stream))
+        {
             return Err(MigrateError::Occupied(format!(
-                "the stream {} is there already, and it was not made by a move: what is in it \
-                 would be mixed with what is in the folder. Choose another \
-                 store.jetstream.prefix, or remove the streams of this one (`nats stream rm`) if \
-                 nothing in them is wanted",
-                own.config.name
+                "the move into the streams of the prefix {prefix:?} has come to its end already: \
+                 start the nodes. `imserver migrate --verify` compares both sides again"
             )));
         }
-        let is_whole = found().next().is_some()
-            && streams.iter().all(|(_, found)| {
-                found.as_ref().is_some_and(|found| !deployment::is_moving(&found.config))
-            });
-        match is_whole {
-            true => Err(MigrateError::Occupied(format!(
-                "the move into the streams of the prefix {:?} has come to its end already: start \
-                 the nodes. `imserver migrate --verify` compares both sides again",
-                config.jetstream.prefix
+        match found.iter().find(|stream| !is_moved(stream)) {
+            None => Ok(()),
+            Some(own) => Err(MigrateError::Occupied(format!(
+                "the stream {} is there already, and it was not made by a move: what is in it \
+                 would be mixed with what is in the folder. Choose another \
+                 store.jetstream.prefix, or remove the streams of {prefix:?} (`nats stream rm`) \
+                 if nothing in them is wanted",
+                own.name
             ))),
-            false => Ok(()),
         }
     }
 
@@ -170,13 +171,14 @@ impl Target {
     pub(super) async fn find(self, config: &config::Store) -> Result<Self, MigrateError> {
         let mut names = self.names.clone();
         for (mut wanted, found) in self.streams(config).await? {
-            let found = found.filter(|found| found.config.metadata.contains_key(MOVED_KEY));
-            let Some(found) = found else {
+            let moved = found.as_ref().filter(|it| it.config.metadata.contains_key(MOVED_KEY));
+            if moved.is_none() && names.is_messages(&wanted.name) {
                 return Err(MigrateError::Occupied(format!(
                     "nothing was moved into the stream {}: `imserver migrate` does that",
                     wanted.name
                 )));
-            };
+            }
+            let Some(found) = found else { continue };
             deployment::mark(&mut wanted, deployment::is_moving(&found.config));
             deployment::check(&found, &wanted)?;
             if wanted.name == names.messages(0) {

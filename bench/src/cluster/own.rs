@@ -1,0 +1,118 @@
+//! What JetStream does by itself: a plain client publishes to a stream with the settings of
+//! imserver's, with a name for each message, and waits for the answers.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use async_nats::HeaderMap;
+use async_nats::jetstream::stream::Republish;
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use super::Servers;
+use crate::meter::Meter;
+use crate::report::{Latency, Own, micros_each, per_second};
+
+/// The stream, made for one measurement.
+const STREAM: &str = "own";
+
+/// What all who publish share.
+struct Account {
+    answered: Cell<u64>,
+    counts: Cell<bool>,
+    ends: Cell<bool>,
+    times: RefCell<Histogram<u64>>,
+}
+
+/// Publishes `bytes` a message to `subjects` subjects, `in_flight` at a time, for `seconds`
+/// after `warmup`.
+///
+/// # Errors
+/// A message was not taken.
+pub async fn measure(
+    servers: &Servers,
+    [subjects, in_flight]: [u64; 2],
+    bytes: u16,
+    [warmup, seconds]: [u64; 2],
+) -> Result<Own> {
+    let (client, context) = servers.connect().await?;
+    let mut settings = servers.stream_of_nodes(&context).await?;
+    settings.name = STREAM.to_owned();
+    settings.subjects = vec![format!("{STREAM}.*.*")];
+    settings.republish = settings.republish.map(|republish| Republish {
+        source: format!("{STREAM}.*.*"),
+        destination: format!("{STREAM}-live"),
+        ..republish
+    });
+    let made = context.create_stream(settings).await.context("no stream was made")?;
+    ensure!(made.cached_info().config.num_replicas == super::servers::SERVERS, "not replicated");
+
+    let account = Rc::new(Account {
+        answered: Cell::new(0),
+        counts: Cell::new(false),
+        ends: Cell::new(false),
+        times: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
+    });
+    let mut publishing = JoinSet::new();
+    for slot in 0..in_flight {
+        let subject = format!("{STREAM}.{to}.{from}", to = 2 * (slot % subjects) + 2, from = 1);
+        let payload = Bytes::from(vec![b'x'; usize::from(bytes)]);
+        let (context, account) = (context.clone(), Rc::clone(&account));
+        publishing.spawn_local(publish(context, account, slot, subject, payload));
+    }
+    tokio::time::sleep(Duration::from_secs(warmup)).await;
+    account.counts.set(true);
+    let cpu = || -> Result<[Duration; 2]> {
+        let store = servers.meters().iter().map(Meter::cpu).sum::<Result<_>>()?;
+        Ok([store, Meter::of_self().cpu()?])
+    };
+    let (begun, answered, [store, client_cpu]) = (Instant::now(), account.answered.get(), cpu()?);
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let (elapsed, [store_end, client_end]) = (begun.elapsed(), cpu()?);
+    let answered = account.answered.get() - answered;
+    account.ends.set(true);
+    while let Some(ended) = publishing.join_next().await {
+        ended??;
+    }
+    context.delete_stream(STREAM).await.context("the stream cannot be removed")?;
+    drop(client);
+    let latency = Latency::of(&account.times.borrow());
+    Ok(Own {
+        in_flight,
+        acknowledged_per_s: per_second(answered, elapsed),
+        to_success: latency,
+        store_cpu_us: micros_each(store_end.saturating_sub(store), answered),
+        client_cpu_us: micros_each(client_end.saturating_sub(client_cpu), answered),
+    })
+}
+
+/// Publishes one message after the other.
+async fn publish(
+    context: async_nats::jetstream::Context,
+    account: Rc<Account>,
+    slot: u64,
+    subject: String,
+    payload: Bytes,
+) -> Result<()> {
+    for number in 0_u64.. {
+        if account.ends.get() {
+            break;
+        }
+        let mut headers = HeaderMap::new();
+        // As long as those of imserver: a letter, two users, a digest.
+        headers.insert("Nats-Msg-Id", format!("p2.1.{slot:016x}{number:016x}"));
+        let counts = account.counts.get();
+        let begun = Instant::now();
+        let sent = context.publish_with_headers(subject.clone(), headers, payload.clone()).await;
+        sent.context("not sent")?.await.context("a message was not taken")?;
+        account.answered.set(account.answered.get() + 1);
+        if counts && !account.ends.get() {
+            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            account.times.borrow_mut().saturating_record(micros.max(1));
+        }
+    }
+    Ok(())
+}
