@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 
 use super::backup::note;
 use super::{Failure, print};
-use crate::admin::Act;
+use crate::admin::{Act, Audit, Who};
 use crate::config::{Backend, Config};
 use crate::store::jetstream::migrate::{self, Comparison, MigrateError, Step};
 use crate::store::sled::{Departure, OpenError};
@@ -18,9 +18,11 @@ use crate::store::sled::{Departure, OpenError};
 /// Pairs that differ and are named; of the others their number.
 const NAMED: usize = 20;
 
-/// Where nobody watches a bar, a line comes this often, and at every twentieth of the way.
+/// Where nobody watches a bar, a line comes this often, and at every twentieth of the way
+/// but for those that follow one another at once.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 const PARTS: u64 = 20;
+const LINE_APART: Duration = Duration::from_millis(250);
 
 /// What `migrate` takes.
 #[derive(Debug, clap::Args)]
@@ -59,8 +61,8 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     if args.abandon {
+        note(config, &Act::new("store.migrate.abandon"))?;
         let removed = runtime.block_on(migrate::abandon(&config.store)).map_err(failure)?;
-        note(config, &Act::new("migrate.abandon"))?;
         return print(format!("{removed} streams removed; the move is given up"));
     }
     let dir = args.from.as_ref().unwrap_or(&config.store.path);
@@ -68,16 +70,22 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let watch = |step: Step<'_>| shown.show(step);
     shown.say(&format!("counting {}", dir.display()));
     let from = Departure::open(dir, super::offline::CACHE_BYTES).map_err(refused)?;
-    let outcome = runtime.block_on(async {
-        match args.verify {
-            true => migrate::compare(&config.store, from, &watch).await,
-            false => migrate::migrate(&config.store, from, &watch).await,
+    let found = match args.verify {
+        true => runtime.block_on(migrate::compare(&config.store, from, &watch)),
+        false => {
+            let audit = Audit::open(&config.store.path)?;
+            let act = Act::new("store.migrate");
+            audit.append(&Who::shell(), &act)?;
+            let outcome = runtime.block_on(migrate::migrate(&config.store, from, &watch));
+            if let Err(error) = &outcome {
+                audit.append(&Who::shell(), &act.failed(&error.to_string()))?;
+            }
+            outcome
         }
-    });
+    };
     shown.end();
-    let found = outcome.map_err(failure)?;
+    let found = found.map_err(failure)?;
     if !args.verify {
-        note(config, &Act::new("migrate").with("messages", found.messages))?;
         let prefix = &config.store.jetstream.prefix;
         print(format!("{}: moved into the streams {prefix}-…, nodes may start", dir.display()))?;
     }
@@ -197,10 +205,12 @@ impl Stage {
         self.bar.set_length(all.max(done));
         self.bar.set_position(done);
         let part = done.saturating_mul(PARTS).checked_div(all).unwrap_or(PARTS);
-        if part <= self.part && now - self.told < LINE_EVERY {
+        let since = now - self.told;
+        let is_due = since >= LINE_EVERY || part > self.part && since >= LINE_APART;
+        if !is_due && done < all && self.part > 0 {
             return;
         }
-        (self.part, self.told) = (part, now);
+        (self.part, self.told) = (part.max(1), now);
         let passed = (now - self.began).as_secs_f64();
         let rate = if passed > 0.0 { (done - self.before.min(done)) as f64 / passed } else { 0.0 };
         let left = match (all.saturating_sub(done), rate > 0.0) {

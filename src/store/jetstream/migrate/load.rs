@@ -22,6 +22,9 @@ use crate::store::StoreError;
 /// Messages on their way at once: what a stream's leader takes in some tenths of a second.
 pub(super) const WINDOW: usize = 4000;
 
+/// The same for what is not messages.
+pub(super) const WINDOW_SMALL: usize = 1000;
+
 /// Bytes on their way at once, for a stream of long messages.
 const WINDOW_BYTES: usize = 16 << 20;
 

@@ -10,6 +10,7 @@
 mod compare;
 mod holdings;
 mod load;
+mod marks;
 mod moving;
 mod plan;
 mod seats;

@@ -12,21 +12,20 @@ use super::super::claims::is_young;
 use super::super::erase;
 use super::super::lanes::name_of;
 use super::super::log::{Log, Pair};
-use super::super::names::Names;
 use super::super::profiles;
-use super::super::read_state::ReadState;
 use super::super::record::{Body, Chain, print};
 use super::super::revoked;
 use super::super::writes::Write;
-use super::load::{Item, Load, WINDOW};
+use super::load::{Item, Load, WINDOW, WINDOW_SMALL};
+use super::marks;
 use super::plan::Plan;
-use super::seats::{Seat, Seats};
+use super::seats::{Departed, Erasure, Seat, Seats};
 use super::target::Target;
 use super::{MigrateError, Step, Watch};
 use crate::auth::Revocation;
 use crate::config;
 use crate::ids::MessageId;
-use crate::message::{Profile, StoredAt};
+use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 use crate::store::sled::Departure;
 use crate::store::{Draft, Exported, PacketDigest, Record, ResendKey, StoreError};
 
@@ -36,9 +35,6 @@ const AHEAD: usize = 16;
 
 /// Writes at once where their order does not matter.
 const AT_ONCE: usize = 256;
-
-/// Everything that is not messages is written this far ahead.
-const WINDOW_SMALL: usize = 1000;
 
 /// How often it is told how far it has come, in messages.
 const EVERY: u64 = 500;
@@ -63,8 +59,8 @@ pub(super) async fn run(
     }
     reading.await.map_err(|_| StoreError::Damaged("the folder cannot be read".to_owned()))??;
     let (departed, erasures) = moving.finish().await?;
-    fill_states(target, &log, from, plan, &departed, watch).await?;
-    for (user, _, limits) in erasures {
+    marks::run(target, &log, from, plan, &departed, watch).await?;
+    for Erasure { user, limits, .. } in erasures {
         let begun = erase::begun(&limits);
         Write::new(log.names.erasure(user), begun).put(&log.context).await?;
     }
@@ -112,9 +108,6 @@ fn give(from: &Departure, to: &mpsc::Sender<Vec<Record>>) -> Result<(), StoreErr
         Err(End::Failed(error)) => Err(error),
     }
 }
-
-/// Where the last message of a pair lies that is gone, and how many went.
-type Departed = std::collections::BTreeMap<Pair, (u64, u64)>;
 
 struct Moving<'a> {
     log: &'a Log,
@@ -209,41 +202,50 @@ impl<'a> Moving<'a> {
         let chain = std::mem::replace(chain, next);
         let there = self.parts.get(seat.part as usize).is_some_and(|part| part.has(seat.seq));
         if !there {
-            let digest = self.packets.get(&message.id).copied();
-            let resend = match (client_id.clone(), digest) {
-                (Some(id), _) => ResendKey::Client { id, again: false },
-                (None, Some(digest)) => ResendKey::Packet(digest),
-                (None, None) => ResendKey::None,
-            };
-            let window = match &resend {
-                ResendKey::None => std::time::Duration::ZERO,
-                ResendKey::Packet(_) => self.config.resend_window,
-                ResendKey::Client { .. } => self.config.dedup_window,
-            };
-            let name = is_young(message.stored_at, self.now, window).then(|| {
-                let (timestamp, content) = (String::new(), String::new());
-                let (from, to, origin) = (message.from, message.to, None);
-                name_of(&Draft { from, to, timestamp, content, resend, origin })
-            });
-            let body = Body {
-                chain: &chain,
-                stored_at: message.stored_at,
-                timestamp: &message.timestamp,
-                content: &message.content,
-                client_id: client_id.as_ref(),
-                digest,
-                origin: None,
-            };
-            let old = (self.log.names.partitions() > 1).then_some(id);
-            let payload = body.write_moved(old);
+            let (payload, name) = self.written(&message, client_id, &chain);
             let subject = self.log.names.message(message.to, message.from);
             self.put(&seat, subject, payload, name).await?;
         }
         self.done += 1;
-        if self.done.is_multiple_of(EVERY) || self.done == self.all {
+        // What an earlier run has moved is passed over, and is no measure of the time it takes.
+        let tell = !there && self.done.is_multiple_of(EVERY);
+        if tell || self.done == self.all {
             (self.watch)(Step::Moving { done: self.done, all: self.all });
         }
         Ok(())
+    }
+
+    /// A message as it lies in its stream, and the name by which that knows it again while
+    /// it is young.
+    fn written(
+        &self,
+        message: &Message,
+        client_id: Option<ClientMsgId>,
+        chain: &Chain,
+    ) -> (Bytes, Option<String>) {
+        let digest = self.packets.get(&message.id).copied();
+        let body = Body {
+            chain,
+            stored_at: message.stored_at,
+            timestamp: &message.timestamp,
+            content: &message.content,
+            client_id: client_id.as_ref(),
+            digest,
+            origin: None,
+        };
+        let old = (self.log.names.partitions() > 1).then_some(message.id.get());
+        let payload = body.write_moved(old);
+        let (resend, window) = match (client_id, digest) {
+            (Some(id), _) => (ResendKey::Client { id, again: false }, self.config.dedup_window),
+            (None, Some(digest)) => (ResendKey::Packet(digest), self.config.resend_window),
+            (None, None) => return (payload, None),
+        };
+        let name = is_young(message.stored_at, self.now, window).then(|| {
+            let (timestamp, content) = (String::new(), String::new());
+            let (from, to, origin) = (message.from, message.to, None);
+            name_of(&Draft { from, to, timestamp, content, resend, origin })
+        });
+        (payload, name)
     }
 
     /// Keeps the places of what is gone before an id.
@@ -279,7 +281,7 @@ impl<'a> Moving<'a> {
     /// Waits until all is there, and gives what is known of those who are gone.
     async fn finish(
         mut self,
-    ) -> Result<(Departed, Vec<(crate::ids::UserId, u64, Vec<u64>)>), MigrateError> {
+    ) -> Result<(Departed, Vec<Erasure>), MigrateError> {
         self.gone_before(u64::MAX).await?;
         if let Some(seat) = self.seats.end()? {
             self.nothing(&seat).await?;
@@ -296,44 +298,4 @@ impl<'a> Moving<'a> {
         stream::iter(writing).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
         Ok((self.seats.departed, self.seats.erasures))
     }
-}
-
-/// Writes what was read, and what is gone, of every pair.
-async fn fill_states(
-    target: &Target,
-    log: &Log,
-    from: &Departure,
-    plan: &Plan,
-    departed: &Departed,
-    watch: &Watch<'_>,
-) -> Result<(), MigrateError> {
-    let names: &Names = &log.names;
-    let mut parts = Vec::new();
-    for part in 0..names.partitions() {
-        let load = Load::begin(target.context(), &log.reads, names.reads(part), WINDOW_SMALL);
-        parts.push((load.await?, 0));
-    }
-    let pairs = plan.states();
-    let all = pairs.len() as u64;
-    for (pair, done) in pairs.into_iter().zip(1u64..) {
-        let Some((load, seq)) = parts.get_mut(names.part(pair.to) as usize) else { continue };
-        *seq += 1;
-        if !load.has(*seq) {
-            let mut state = ReadState::default();
-            for (first, last) in from.read_of(pair.to, pair.from)? {
-                state.read.add(first, last);
-            }
-            let (gone, gone_seq) = departed.get(&pair).copied().unwrap_or_default();
-            let state = state.with_gone(gone, gone_seq);
-            let (subject, payload) = (names.read(pair.to, pair.from), state.write());
-            load.put(Item { seq: *seq, subject, payload, name: None }, watch).await?;
-        }
-        if done.is_multiple_of(EVERY) || done == all {
-            watch(Step::Marking { done, all });
-        }
-    }
-    for (load, _) in &mut parts {
-        load.finish(watch).await?;
-    }
-    Ok(())
 }

@@ -173,3 +173,35 @@ impl Ids {
         jumps
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_gaps_are_jumped_over_and_small_ones_are_not() {
+        let mut ids = Ids { waiting: BTreeSet::from([5, 3 * FILLED + 9]), ..Ids::default() };
+        for id in [7, 8, FILLED, 3 * FILLED, 3 * FILLED + 10] {
+            ids.reach(id);
+        }
+        assert_eq!((ids.first, ids.last), (5, 3 * FILLED + 10));
+        let jumps = ids.jumps();
+        assert_eq!(jumps.id(FILLED), FILLED);
+        assert_eq!(jumps.id(FILLED + 1), 3 * FILLED);
+        assert_eq!(jumps.seq(2 * FILLED), None);
+    }
+
+    #[test]
+    fn of_too_many_gaps_the_largest_are_jumped_over() {
+        let mut ids = Ids::default();
+        ids.reach(1);
+        for number in 0..2 * JUMPS as u64 {
+            let wide = FILLED + 1 + number % 2;
+            ids.reach(ids.last + wide);
+        }
+        let jumps = ids.jumps();
+        // Each of the wider ones leaves `FILLED + 1` ids out.
+        let jumped = JUMPS as u64 * (FILLED + 1);
+        assert_eq!(jumps.id(u64::MAX - jumped), u64::MAX);
+    }
+}

@@ -18,6 +18,19 @@ pub(super) struct Seat {
     pub(super) fill_from: u64,
 }
 
+/// Of each pair of which something is gone: how many went, and where the last one lay.
+pub(super) type Departed = BTreeMap<Pair, (u64, u64)>;
+
+/// A user whose erasure goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Erasure {
+    pub(super) user: UserId,
+    /// Up to which id.
+    up_to: u64,
+    /// The same as the sequence in each partition.
+    pub(super) limits: Vec<u64>,
+}
+
 /// Gives places, ids rising.
 pub(super) struct Seats {
     names: Names,
@@ -26,10 +39,8 @@ pub(super) struct Seats {
     last_id: u64,
     /// The next sequence of each partition.
     next: Vec<u64>,
-    /// Where the last message of each pair lies that is gone, and how many went.
-    pub(super) departed: BTreeMap<Pair, (u64, u64)>,
-    /// Users whose erasure goes on: up to which id, and up to which sequence of each partition.
-    pub(super) erasures: Vec<(UserId, u64, Vec<u64>)>,
+    pub(super) departed: Departed,
+    pub(super) erasures: Vec<Erasure>,
 }
 
 /// The sequence with which each stream of messages begins.
@@ -43,7 +54,9 @@ pub(super) fn first(names: &Names, plan: &Plan) -> u64 {
 impl Seats {
     pub(super) fn new(names: &Names, plan: &Plan) -> Self {
         let parts = names.partitions() as usize;
-        let erasures = plan.erasures.iter().map(|(user, id)| (*user, *id, vec![0; parts]));
+        let erasures = plan.erasures.iter();
+        let erasures =
+            erasures.map(|&(user, up_to)| Erasure { user, up_to, limits: vec![0; parts] });
         Self {
             names: names.clone(),
             gone: plan.gone.clone(),
@@ -92,13 +105,105 @@ impl Seats {
             return Err(wrong());
         }
         *next = seq + 1;
-        for (_, up_to, limits) in &mut self.erasures {
-            if id <= *up_to
-                && let Some(limit) = limits.get_mut(part as usize)
-            {
+        for erasure in self.erasures.iter_mut().filter(|erasure| id <= erasure.up_to) {
+            if let Some(limit) = erasure.limits.get_mut(part as usize) {
                 *limit = seq;
             }
         }
         Ok(Seat { part, seq, fill_from })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::holdings::Holdings;
+    use super::*;
+    use crate::ids::{MessageId, Sender};
+    use crate::store::jetstream::jumps::Jumps;
+    use crate::store::jetstream::names::Moved;
+
+    fn user(id: u64) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    /// Messages 12, 13 and 2^40, with 7 and 2^40 + 2 the last ones of what is gone, and ids
+    /// given up to 2^40 + 5.
+    fn plan(jumps: Jumps) -> Plan {
+        let gone = [(7, 1, 3), ((1 << 40) + 2, 2, 9)].map(|(id, to, ordinal)| {
+            let (from, to, message) = (Sender::System, user(to), MessageId::new(id).unwrap());
+            (id, Gone { from, to, ordinal, id: message })
+        });
+        Plan {
+            holdings: Holdings::default(),
+            gone: gone.into(),
+            first_id: 7,
+            last_id: (1 << 40) + 5,
+            jumps,
+            erasures: vec![(user(1), 12), (user(2), 1)],
+        }
+    }
+
+    /// Places of all: the sequence, and what is filled before it.
+    fn seated(names: &Names, plan: &Plan) -> (Seats, Vec<Seat>) {
+        let mut seats = Seats::new(names, plan);
+        let mut taken = Vec::new();
+        for (id, to) in [(12, 1), (13, 2), (1 << 40, 3)] {
+            while let Some(seat) = seats.gone_before(id).unwrap() {
+                taken.push(seat);
+            }
+            taken.push(seats.of(user(to), id).unwrap());
+        }
+        while let Some(seat) = seats.gone_before(u64::MAX).unwrap() {
+            taken.push(seat);
+        }
+        taken.extend(seats.end().unwrap());
+        (seats, taken)
+    }
+
+    #[test]
+    fn with_one_partition_everything_lies_at_its_id() {
+        let mut jumps = Jumps::default();
+        jumps.add(13, 1 << 40);
+        let plan = plan(jumps.clone());
+        let moved = Moved { jumps, last_id: plan.last_id };
+        let names = Names::new("im", 1).with(moved);
+        let (seats, taken) = seated(&names, &plan);
+        let seat = |fill_from, seq| Seat { part: 0, seq, fill_from };
+        let expected = [(7, 7), (8, 12), (13, 13), (14, 14), (15, 16), (17, 19)];
+        assert_eq!(taken, expected.map(|(fill_from, seq)| seat(fill_from, seq)));
+        let ids: Vec<u64> = taken.iter().map(|seat| names.number(0, seat.seq)).collect();
+        let far = 1 << 40;
+        assert_eq!(ids, [7, 12, 13, far, far + 2, far + 5]);
+        let gone: Vec<(u64, u64)> = seats.departed.into_values().collect();
+        assert_eq!(gone, [(3, 7), (9, 16)]);
+        // An erasure goes up to where it went, and to nothing where all of it is gone.
+        let limits: Vec<Vec<u64>> = seats.erasures.into_iter().map(|it| it.limits).collect();
+        assert_eq!(limits, [vec![12], vec![0]]);
+    }
+
+    #[test]
+    fn with_several_everything_follows_all_old_ids_in_its_order() {
+        let plan = plan(Jumps::default());
+        let moved = Moved { jumps: Jumps::default(), last_id: plan.last_id };
+        let names = Names::new("im", 3).with(moved);
+        let (seats, taken) = seated(&names, &plan);
+        assert_eq!(taken.len(), 5);
+        for part in 0..3 {
+            let mut next = first(&names, &plan);
+            assert!(names.number(part, next) > plan.last_id);
+            for seat in taken.iter().filter(|seat| seat.part == part) {
+                assert_eq!((seat.seq, seat.fill_from), (next, next));
+                next += 1;
+            }
+        }
+        assert_eq!(seats.departed.len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_follow_is_refused() {
+        let names = Names::new("im", 1);
+        let mut seats = Seats::new(&names, &plan(Jumps::default()));
+        seats.of(user(1), 12).unwrap();
+        assert!(seats.of(user(1), 12).is_err());
     }
 }
