@@ -1,5 +1,6 @@
 //! What the service counts, for `/metrics`: no user, token or content is in any label.
 
+mod cluster;
 mod latency;
 mod reasons;
 
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::cluster::{ClusterMetrics, write_given_up, write_retried};
 pub use self::latency::{Counts, Latency};
 use self::reasons::Reasons;
 
@@ -69,6 +71,8 @@ pub struct StoreMetrics {
     pub failed: Counter,
     /// Times the disk was full.
     pub full: Counter,
+    /// What happens between nodes.
+    pub cluster: ClusterMetrics,
 }
 
 impl StoreMetrics {
@@ -89,6 +93,7 @@ impl StoreMetrics {
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
             full: enter(registry, "store_full", "Times the disk was full", Counter::default()),
+            cluster: ClusterMetrics::register(registry),
         }
     }
 }
@@ -194,6 +199,8 @@ impl ProviderMetrics {
 pub struct ServerMetrics {
     /// Open WebSocket connections.
     pub connections: Gauge,
+    /// Whether messages can be stored.
+    pub store_ready: Gauge,
     refused: Reasons,
     calls: Family<Call, Counter>,
     admin_calls: Family<Call, Counter>,
@@ -211,6 +218,12 @@ impl ServerMetrics {
         let counter = Counter::default;
         Self {
             connections: enter(registry, "connections", "Open connections", Gauge::default()),
+            store_ready: enter(
+                registry,
+                "store_ready",
+                "Whether messages can be stored",
+                Gauge::default(),
+            ),
             refused: enter(registry, "refused", "Requests refused", Reasons::default()),
             calls: enter(registry, "api_calls", "Calls of the API", Family::default()),
             admin_calls: enter(registry, "admin_calls", "Administrators' calls", Family::default()),

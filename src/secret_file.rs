@@ -74,7 +74,7 @@ pub enum SecretFileError {
 }
 
 /// Reads a secret that nobody but its owner can get at: mode 0600 or stricter,
-/// ours (root may read anybody's), in a folder where not everybody may write.
+/// ours (root may read anybody's), or root's with mode 0640 or stricter, in a folder where not everybody may write.
 ///
 /// A symbolic link is followed, since renewal tools work with them; what counts
 /// is the file behind it.
@@ -96,14 +96,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     if !what.is_file() {
         return Err(SecretFileError::NotAFile(path.to_owned()));
     }
-    if what.mode() & 0o077 != 0 {
-        return Err(SecretFileError::Open { path: path.to_owned(), mode: what.mode() & 0o7777 });
-    }
-    let us = nix::unistd::geteuid();
-    if what.uid() != us.as_raw() && !us.is_root() {
-        let (owner, us) = (what.uid(), us.as_raw());
-        return Err(SecretFileError::Foreign { path: path.to_owned(), owner, us });
-    }
+    private(path, what.mode(), what.uid(), nix::unistd::geteuid().as_raw())?;
     for path in [path.to_owned(), fs::canonicalize(path).map_err(unreadable)?] {
         let folder = folder_of(&path);
         let mode = fs::metadata(&folder).map_err(unreadable)?.mode();
@@ -118,6 +111,24 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(what.len()).unwrap_or(0)));
     file.take(SIZE_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
+}
+
+/// Fails where others than `us` can get at a file of this mode and owner.
+///
+/// What belongs to root may be readable for a group: only its members and root can read it,
+/// and we, who have opened it, are one of them. So service managers and orchestrators hand
+/// out secrets.
+fn private(path: &Path, mode: u32, owner: u32, us: u32) -> Result<(), SecretFileError> {
+    let path = path.to_owned();
+    let handed_out = owner == 0 && us != 0;
+    let others = if handed_out { 0o037 } else { 0o077 };
+    if mode & others != 0 {
+        return Err(SecretFileError::Open { path, mode: mode & 0o7777 });
+    }
+    if owner != us && us != 0 && !(handed_out && mode & 0o040 != 0) {
+        return Err(SecretFileError::Foreign { path, owner, us });
+    }
+    Ok(())
 }
 
 /// Makes a new file that only its owner may read, durably, with its folders.
@@ -200,6 +211,24 @@ mod tests {
         assert!(matches!(read(&path), Err(SecretFileError::Replaceable { .. })));
         set_mode(folder.path(), 0o1777);
         read(&path).unwrap();
+    }
+
+    #[test]
+    fn what_root_hands_out_to_a_group_is_a_secret_and_nothing_else_is() {
+        let path = Path::new("key");
+        for mode in [0o640, 0o440] {
+            private(path, mode, 0, 10001).unwrap();
+            // Of root's own files and of anybody else's no group is told.
+            assert!(matches!(private(path, mode, 0, 0), Err(SecretFileError::Open { .. })));
+            assert!(matches!(private(path, mode, 10001, 10001), Err(SecretFileError::Open { .. })));
+            assert!(matches!(private(path, mode, 7, 10001), Err(SecretFileError::Open { .. })));
+        }
+        for mode in [0o644, 0o660, 0o641] {
+            assert!(matches!(private(path, mode, 0, 10001), Err(SecretFileError::Open { .. })));
+        }
+        assert!(matches!(private(path, 0o600, 0, 10001), Err(SecretFileError::Foreign { .. })));
+        assert!(matches!(private(path, 0o600, 7, 10001), Err(SecretFileError::Foreign { .. })));
+        private(path, 0o600, 7, 0).unwrap();
     }
 
     #[test]

@@ -32,8 +32,7 @@ pub fn issue(request: &Request, issued: &Issued, key: Option<&str>, now: SystemT
 /// # Errors
 /// The log cannot be read. What follows a broken line is not looked at.
 pub fn find(audit: &Audit, jti: &str) -> Result<Option<Entry>, AuditError> {
-    let mut entries = audit.lines()?.map_while(Result::ok).filter_map(|line| Entry::of(&line));
-    Ok(entries.find(|entry| entry.jti == jti))
+    Ok(audit.issue_of(jti)?.and_then(|line| Entry::of(&line)))
 }
 
 /// What the ledger knows of the tokens that one key signed.

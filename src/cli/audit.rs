@@ -1,17 +1,21 @@
 //! `imserver audit`: what administrators did, and whether the log of it is whole.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::{Failure, print};
 use crate::admin::audit::{Audit, Fault, Hash, Verified};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// What `audit` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The log is audit.jsonl in store.path: one JSON line an act, each with the hash of the one
-before it. Note down the newest hash from time to time, elsewhere: with --expect it proves
+The log is audit.jsonl in store.path or, where nodes share the NATS servers of
+store.jetstream, a stream there: one JSON line an act, each with the hash of the one before
+it. Note down the newest hash from time to time, elsewhere: with --expect it proves
 that nothing up to there was cut off since.
+
+Where a log of one machine went on in a stream, --folder reads the file that was left.
 
 Examples:
   imserver audit verify
@@ -20,6 +24,9 @@ Examples:
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
+    /// Read the audit.jsonl in this folder, whatever store.backend is
+    #[arg(long, global = true, value_name = "DIR")]
+    folder: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -42,8 +49,13 @@ enum Command {
 }
 
 pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
-    let path = config.store.path.join(crate::admin::audit::FILE);
-    if !path.exists() {
+    let folder = match (&args.folder, config.store.backend) {
+        (Some(folder), _) => Some(folder),
+        (None, Backend::Sled) => Some(&config.store.path),
+        (None, Backend::JetStream) => None,
+    };
+    let path = folder.map(|folder| folder.join(crate::admin::audit::FILE));
+    if let Some(path) = path.filter(|path| !path.exists()) {
         return match args.command {
             Command::Verify { expect: Some(_) } => Err(Failure::failed(format!(
                 "there is no {}, so the hash is in no log",
@@ -52,7 +64,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             _ => print(format!("nothing was done yet: there is no {}", path.display())),
         };
     }
-    let audit = Audit::open(&config.store.path)?;
+    let audit = folder.map_or_else(|| Audit::of(&config.store), |folder| Audit::open(folder))?;
     match &args.command {
         Command::Verify { expect } => verify(&audit, *expect),
         Command::List { act, since } => list(&audit, act.as_deref(), *since),
@@ -69,7 +81,7 @@ fn since(text: &str) -> Result<SystemTime, String> {
 }
 
 fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
-    let path = audit.path();
+    let place = audit.place();
     let Verified { lines, newest, has_noted, torn, fault } = audit.verify(noted)?;
     let s = if lines == 1 { "" } else { "s" };
     match fault {
@@ -79,8 +91,7 @@ fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
         }
         Some((number, why)) => {
             return Err(Failure::failed(format!(
-                "{}: line {number} is broken: {why}; {lines} line{s} before it are good",
-                path.display()
+                "{place}: line {number} is broken: {why}; {lines} line{s} before it are good"
             )));
         }
     }
@@ -90,12 +101,11 @@ fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
     }
     if noted.is_some() && !has_noted {
         return Err(Failure::failed(format!(
-            "{}: no line has the hash that --expect names: the log was cut off or begun anew \
-             since that was printed; {lines} line{s} in it are good",
-            path.display()
+            "{place}: no line has the hash that --expect names: the log was cut off or begun anew \
+             since that was printed; {lines} line{s} in it are good"
         )));
     }
-    print(format!("{}: {lines} line{s}, all good", path.display()))?;
+    print(format!("{place}: {lines} line{s}, all good"))?;
     newest.map_or(Ok(()), |newest| print(format!("newest hash: {newest}")))
 }
 
@@ -105,11 +115,8 @@ fn list(audit: &Audit, act: Option<&str>, since: Option<SystemTime>) -> Result<(
             Ok(line) => line,
             Err((_, Fault::Torn)) => return Ok(()),
             Err((number, why)) => {
-                let path = audit.path();
-                return Err(Failure::failed(format!(
-                    "{}: line {number} is broken: {why}",
-                    path.display()
-                )));
+                let place = audit.place();
+                return Err(Failure::failed(format!("{place}: line {number} is broken: {why}")));
             }
         };
         let wanted = act.is_none_or(|act| line.act == act);

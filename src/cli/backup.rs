@@ -162,7 +162,7 @@ pub(super) fn summary(found: &Findings) -> String {
 
 /// Writes down an act of this command, which no server did.
 pub(super) fn note(config: &Config, act: &Act) -> Result<(), Failure> {
-    let noted = Audit::open(&config.store.path).and_then(|audit| audit.append(&Who::shell(), act));
+    let noted = Audit::of(&config.store).and_then(|audit| audit.append(&Who::shell(), act));
     noted.map(drop).map_err(Failure::failed)
 }
 

@@ -70,11 +70,12 @@ fn pair(tls: &Tls) -> Result<String, String> {
 fn data_folder(store: &Store) -> Result<String, String> {
     let path = &store.path;
     let shown = path.display();
-    let what = match store.backend {
-        Backend::Sled => "the messages",
-        // Whether the servers that keep the messages can be used shows at the start.
-        Backend::JetStream => "the audit log",
-    };
+    let what = "the messages";
+    if store.backend == Backend::JetStream {
+        // Whether they can be used shows at the start.
+        let servers = store.jetstream.servers.join(", ");
+        return Ok(format!("{servers}: {what} and the audit log; they were not asked"));
+    }
     match fs::metadata(path) {
         Ok(found) if !found.is_dir() => Err(format!("{shown}: is no folder")),
         Ok(found) if found.mode() & 0o077 != 0 => Err(format!(

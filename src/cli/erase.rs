@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, config: &Config, token: Option<&Path>) -> Result<
 
 /// Erases in the files of a server that is stopped.
 fn offline(config: &Config, user: UserId) -> Result<u64, Failure> {
-    let (offline, audit) = (Offline::open(config)?, Audit::open(&config.store.path)?);
+    let (offline, audit) = (Offline::open(config)?, Audit::of(&config.store)?);
     let (revocation, act) =
         (revoke::of_user(user, &config.auth, SystemTime::now()), erase::act(user));
     audit.append(&Who::shell(), &revoke::act(&revocation))?;

@@ -13,7 +13,7 @@ use crate::admin::audit::{Act, FILE};
 use crate::admin::ledger::{self, Outstanding};
 use crate::admin::{Audit, Who, revoke};
 use crate::auth::{self, Alg, KeyEntry, KeySet, SetFault};
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// Makes, rotates and lists the keys that sign and check tokens.
 #[derive(Debug, clap::Args)]
@@ -125,7 +125,7 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
     keys.retire(kid).map_err(of_file)?;
     let server = Remote::connect(config, token)?;
     let connections = server.as_ref().map_or(Ok(0), |server| connections(server, kid))?;
-    let audit = Audit::open(&config.store.path)?;
+    let audit = Audit::of(&config.store)?;
     let tokens = ledger::outstanding(&audit, SystemTime::now())?;
     let tokens = tokens.get(kid).map_or(0, |known| known.tokens);
     let cut = format!(
@@ -214,7 +214,7 @@ fn refused(answer: &Value) -> Option<String> {
 }
 
 fn note(config: &Config, act: Act) -> Result<(), Failure> {
-    Audit::open(&config.store.path)?.append(&Who::shell(), &act)?;
+    Audit::of(&config.store)?.append(&Who::shell(), &act)?;
     Ok(())
 }
 
@@ -225,8 +225,12 @@ fn report(swept: &[String]) -> Result<(), Failure> {
 fn list(config: &Config) -> Result<(), Failure> {
     let keys = KeySet::load(&config.auth.keys)?.list();
     let now = SystemTime::now();
-    let known = match config.store.path.join(FILE).exists() {
-        true => ledger::outstanding(&Audit::open(&config.store.path)?, now)?,
+    let is_there = match config.store.backend {
+        Backend::Sled => config.store.path.join(FILE).exists(),
+        Backend::JetStream => true,
+    };
+    let known = match is_there {
+        true => ledger::outstanding(&Audit::of(&config.store)?, now)?,
         false => HashMap::new(),
     };
     for key in &keys {

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 
 use super::backup::note;
 use super::{Failure, print};
-use crate::admin::{Act, Audit, Who};
+use crate::admin::Act;
 use crate::config::{Backend, Config};
 use crate::store::jetstream::migrate::{self, Comparison, MigrateError, Step};
 use crate::store::sled::{Departure, OpenError};
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     if args.abandon {
-        note(config, &Act::new("store.migrate.abandon"))?;
+        // There is nowhere to write it down: the audit log of the nodes goes too.
         let removed = runtime.block_on(migrate::abandon(&config.store)).map_err(failure)?;
         return print(format!("{removed} streams removed; the move is given up"));
     }
@@ -72,20 +72,13 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let from = Departure::open(dir, super::offline::CACHE_BYTES).map_err(refused)?;
     let found = match args.verify {
         true => runtime.block_on(migrate::compare(&config.store, from, &watch)),
-        false => {
-            let audit = Audit::open(&config.store.path)?;
-            let act = Act::new("store.migrate");
-            audit.append(&Who::shell(), &act)?;
-            let outcome = runtime.block_on(migrate::migrate(&config.store, from, &watch));
-            if let Err(error) = &outcome {
-                audit.append(&Who::shell(), &act.failed(&error.to_string()))?;
-            }
-            outcome
-        }
+        false => runtime.block_on(migrate::migrate(&config.store, from, &watch)),
     };
     shown.end();
     let found = found.map_err(failure)?;
     if !args.verify {
+        // The first line of the log that the nodes share from now on.
+        note(config, &Act::new("store.migrate").with("messages", found.messages))?;
         let prefix = &config.store.jetstream.prefix;
         print(format!("{}: moved into the streams {prefix}-…, nodes may start", dir.display()))?;
     }

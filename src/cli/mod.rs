@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod cert;
 mod check;
+mod cluster;
 mod compact;
 mod connection;
 mod dev;
@@ -116,6 +117,8 @@ enum Command {
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
+    /// The streams on NATS servers that several nodes share
+    Cluster(cluster::Args),
     /// Is the running server well? 0: it takes connections and stores messages
     Health,
     /// How the running server is
@@ -175,6 +178,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
             Command::Erase(args) => erase::run(&args, &file.load()?, token),
+            Command::Cluster(args) => cluster::run(&args, &file.load()?),
             Command::Health => health::run(&file.load()?),
             Command::Status(args) => status::run(&args, &file.load()?, token),
             Command::Reload => reload::run(&file.load()?, token),

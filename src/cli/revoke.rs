@@ -77,7 +77,7 @@ fn by_server(server: &Remote, target: &Target) -> Result<Done, Failure> {
 
 fn by_hand(target: &Target, config: &Config) -> Result<Done, Failure> {
     let keys = KeySet::configured(&config.auth)?;
-    let audit = Audit::open(&config.store.path)?;
+    let audit = Audit::of(&config.store)?;
     let planned = Plan::new(target, &keys, &config.auth, &audit, SystemTime::now());
     let Plan { revocation, remark } = planned.map_err(|error| match error {
         RevokeError::NotOurs(_) => Failure::usage(error),
@@ -100,7 +100,7 @@ fn durable(
 ) -> Result<(), Failure> {
     // Opened first, since it can be refused; nothing is done by that.
     let offline = Offline::open_or_make(config)?;
-    let audit = Audit::open(&config.store.path)?;
+    let audit = Audit::of(&config.store)?;
     audit.append(&Who::shell(), act)?;
     offline.run(|store| async move {
         let outcome = work(&store).await;
@@ -210,13 +210,13 @@ pub(super) fn ledger(
 }
 
 fn recorded(config: &Config) -> Result<Vec<Entry>, Failure> {
-    let audit = Audit::open(&config.store.path)?;
+    let audit = Audit::of(&config.store)?;
     let mut entries = Vec::new();
     for line in audit.lines()? {
         match line {
             Ok(line) => entries.extend(Entry::of(&line)),
             Err((_, Fault::Torn)) => {}
-            Err((_, why)) => return Err(AuditError::Broken { path: audit.path(), why }.into()),
+            Err((_, why)) => return Err(AuditError::Broken { place: audit.place(), why }.into()),
         }
     }
     Ok(entries)

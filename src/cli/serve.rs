@@ -13,6 +13,7 @@ use crate::auth::KeySet;
 use crate::certificate;
 use crate::config::{Config, LogFormat, TlsMode};
 use crate::server::{Inherited, RunError, Server, Source, StartError};
+use crate::store::jetstream::OpenError;
 use crate::telemetry;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
@@ -53,7 +54,9 @@ pub(super) fn start(
         RunError::Start(StartError::Listen { key, address, source }) => {
             cannot_listen(key, address, &source)
         }
-        RunError::Start(error @ StartError::Exposed { .. }) => Failure::usage(error),
+        RunError::Start(
+            error @ (StartError::Exposed { .. } | StartError::JetStream(OpenError::File { .. })),
+        ) => Failure::usage(error),
         other => Failure::failed(other),
     })
 }

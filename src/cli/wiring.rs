@@ -39,7 +39,7 @@ pub(super) fn issue(config: &Config, keys: &KeySet, request: &Request) -> anyhow
     let now = SystemTime::now();
     let issued = auth::issue(keys, &config.auth, request, now)?;
     let key = keys.signing_key().and_then(Key::kid);
-    let audit = Audit::open(&config.store.path)?;
+    let audit = Audit::of(&config.store)?;
     audit.append(&Who::shell(), &ledger::issue(request, &issued, key, now))?;
     Ok(issued)
 }

@@ -61,6 +61,7 @@ impl Default for JetStream {
             credentials: None,
             user: None,
             password_file: None,
+            node: None,
             prefix: "im".to_owned(),
             partitions: 1,
             replicas: 3,

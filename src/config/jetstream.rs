@@ -17,6 +17,7 @@ pub(super) fn read(mut s: Section<'_, '_>) -> JetStream {
             _ => name(raw).map(Some),
         }),
         password_file: s.optional_path("password_file"),
+        node: s.take("node", None, node),
         prefix: s.take("prefix", d.prefix, prefix),
         partitions: s.take("partitions", d.partitions, |raw| raw.number(1..=1024)),
         replicas: s.take("replicas", d.replicas, |raw| raw.number(1..=5)),
@@ -72,6 +73,18 @@ fn server(text: &str) -> Result<String, Wrong> {
         "nats" if here => Ok(text.to_owned()),
         "nats" => wrong("would send messages in the clear to another machine"),
         _ => wrong("has an unknown scheme"),
+    }
+}
+
+/// Reads the name of a node.
+fn node(raw: Raw<'_>) -> Result<Option<String>, Wrong> {
+    let right = "write 1 to 64 of letters, digits, . - and _, or \"\" for the name of the host";
+    let text = raw.text(right)?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    match text.len() {
+        0 => Ok(None),
+        1..=64 if text.bytes().all(plain) => Ok(Some(text)),
+        _ => Err(Wrong::new(format!("{} is no name of a node", quoted(&text)), right)),
     }
 }
 

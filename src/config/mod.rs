@@ -204,6 +204,8 @@ pub struct JetStream {
     pub user: Option<String>,
     /// A file that holds the user's password.
     pub password_file: Option<PathBuf>,
+    /// What this node is called in the audit log; `None`: what its host is called.
+    pub node: Option<String>,
     /// What the names of all streams and subjects begin with.
     pub prefix: String,
     /// Over how many streams the inboxes are spread; never to be changed.

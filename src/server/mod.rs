@@ -29,13 +29,13 @@ mod upgrade;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -56,6 +56,8 @@ pub use self::supervisor::{InheritError, Inherited};
 use self::terms::CurrentTerms;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
+use crate::admin::Audit;
+use crate::admin::audit::node_name;
 use crate::auth::{
     AdminVerifier, CurrentKeys, GenerateError, KeySet, OneNode, Revocations, TicketBook, Tickets,
     Verifier,
@@ -64,7 +66,6 @@ use crate::config::{Backend, Config};
 use crate::https::HttpsError;
 use crate::hub::Hub;
 use crate::metrics::{ProviderMetrics, ServerMetrics, SessionMetrics, StoreMetrics};
-use crate::secret_file;
 use crate::session::{Context, Retry};
 use crate::store::sled::OpenError;
 use crate::store::{self, Store, StoreError, Tail};
@@ -115,14 +116,6 @@ pub enum StartError {
     /// The servers that keep the messages cannot be used.
     #[error(transparent)]
     JetStream(#[from] store::jetstream::OpenError),
-    /// There is no place for the audit log.
-    #[error("the folder {} (store.path) cannot be made: {source}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// Nobody can say whose tokens were taken back.
     #[error("the revocations cannot be read: {0}")]
     Revocations(StoreError),
@@ -224,7 +217,9 @@ impl Server {
         background.spawn_until_stopped(supervisor::show_life());
 
         // Health first: opening a large store takes its time, and somebody asks.
-        let probes = Arc::new(Probes { registry, store: OnceLock::new(), shutdown: stop.clone() });
+        let store_ready = metrics.store_ready.clone();
+        let (store, shutdown) = (OnceLock::new(), stop.clone());
+        let probes = Arc::new(Probes { registry, store_ready, store, shutdown });
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let administration = Arc::new(Admin {
             gate: Gate::new(AdminVerifier::new(&keys, &revocations, &config.auth)),
@@ -233,13 +228,17 @@ impl Server {
             terms: terms.clone(),
             revocations: revocations.clone(),
             reload,
-            dir: config.store.path.clone(),
+            audit: OnceLock::new(),
             metrics: metrics.clone(),
             calls: sessions.tracker.clone(),
             shutdown: stop.clone(),
             started: tokio::time::Instant::now(),
             service: OnceLock::new(),
         });
+        if config.store.backend == Backend::Sled {
+            // In a folder it needs no store.
+            let _ = administration.audit.set(Audit::at(&config.store.path));
+        }
         let admin = admin.open()?;
         let admin_address = admin.local_addr().unwrap_or(config.server.admin_listen);
         let admin_tasks = Tasks::default();
@@ -249,7 +248,8 @@ impl Server {
         let recent = Arc::new(Recent::new(store_metrics.clone(), session_metrics.clone()));
         let opening = open_store(&config, store_metrics);
         let (opened, provider) = tokio::join!(opening, provider::first(provider, &keys, &stop));
-        let Opened { store, tail, tickets } = opened?;
+        let Opened { store, tail, tickets, audit } = opened?;
+        let _ = administration.audit.set(audit);
         if let Some(provider) = provider {
             background.spawn_until_stopped(provider.run());
         }
@@ -318,6 +318,7 @@ struct Opened {
     store: Arc<dyn Store>,
     tail: Tail,
     tickets: Arc<dyn TicketBook>,
+    audit: Audit,
 }
 
 /// Opens the store that is configured.
@@ -331,16 +332,16 @@ async fn open_store(config: &Config, metrics: StoreMetrics) -> Result<Opened, Ru
                 tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
             let (store, tail) = opened.map_err(StartError::Store)?;
             let tickets = Arc::new(OneNode::default());
-            Ok(Opened { store: Arc::new(store), tail, tickets })
+            let audit = Audit::at(&config.store.path);
+            Ok(Opened { store: Arc::new(store), tail, tickets, audit })
         }
         Backend::JetStream => {
-            // The audit log is there.
-            secret_file::create_folder(&store.path)
-                .map_err(|source| StartError::Folder { path: store.path.clone(), source })?;
             let opened = store::jetstream::open(&store, &limits, metrics).await;
             let (store, tail) = opened.map_err(StartError::JetStream)?;
             let tickets = Arc::new(store.clone());
-            Ok(Opened { store: Arc::new(store), tail, tickets })
+            let node = node_name(&config.store.jetstream);
+            let audit = Audit::shared(store.audit(), node, Handle::current());
+            Ok(Opened { store: Arc::new(store), tail, tickets, audit })
         }
     }
 }

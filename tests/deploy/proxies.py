@@ -246,4 +246,5 @@ def main():
         search(stage, tokens)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,9 +16,13 @@ fn library() -> PathBuf {
 
 /// A set-up whose clock is ahead by what the file says.
 fn with_a_clock() -> Setup {
-    let setup = Setup::new();
+    ahead_of_time(Setup::new(), "+0")
+}
+
+/// The same set-up with a clock that is ahead.
+pub fn ahead_of_time(setup: Setup, ahead: &str) -> Setup {
     let file = setup.path("clock");
-    fs::write(&file, "+0").unwrap();
+    fs::write(&file, ahead).unwrap();
     setup
         .env("LD_PRELOAD", library().to_str().unwrap())
         .env("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap())

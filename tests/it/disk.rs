@@ -1,7 +1,6 @@
 //! A disk that is full, and one that cannot be written.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,43 +8,8 @@ use imserver::store::Entry;
 use serde_json::Value;
 
 use crate::support::{
-    Call, Client, Forge, Setup, TestServer, Upgrade, admin, frame, store, strace, within,
+    Call, Client, Forge, Mount, Setup, TestServer, Upgrade, admin, frame, store, strace, within,
 };
-
-/// A small file system of its own, unmounted at the end.
-struct Mount<'a>(&'a Path);
-
-impl<'a> Mount<'a> {
-    /// Mounts one, or says loudly that it cannot: that needs root and the permission
-    /// to mount, which a container often has not.
-    fn new(at: &'a Path, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        if mount(at, options) {
-            return Some(Self(at));
-        }
-        eprintln!(
-            "\n*** NOT TESTED: no file system can be mounted here, so nobody checked what \
-             happens on a full or read-only disk. Run as root, with permission to mount. ***\n"
-        );
-        None
-    }
-
-    fn remount(&self, options: &str) {
-        assert!(mount(self.0, &format!("remount,{options}")));
-    }
-}
-
-fn mount(at: &Path, options: &str) -> bool {
-    let mut command = Command::new("mount");
-    command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at);
-    command.output().is_ok_and(|output| output.status.success())
-}
-
-impl Drop for Mount<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
 
 /// Sends large messages until one is refused; how many were acknowledged.
 async fn fill(client: &mut Client, to: u64, from: usize) -> usize {
@@ -103,7 +67,7 @@ fn holds(found: &[Arc<Entry>], acknowledged: &[usize]) {
 async fn once_there_is_room_again_the_same_process_goes_on() {
     let setup = Setup::new().set("limits.messages_per_second", "0");
     let data = setup.path("data");
-    let Some(disk) = Mount::new(&data, "size=40m,mode=0700") else {
+    let Some(disk) = Mount::tmpfs(&data, "size=40m,mode=0700") else {
         return;
     };
     let server = setup.start().await;
@@ -147,7 +111,7 @@ async fn once_there_is_room_again_the_same_process_goes_on() {
 }
 
 /// Makes the disk so small that some hundred messages fill it.
-fn hold_back(disk: &Mount<'_>, data: &Path) {
+fn hold_back(disk: &Mount, data: &Path) {
     let used = nix::sys::statvfs::statvfs(data).unwrap();
     let used = (used.blocks() - used.blocks_free()) * used.fragment_size();
     disk.remount(&format!("size={}m", (used >> 20) + 40));
@@ -157,7 +121,7 @@ fn hold_back(disk: &Mount<'_>, data: &Path) {
 async fn killed_on_a_full_disk_it_starts_or_says_what_to_do() {
     let setup = Setup::new().set("limits.messages_per_second", "0");
     let data = setup.path("data");
-    let Some(disk) = Mount::new(&data, "size=40m,mode=0700") else {
+    let Some(disk) = Mount::tmpfs(&data, "size=40m,mode=0700") else {
         return;
     };
     let server = setup.start().await;
@@ -244,7 +208,7 @@ async fn writes_that_find_no_room_are_made_good_by_the_same_process() {
 async fn a_read_only_disk_is_refused_in_one_sentence() {
     let setup = Setup::new();
     let data = setup.path("data");
-    let Some(disk) = Mount::new(&data, "size=6m,mode=0700") else {
+    let Some(disk) = Mount::tmpfs(&data, "size=6m,mode=0700") else {
         return;
     };
     for made in [false, true] {

@@ -6,8 +6,12 @@
 
 #![allow(clippy::print_stderr, reason = "a test that fails shows what the servers said")]
 
+mod network;
 mod server;
 mod shared;
+mod single;
 
-pub use server::{Cluster, Dismissal, Place};
+pub use network::Network;
+pub use server::{Cluster, Dismissal, Place, old_program, program};
 pub use shared::shared;
+pub use single::Single;

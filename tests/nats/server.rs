@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,11 +12,13 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::network::Network;
+
 /// How many servers make a cluster.
 const SERVERS: usize = 3;
 
 /// How long a cluster may take to come up, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who the tests are to the servers.
 const USER: &str = "imserver";
@@ -31,6 +33,7 @@ pub struct Place {
 /// Where one server listens.
 #[derive(Clone, Copy, Debug)]
 struct Ports {
+    host: Ipv4Addr,
     clients: u16,
     routes: u16,
     monitor: u16,
@@ -38,21 +41,24 @@ struct Ports {
 
 impl Place {
     /// Makes a folder with certificates, a password and the configuration of every server.
-    pub(super) fn make(folder: &Path) -> Self {
-        // All at once, so that none is given twice; closed again right before the start.
-        let held: Vec<TcpListener> =
-            (0..3 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let given: Vec<u16> =
-            held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
-        let ports = given.chunks(3).map(|three| Ports {
-            clients: three[0],
-            routes: three[1],
-            monitor: three[2],
-        });
-        let place = Self { folder: folder.to_owned(), ports: ports.collect() };
+    ///
+    /// On machines of a network all listen at the usual ports, here at free ones.
+    pub(super) fn make(folder: &Path, network: Option<&Network>) -> Self {
+        let ports = match network {
+            Some(network) => (0..SERVERS)
+                .map(|number| Ports {
+                    host: network.address(number),
+                    clients: 4222,
+                    routes: 6222,
+                    monitor: 8222,
+                })
+                .collect(),
+            None => free_ports(),
+        };
+        let place = Self { folder: folder.to_owned(), ports };
         let word: String = std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
         private(&place.password_file(), &word);
-        certify(folder);
+        certify(folder, place.ports.iter().map(|ports| ports.host));
         for number in 0..SERVERS {
             fs::write(place.config(number), place.configuration(number, &word)).unwrap();
         }
@@ -71,12 +77,12 @@ impl Place {
         let ports = lines.lines().map(|line| {
             let mut numbers = line.split(' ').map(|number| number.parse().unwrap());
             let mut next = || numbers.next().unwrap();
-            Ports { clients: next(), routes: next(), monitor: next() }
+            Ports { host: Ipv4Addr::LOCALHOST, clients: next(), routes: next(), monitor: next() }
         });
         let place = Self { folder: folder.to_owned(), ports: ports.collect() };
         // A busy one may call itself unhealthy for a while: it is waited for. Only where nobody
         // listens any more it has died without its guardian.
-        let listens = |ports: &Ports| TcpStream::connect(("127.0.0.1", ports.monitor)).is_ok();
+        let listens = |ports: &Ports| TcpStream::connect((ports.host, ports.monitor)).is_ok();
         if !place.ports.iter().all(listens) {
             return None;
         }
@@ -86,7 +92,7 @@ impl Place {
 
     /// Where clients connect, one address a server.
     pub fn urls(&self) -> Vec<String> {
-        self.ports.iter().map(|ports| format!("tls://127.0.0.1:{}", ports.clients)).collect()
+        self.ports.iter().map(|ports| format!("tls://{}:{}", ports.host, ports.clients)).collect()
     }
 
     /// Who clients say that they are.
@@ -104,22 +110,45 @@ impl Place {
         self.folder.join("ca.pem")
     }
 
+    /// Where a server keeps what it stores.
+    pub fn store(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("n{number}"))
+    }
+
+    /// A file beside those of the servers.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Changes the configuration of every server, from their next start on.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        for number in 0..SERVERS {
+            let path = self.config(number);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{from}");
+            fs::write(path, text.replace(from, to)).unwrap();
+        }
+    }
+
     pub(super) fn config(&self, number: usize) -> PathBuf {
         self.folder.join(format!("n{number}.conf"))
     }
 
     fn configuration(&self, number: usize, password: &str) -> String {
-        let Ports { clients, routes, monitor } = self.ports[number];
+        let Ports { host, clients, routes, monitor } = self.ports[number];
         let folder = self.folder.display();
-        let others: Vec<String> =
-            self.ports.iter().map(|ports| format!("nats://127.0.0.1:{}", ports.routes)).collect();
+        let others: Vec<String> = self
+            .ports
+            .iter()
+            .map(|ports| format!("nats://{}:{}", ports.host, ports.routes))
+            .collect();
         // A name of its own, so that it joins no other cluster on this machine.
-        let cluster = format!("of-{}", self.ports[0].routes);
+        let cluster = format!("of-{}-{}", self.ports[0].host, self.ports[0].routes);
         format!(
             r#"
 server_name: n{number}
-listen: "127.0.0.1:{clients}"
-http: "127.0.0.1:{monitor}"
+listen: "{host}:{clients}"
+http: "{host}:{monitor}"
 tls {{ cert_file: "{folder}/server.pem", key_file: "{folder}/server.key" }}
 authorization {{ user: "{USER}", password: "{password}" }}
 jetstream {{
@@ -130,7 +159,7 @@ jetstream {{
 }}
 cluster {{
     name: "{cluster}"
-    listen: "127.0.0.1:{routes}"
+    listen: "{host}:{routes}"
     routes: [{}]
     ping_interval: "1s"
     ping_max: 2
@@ -148,7 +177,7 @@ lame_duck_grace_period: "500ms"
 
     /// What a server says on its monitoring port, or nothing where it is silent.
     fn ask(&self, number: usize, path: &str) -> Option<Value> {
-        let address = ("127.0.0.1", self.ports[number].monitor);
+        let address = (self.ports[number].host, self.ports[number].monitor);
         let mut socket = TcpStream::connect(address).ok()?;
         // A paused server takes connections and answers none.
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -193,26 +222,58 @@ pub enum Dismissal {
 pub struct Cluster {
     servers: Vec<Option<Child>>,
     place: Place,
+    /// Where each has a machine of its own.
+    network: Option<Network>,
     _folder: TempDir,
 }
 
 impl Cluster {
     /// Starts three servers and waits until they are one.
     pub fn start() -> Self {
+        Self::prepare().begin()
+    }
+
+    /// The same, on the first three machines of a network.
+    pub fn start_on(network: Network) -> Self {
+        Self::make(Some(network)).begin()
+    }
+
+    /// Three servers that do not run yet.
+    pub fn prepare() -> Self {
+        Self::make(None)
+    }
+
+    fn make(network: Option<Network>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::make(folder.path());
+        let place = Place::make(folder.path(), network.as_ref());
         let servers = (0..SERVERS).map(|_| None).collect();
-        let mut cluster = Self { servers, place, _folder: folder };
+        Self { servers, place, network, _folder: folder }
+    }
+
+    /// Starts those that do not run, and waits until all are one.
+    pub fn begin(mut self) -> Self {
+        self.run_all();
+        self
+    }
+
+    /// The same, on what was left behind.
+    pub fn run_all(&mut self) {
         for number in 0..SERVERS {
-            cluster.run(number);
+            if self.servers[number].is_none() {
+                self.run(number);
+            }
         }
-        cluster.place.wait();
-        cluster
+        self.place.wait();
     }
 
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The network that it is on, where it has one of its own.
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// Kills a server (`kill -9`).
@@ -246,10 +307,23 @@ impl Cluster {
             .append(true)
             .open(self.place.log_file(number))
             .unwrap();
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program());
         command.arg("-c").arg(self.place.config(number));
+        if let Some(network) = &self.network {
+            command = network.on_machine(number, &command);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.servers[number] = Some(command.spawn().unwrap());
+    }
+
+    /// Waits until a server has logged this.
+    pub fn wait_for_log(&self, number: usize, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        let says = || fs::read_to_string(self.place.log_file(number)).unwrap().contains(words);
+        while !says() {
+            assert!(Instant::now() < end, "n{number} does not say {words:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until every server takes part again.
@@ -271,18 +345,13 @@ impl Cluster {
         running.into_iter().find_map(|number| self.leader_by(number, stream))
     }
 
-    /// Waits until the others have another leader for a stream than this server.
-    pub fn wait_for_leader_after(&self, old: usize, stream: &str) -> usize {
-        let end = Instant::now() + PATIENCE;
-        let others = (0..SERVERS).filter(|number| *number != old);
-        loop {
-            let named = others.clone().find_map(|number| self.leader_by(number, stream));
-            if let Some(new) = named.filter(|new| *new != old) {
-                return new;
-            }
-            assert!(Instant::now() < end, "{stream} has no new leader:\n{}", self.place.logs());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    /// How often a server of the cluster became the leader of a stream.
+    pub fn elections(&self, stream: &str) -> usize {
+        let line = format!("JetStream cluster new stream leader for '$G > {stream}'");
+        (0..SERVERS)
+            .map(|number| fs::read_to_string(self.place.log_file(number)).unwrap_or_default())
+            .map(|log| log.matches(&line).count())
+            .sum()
     }
 
     /// Which server leads a stream, by what this one says.
@@ -309,16 +378,39 @@ impl Drop for Cluster {
 }
 
 /// The server's program; brought where it is not there yet.
-pub(super) fn binary() -> PathBuf {
+pub fn program() -> PathBuf {
+    brought("nats", &[])
+}
+
+/// One that is too old.
+pub fn old_program() -> PathBuf {
+    brought("nats-old", &["--old"])
+}
+
+fn brought(folder: &str, options: &[&str]) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let brought = target.join("nats/bin/nats-server");
-    if brought.exists() {
-        return brought;
+    let there = target.join(folder).join("bin/nats-server");
+    if there.exists() {
+        return there;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/nats-server");
-    let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
+    let output = Command::new(script).args(options).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "scripts/nats-server brings no server");
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// All at once, so that none is given twice; closed again right before the start.
+fn free_ports() -> Vec<Ports> {
+    let held: Vec<TcpListener> =
+        (0..3 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let given: Vec<u16> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+    let ports = given.chunks(3).map(|three| Ports {
+        host: Ipv4Addr::LOCALHOST,
+        clients: three[0],
+        routes: three[1],
+        monitor: three[2],
+    });
+    ports.collect()
 }
 
 fn private(path: &Path, text: &str) {
@@ -327,13 +419,14 @@ fn private(path: &Path, text: &str) {
 }
 
 /// An authority that nobody else knows, and a certificate of it for this machine.
-fn certify(folder: &Path) {
+fn certify(folder: &Path, hosts: impl Iterator<Item = Ipv4Addr>) {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = params.self_signed(&authority).unwrap();
     let issuer = Issuer::new(params, authority);
-    let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+    let mut names: Vec<String> = hosts.map(|host| host.to_string()).collect();
+    names.push("localhost".to_owned());
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(names).unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use super::server::{Place, binary};
+use super::server::{Place, program};
 
 /// Ends the servers once it has the lock, and what they left with them.
 const GUARDIAN: &str = r#"
@@ -52,9 +52,9 @@ fn find_or_start() -> Shared {
 fn start(folder: &Path) -> Place {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).unwrap();
-    let place = Place::make(folder);
+    let place = Place::make(folder, None);
     let mut guardian = Command::new("sh");
-    guardian.args(["-c", GUARDIAN, "guardian"]).arg(folder).arg(binary());
+    guardian.args(["-c", GUARDIAN, "guardian"]).arg(folder).arg(program());
     guardian.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // What ends a test must not end the servers of others.
     #[expect(clippy::zombie_processes, reason = "it outlives this process")]

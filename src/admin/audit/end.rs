@@ -5,9 +5,10 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use super::folder::{aside, sync_folder};
 use super::line::{Hash, Line};
 use super::read::Fault;
-use super::{Act, LINE_MAX, TORN, aside, sync_folder};
+use super::{Act, LINE_MAX, TORN};
 
 /// How the log ends.
 #[derive(Debug)]

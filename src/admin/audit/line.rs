@@ -76,6 +76,8 @@ pub struct Line {
     pub number: u64,
     /// When, as RFC 3339 has it, in UTC with milliseconds.
     pub at: String,
+    /// The node at which it was done, where there are several.
+    pub node: Option<String>,
     /// `admin:` with the subject of a token, or `shell:` with the name of a user of the host.
     pub who: String,
     /// The `jti` of the administrator's token.
@@ -97,6 +99,8 @@ pub struct Line {
 struct Body<'a> {
     n: u64,
     at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
     who: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -110,6 +114,7 @@ struct Body<'a> {
 struct Wire {
     n: u64,
     at: String,
+    node: Option<String>,
     who: String,
     token: Option<String>,
     act: String,
@@ -122,13 +127,21 @@ struct Wire {
 const BEFORE_HASH: &str = ",\"hash\":\"";
 
 impl Line {
-    pub(super) fn new(number: u64, at: SystemTime, who: &Who, act: &Act, previous: Hash) -> Self {
+    pub(super) fn new(
+        number: u64,
+        at: SystemTime,
+        node: Option<&str>,
+        who: &Who,
+        act: &Act,
+        previous: Hash,
+    ) -> Self {
         let at = humantime::format_rfc3339_millis(at).to_string();
         let name = who.name();
         let token = who.token();
         let body = Body {
             n: number,
             at: &at,
+            node,
             who: &name,
             token,
             act: &act.name,
@@ -141,8 +154,8 @@ impl Line {
         let hash = Hash::of(body.as_bytes());
         let text = format!("{body}{BEFORE_HASH}{hash}\"}}");
         let (token, details) = (token.map(str::to_owned), act.details.clone());
-        let act = act.name.clone();
-        Self { number, at, who: name, token, act, details, previous, hash, text }
+        let (node, act) = (node.map(str::to_owned), act.name.clone());
+        Self { number, at, node, who: name, token, act, details, previous, hash, text }
     }
 
     /// Reads a line and checks its own hash.
@@ -163,7 +176,8 @@ impl Line {
         if wire.hash.parse() != Ok(hash) {
             return Err(Fault::NoLine);
         }
-        let Wire { n: number, at, who, token, act, details, .. } = wire;
-        Ok(Self { number, at, who, token, act, details, previous, hash, text: text.to_owned() })
+        let Wire { n: number, at, node, who, token, act, details, .. } = wire;
+        let text = text.to_owned();
+        Ok(Self { number, at, node, who, token, act, details, previous, hash, text })
     }
 }

@@ -1,31 +1,32 @@
-//! The audit log: every administrative act, in `audit.jsonl` beside the messages.
+//! The audit log: every administrative act, where the messages are. One machine has it in
+//! `audit.jsonl` (`folder.rs`); several nodes share it in a stream (`shared.rs`).
 //!
 //! One JSON line an act, written and synced before the act is reported as done. Each line
 //! holds the hash of the one before it, so that none can be changed, left out or put in
 //! without all after it being written anew. What a chain cannot see is that its own end
 //! was cut off: whoever notes down the newest hash elsewhere can (`audit verify --expect`).
-//!
-//! Nothing is ever overwritten but the rest of a line that a power cut tore: that is kept
-//! beside the log, and the chain goes on with a line that names it and holds its hash.
 
 mod end;
+mod folder;
 mod line;
 mod read;
+mod shared;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 
-use self::end::End;
+use self::folder::Folder;
 pub use self::line::{Hash, Line, NoHash};
 pub use self::read::{Fault, Lines, Verified};
+use self::shared::Shared;
+pub use self::shared::node_name;
+use super::ledger;
+use crate::config::{self, Backend};
 use crate::ids::UserId;
-use crate::secret_file;
+use crate::store::jetstream::AuditStream;
 
 /// The log's name in the store's directory.
 pub const FILE: &str = "audit.jsonl";
@@ -136,25 +137,33 @@ pub enum AuditError {
     },
     /// Its last line is not what was written.
     #[error(
-        "the audit log {} is broken in its last line, so that it cannot go on: {why}; run \
-         `imserver audit verify`, and move the file away to begin a new one",
-        path.display()
+        "the audit log {place} is broken in its last line, so that it cannot go on: {why}; run \
+         `imserver audit verify`, and move the {kind} away to begin a new one",
+        kind = if place.contains('/') { "file" } else { "stream" }
     )]
     Broken {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the stream.
+        place: String,
         /// What is wrong.
         why: Fault,
     },
+    /// The servers that keep it cannot be used now.
+    #[error("the audit log is on the NATS servers, which cannot be used: {0}")]
+    Servers(String),
     /// The act has more details than a line has room for.
     #[error("the act has too many details for a line of the audit log")]
     TooLong,
 }
 
-/// The audit log of a store's directory.
+/// The audit log of a service.
 #[derive(Clone, Debug)]
-pub struct Audit {
-    dir: PathBuf,
+pub struct Audit(Place);
+
+/// Where it is.
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(Folder),
+    Shared(Shared),
 }
 
 impl Audit {
@@ -163,70 +172,78 @@ impl Audit {
     /// # Errors
     /// The directory or the file cannot be made, or others can get at the file.
     pub fn open(dir: &Path) -> Result<Self, AuditError> {
-        let audit = Self { dir: dir.to_owned() };
-        secret_file::create_folder(dir).map_err(|cause| audit.io(cause))?;
-        audit.file()?;
-        Ok(audit)
+        let folder = Folder::at(dir);
+        folder.file()?;
+        Ok(Self(Place::Folder(folder)))
     }
 
-    /// Where it is.
-    pub fn path(&self) -> PathBuf {
-        self.dir.join(FILE)
+    /// The same, looked at with the first act.
+    pub fn at(dir: &Path) -> Self {
+        Self(Place::Folder(Folder::at(dir)))
     }
 
-    /// Writes down that `who` does `act`; it is on the disk when this returns.
+    /// The audit log that a configuration speaks of, for a process without a server.
+    ///
+    /// # Errors
+    /// As [`Audit::open`], and where the servers cannot be used that keep it.
+    pub fn of(config: &config::Store) -> Result<Self, AuditError> {
+        match config.backend {
+            Backend::Sled => Self::open(&config.path),
+            Backend::JetStream => Shared::connect(config).map(Place::Shared).map(Self),
+        }
+    }
+
+    /// The audit log that all nodes write to, as `node`, on the runtime of `handle`.
+    pub fn shared(stream: AuditStream, node: String, handle: Handle) -> Self {
+        Self(Place::Shared(Shared::new(stream, node, handle)))
+    }
+
+    /// What it is called: the path of its file, or the name of its stream.
+    pub fn place(&self) -> String {
+        match &self.0 {
+            Place::Folder(folder) => folder.path().display().to_string(),
+            Place::Shared(shared) => shared.name(),
+        }
+    }
+
+    /// Writes down that `who` does `act`; it is durable when this returns.
     ///
     /// It waits for other processes that write to the same log, and for the disk: not for
     /// a task that others wait for.
     ///
     /// # Errors
-    /// Nothing was written down, and so nothing may be done.
+    /// Nothing may be done: nothing was written down, or nobody can say whether it was.
     pub fn append(&self, who: &Who, act: &Act) -> Result<Line, AuditError> {
-        let file = self.file()?;
-        let mut log = Flock::lock(file, FlockArg::LockExclusive)
-            .map_err(|(_, error)| self.io(error.into()))?;
-        let io = |cause| self.io(cause);
-        let end = End::find(&mut log).map_err(io)?;
-        let end = end.map_err(|why| AuditError::Broken { path: self.path(), why })?;
-        end.set_torn_aside(&self.dir, &mut log).map_err(io)?;
-
-        let mut text = end.before_next();
-        let (mut number, mut previous) = end.next();
-        let mut write = |who: &Who, act: &Act| {
-            let line = Line::new(number, SystemTime::now(), who, act, previous);
-            if line.text.len() >= LINE_MAX {
-                return Err(AuditError::TooLong);
-            }
-            text.push_str(&line.text);
-            text.push('\n');
-            (number, previous) = (line.number.saturating_add(1), line.hash);
-            Ok(line)
-        };
-        if let Some(torn) = end.named_aside(&self.dir).map_err(io)? {
-            write(&Who::Shell("imserver".to_owned()), &torn)?;
+        match &self.0 {
+            Place::Folder(folder) => folder.append(who, act),
+            Place::Shared(shared) => shared.append(who, act),
         }
-        let line = write(who, act)?;
-        let written = log.write_all(text.as_bytes()).and_then(|()| log.sync_all());
-        if let Err(cause) = written {
-            // What is there of the lines was not reported to anybody. Where even this
-            // fails, the next act finds a torn line.
-            let _ = log.set_len(end.whole());
-            return Err(self.io(cause));
-        }
-        Ok(line)
     }
 
-    /// Reads the log from its beginning to where it ends now, checking every line.
+    /// Reads the log from its beginning to where it ends now, checking every line. As
+    /// [`Audit::append`], it waits.
     ///
     /// # Errors
     /// It cannot be opened. What is wrong within it comes in its place.
     pub fn lines(&self) -> Result<Lines, AuditError> {
-        // Behind a lock no half of a line is seen that is being written.
-        let log = Flock::lock(self.file()?, FlockArg::LockShared)
-            .map_err(|(_, error)| self.io(error.into()))?;
-        let length = log.metadata().map_err(|cause| self.io(cause))?.len();
-        let file = log.unlock().map_err(|(_, error)| self.io(error.into()))?;
-        Lines::begin(file, length).map_err(|cause| self.io(cause))
+        match &self.0 {
+            Place::Folder(folder) => folder.lines(),
+            Place::Shared(shared) => shared.lines(),
+        }
+    }
+
+    /// The line that tells of the token with this `jti`, if there is one.
+    ///
+    /// # Errors
+    /// The log cannot be read. What follows a broken line is not looked at.
+    pub fn issue_of(&self, jti: &str) -> Result<Option<Line>, AuditError> {
+        match &self.0 {
+            Place::Folder(folder) => {
+                let mut lines = folder.lines()?.map_while(Result::ok);
+                Ok(lines.find(|line| ledger::Entry::of(line).is_some_and(|it| it.jti == jti)))
+            }
+            Place::Shared(shared) => shared.issue_of(jti),
+        }
     }
 
     /// Reads the whole log and says what it found, and whether a hash that was noted down
@@ -235,48 +252,12 @@ impl Audit {
     /// # Errors
     /// It cannot be opened. A broken line is a [`Verified`] with a fault.
     pub fn verify(&self, noted: Option<Hash>) -> Result<Verified, AuditError> {
-        Ok(self.lines()?.verify(&self.dir, noted))
+        let aside = match &self.0 {
+            Place::Folder(folder) => Some(folder.dir()),
+            Place::Shared(_) => None,
+        };
+        Ok(self.lines()?.verify(aside, noted))
     }
-
-    /// The file, which is made where it is missing, and which is nobody else's.
-    fn file(&self) -> Result<File, AuditError> {
-        let path = self.path();
-        let opened = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            // A link could lead the log to where others read or end it.
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(&path);
-        let file = opened.map_err(|cause| self.io(cause))?;
-        let what = file.metadata().map_err(|cause| self.io(cause))?;
-        if !what.is_file() {
-            return Err(self.io(io::Error::other("it is no regular file")));
-        }
-        if what.mode() & 0o077 != 0 {
-            return Err(AuditError::Open { path, mode: what.mode() & 0o7777 });
-        }
-        if what.len() == 0 {
-            // Its name must outlive a power cut as its first line does.
-            sync_folder(&self.dir).map_err(|cause| self.io(cause))?;
-        }
-        Ok(file)
-    }
-
-    fn io(&self, cause: io::Error) -> AuditError {
-        AuditError::Io { path: self.path(), cause }
-    }
-}
-
-/// The file that keeps the rest of a torn line, which line `number` names.
-fn aside(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("audit.torn-{number}"))
-}
-
-fn sync_folder(dir: &Path) -> io::Result<()> {
-    let folder = if dir == Path::new("") { Path::new(".") } else { dir };
-    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Take};
 use std::path::Path;
 
+use super::folder::aside;
 use super::line::{Hash, Line};
-use super::{LINE_MAX, TORN, aside};
+use super::shared::Reading;
+use super::{LINE_MAX, TORN};
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +29,9 @@ pub enum Fault {
     /// What was kept of a torn line is not what the log says of it.
     #[error("the file that it names is missing or has changed")]
     Aside,
+    /// It lies in its stream as something else than it is.
+    #[error("it lies there under another subject than it was written under")]
+    Misplaced,
     /// The system does not give it.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
@@ -34,10 +39,16 @@ pub enum Fault {
 
 /// The lines of a log; what is wrong with one ends them.
 pub struct Lines {
-    file: Take<BufReader<File>>,
+    source: Source,
     expected: u64,
     previous: Hash,
     ended: bool,
+}
+
+/// Where they come from.
+enum Source {
+    File(Take<BufReader<File>>),
+    Stream(Reading),
 }
 
 impl fmt::Debug for Lines {
@@ -49,28 +60,24 @@ impl fmt::Debug for Lines {
 impl Lines {
     pub(super) fn begin(mut file: File, length: u64) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
-        let file = BufReader::new(file).take(length);
-        Ok(Self { file, expected: 1, previous: Hash::START, ended: false })
+        Ok(Self::of(Source::File(BufReader::new(file).take(length))))
+    }
+
+    /// The lines of a stream.
+    pub(super) fn of_stream(reading: Reading) -> Self {
+        Self::of(Source::Stream(reading))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, expected: 1, previous: Hash::START, ended: false }
     }
 
     fn read(&mut self) -> Result<Option<Line>, Fault> {
-        let mut bytes = Vec::new();
-        let mut one = self.file.by_ref().take(LINE_MAX as u64);
-        one.read_until(b'\n', &mut bytes).map_err(|error| Fault::Unreadable(error.to_string()))?;
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        let at_end = self.file.limit() == 0;
-        let line = match bytes.strip_suffix(b"\n") {
-            Some(line) => Line::read(line),
-            // Whole, but for the sign that ends it: the next act adds that.
-            None => {
-                Line::read(&bytes).map_err(|_| if at_end { Fault::Torn } else { Fault::NoLine })
-            }
+        let read = match &mut self.source {
+            Source::File(file) => of_file(file)?,
+            Source::Stream(reading) => reading.next()?,
         };
-        // We write no NUL: the disk has not kept what was written.
-        let line = line.map_err(|why| if at_end && bytes.contains(&0) { Fault::Torn } else { why });
-        let line = line?;
+        let Some(line) = read else { return Ok(None) };
         if line.number != self.expected || line.previous != self.previous {
             return Err(Fault::Unlinked);
         }
@@ -80,7 +87,9 @@ impl Lines {
     }
 
     /// Reads all that are left.
-    pub(super) fn verify(mut self, dir: &Path, noted: Option<Hash>) -> Verified {
+    ///
+    /// What is kept of torn lines is looked for in `dir`, where there is one.
+    pub(super) fn verify(mut self, dir: Option<&Path>, noted: Option<Hash>) -> Verified {
         let has_noted = noted == Some(Hash::START);
         let mut verified = Verified { lines: 0, newest: None, has_noted, torn: 0, fault: None };
         loop {
@@ -90,7 +99,9 @@ impl Lines {
                 Ok(Some(line)) => line,
                 Err(fault) => return Verified { fault: Some((number, fault)), ..verified },
             };
-            if line.act == TORN {
+            if line.act == TORN
+                && let Some(dir) = dir
+            {
                 verified.torn += 1;
                 if !is_kept(dir, &line) {
                     return Verified { fault: Some((number, Fault::Aside)), ..verified };
@@ -101,6 +112,24 @@ impl Lines {
             verified.has_noted |= noted == Some(line.hash);
         }
     }
+}
+
+/// The next line of a file.
+fn of_file(file: &mut Take<BufReader<File>>) -> Result<Option<Line>, Fault> {
+    let mut bytes = Vec::new();
+    let mut one = file.by_ref().take(LINE_MAX as u64);
+    one.read_until(b'\n', &mut bytes).map_err(|error| Fault::Unreadable(error.to_string()))?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let at_end = file.limit() == 0;
+    let line = match bytes.strip_suffix(b"\n") {
+        Some(line) => Line::read(line),
+        // Whole, but for the sign that ends it: the next act adds that.
+        None => Line::read(&bytes).map_err(|_| if at_end { Fault::Torn } else { Fault::NoLine }),
+    };
+    // We write no NUL: the disk has not kept what was written.
+    line.map(Some).map_err(|why| if at_end && bytes.contains(&0) { Fault::Torn } else { why })
 }
 
 /// Whether what was kept of a torn line is what `line` says of it.

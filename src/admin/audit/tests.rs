@@ -1,5 +1,7 @@
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::end::End;
 use super::*;
 
 fn log() -> (tempfile::TempDir, Audit) {
@@ -18,12 +20,16 @@ fn written(audit: &Audit, acts: u64) {
     }
 }
 
+fn path(audit: &Audit) -> PathBuf {
+    audit.place().into()
+}
+
 fn bytes(audit: &Audit) -> Vec<u8> {
-    fs::read(audit.path()).unwrap()
+    fs::read(path(audit)).unwrap()
 }
 
 fn replaced(audit: &Audit, bytes: &[u8]) {
-    fs::write(audit.path(), bytes).unwrap();
+    fs::write(path(audit), bytes).unwrap();
 }
 
 #[test]
@@ -46,12 +52,12 @@ fn the_log_is_its_owners_alone() {
     let (folder, audit) = log();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path().join("data")), 0o700);
-    assert_eq!(mode(&audit.path()), 0o600);
-    fs::set_permissions(audit.path(), fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(mode(&path(&audit)), 0o600);
+    fs::set_permissions(path(&audit), fs::Permissions::from_mode(0o640)).unwrap();
     let error = audit.append(&me(), &Act::new("a")).unwrap_err().to_string();
     assert!(error.contains("mode 0640") && error.contains("chmod 600"), "{error}");
-    fs::remove_file(audit.path()).unwrap();
-    std::os::unix::fs::symlink("/dev/null", audit.path()).unwrap();
+    fs::remove_file(path(&audit)).unwrap();
+    std::os::unix::fs::symlink("/dev/null", path(&audit)).unwrap();
     assert!(matches!(audit.append(&me(), &Act::new("a")), Err(AuditError::Io { .. })));
 }
 
@@ -163,9 +169,9 @@ fn a_power_cut_between_the_keeping_and_the_naming_loses_neither() {
     let mut torn = whole.clone();
     torn.extend(b"{\"n\":3,\"at\"");
     replaced(&audit, &torn);
-    let mut file = OpenOptions::new().read(true).append(true).open(audit.path()).unwrap();
+    let mut file = OpenOptions::new().read(true).append(true).open(path(&audit)).unwrap();
     let end = End::find(&mut file).unwrap().unwrap();
-    end.set_torn_aside(&audit.dir, &mut file).unwrap();
+    end.set_torn_aside(path(&audit).parent().unwrap(), &mut file).unwrap();
     assert_eq!(bytes(&audit), whole);
     assert_eq!(audit.append(&me(), &Act::new("after")).unwrap().number, 4);
     let verified = audit.verify(None).unwrap();

@@ -1,4 +1,5 @@
-//! `GET /admin/audit`: the log of what administrators did, as it stands on the disk.
+//! `GET /admin/audit`: the log of what administrators did, as it stands on the disk or on the
+//! servers that all nodes share.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use tracing::error;
 
 use super::answer::{self, Broken, Flow};
 use super::{Admin, Call};
-use crate::admin::audit::{Audit, AuditError, Fault, Line, Lines};
+use crate::admin::audit::{AuditError, Fault, Line, Lines};
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
 
@@ -26,8 +27,8 @@ impl Admin {
         self: &Arc<Self>,
         each: impl Fn(Line) -> Option<String> + Send + 'static,
     ) -> Result<Answer, Refusal> {
-        let dir = self.dir.clone();
-        let opening = move || Audit::open(&dir)?.lines();
+        let audit = self.log()?;
+        let opening = move || audit.lines();
         let opened = tokio::task::spawn_blocking(opening).await;
         let lines = opened.map_err(|_| unreadable())?.map_err(|cause: AuditError| {
             error!(error = %cause, "the audit log cannot be read");

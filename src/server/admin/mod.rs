@@ -20,7 +20,6 @@ mod status;
 mod tokens;
 mod users;
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -65,8 +64,8 @@ pub(super) struct Admin {
     pub(super) terms: CurrentTerms,
     pub(super) revocations: Revocations,
     pub(super) reload: Arc<Reload>,
-    /// Where the audit log is.
-    pub(super) dir: PathBuf,
+    /// The audit log, once it can be written to.
+    pub(super) audit: OnceLock<Audit>,
     pub(super) metrics: ServerMetrics,
     /// Where calls are worked on: a stopping server waits for them.
     pub(super) calls: TaskTracker,
@@ -168,14 +167,19 @@ impl Admin {
         self.service.get().ok_or(Refusal::Unavailable("the store is being opened"))
     }
 
+    /// The audit log.
+    fn log(&self) -> Result<Audit, Refusal> {
+        self.audit.get().cloned().ok_or(Refusal::Unavailable("the store is being opened"))
+    }
+
     /// Writes an act down, which must happen before it is done.
     ///
     /// # Errors
     /// It could not be written down, and must not be done.
     async fn note(&self, who: &Who, act: &Act) -> Result<(), Refusal> {
-        let (dir, who, act) = (self.dir.clone(), who.clone(), act.clone());
+        let (audit, who, act) = (self.log()?, who.clone(), act.clone());
         let name = act.name().to_owned();
-        let writing = move || Audit::open(&dir)?.append(&who, &act);
+        let writing = move || audit.append(&who, &act);
         match tokio::task::spawn_blocking(writing).await {
             Ok(Ok(line)) => {
                 info!(act = name, who = line.who, line = line.number, "administrative act");

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
@@ -17,6 +18,8 @@ use crate::store::{Health, Store};
 #[derive(Debug)]
 pub(in crate::server) struct Probes {
     pub(in crate::server) registry: Registry,
+    /// Whether messages can be stored, as of when the metrics are asked for.
+    pub(in crate::server) store_ready: Gauge,
     /// Set once the store is open.
     pub(in crate::server) store: OnceLock<Arc<dyn Store>>,
     pub(in crate::server) shutdown: CancellationToken,
@@ -35,6 +38,9 @@ pub(super) fn routes(probes: Arc<Probes>) -> BoxedFilter<(Answer,)> {
 
 impl Probes {
     fn metrics(&self) -> Answer {
+        let store = self.store.get();
+        let ready = store.is_some_and(|store| matches!(store.health(), Health::Ready));
+        self.store_ready.set(ready.into());
         let mut page = String::new();
         match encode(&mut page, &self.registry) {
             Ok(()) => {

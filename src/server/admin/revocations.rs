@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{Admin, Call, answer};
 use crate::admin::revoke::{self, Plan, RevokeError, Shown, Target};
-use crate::admin::{Act, Audit, Who};
+use crate::admin::{Act, Who};
 use crate::auth::{Revocation, TokenId};
 use crate::ids::UserId;
 use crate::server::refusal::Refusal;
@@ -53,11 +53,8 @@ impl Admin {
     /// it is answered.
     pub(super) async fn revoke(&self, mut call: Call<'_>) -> Result<Answer, Refusal> {
         let target = call.json::<Wanted>().await?.target()?;
-        let (keys, auth, dir) = (self.keys.get(), self.auth.clone(), self.dir.clone());
-        let planning = move || {
-            let audit = Audit::open(&dir)?;
-            Plan::new(&target, &keys, &auth, &audit, SystemTime::now())
-        };
+        let (keys, auth, audit) = (self.keys.get(), self.auth.clone(), self.log()?);
+        let planning = move || Plan::new(&target, &keys, &auth, &audit, SystemTime::now());
         let planned = tokio::task::spawn_blocking(planning).await;
         let planned = planned.map_err(|_| Refusal::Unavailable("the call failed here"))?;
         let Plan { revocation, remark } = planned.map_err(refused)?;

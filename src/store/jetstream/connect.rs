@@ -1,6 +1,7 @@
 //! The connection to the NATS servers.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +12,23 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::refusal::OpenError;
 use crate::config;
+use crate::metrics::ClusterMetrics;
 use crate::secret_file;
 
 /// How long an answer is waited for before the question is put again, first and at the most.
-/// What a server took with it into its grave is asked soon of the next one, and a service that
-/// is merely slow is not asked over and over.
+/// What a server took with it into its grave is asked soon of the next one; a service that is
+/// merely slow knows a write again, and has little more to do for it.
 pub(super) const ANSWER: Duration = Duration::from_millis(300);
-pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_MAX: Duration = Duration::from_millis(600);
+
+/// The same for what takes long: lists of subjects, and purges.
+pub(super) const LONG_ANSWER: Duration = Duration::from_secs(5);
 
 /// How long one server may take to let us in: one that hangs takes connections, too.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -48,19 +53,25 @@ pub(super) struct Connection {
 }
 
 /// Connects to one of the servers.
-pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, OpenError> {
+pub(super) async fn connect(
+    config: &config::JetStream,
+    metrics: ClusterMetrics,
+) -> Result<Connection, OpenError> {
     let (count, made) = watch::channel(0);
     let options = ConnectOptions::new()
         .name("imserver")
         .connection_timeout(CONNECT)
-        .request_timeout(Some(ANSWER_MAX))
+        .request_timeout(Some(LONG_ANSWER))
         .ping_interval(PING)
         .reconnect_delay_callback(pause)
         .subscription_capacity(LIVE)
         .tls_client_config(tls(config)?)
         .event_callback(move |event| {
+            metrics.event(word(&event));
             match &event {
                 Event::Connected => info!("connected to a NATS server"),
+                // By ourselves, at the end.
+                Event::Closed => {}
                 other => warn!(event = %other, "the connection to the NATS servers"),
             }
             if matches!(event, Event::Connected | Event::SlowConsumer(_)) {
@@ -77,13 +88,29 @@ pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, Op
                  credentials"
                     .to_owned()
             }
+            _ if is_stranger(&error) => {
+                "nobody that store.jetstream.ca names vouches for their certificate".to_owned()
+            }
             _ => error.to_string(),
         };
         OpenError::Connect { servers, why }
     })?;
     let context =
-        ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client.clone());
+        ContextBuilder::new().timeout(LONG_ANSWER).ack_timeout(LONG_ANSWER).build(client.clone());
     Ok(Connection { client, context, made })
+}
+
+/// A word for what befell the connection.
+fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Connected => "connected",
+        Event::Disconnected => "disconnected",
+        Event::LameDuckMode => "lame_duck",
+        Event::SlowConsumer(_) => "slow_consumer",
+        Event::Draining | Event::Closed => "closed",
+        Event::ServerError(_) => "server_error",
+        Event::ClientError(_) => "client_error",
+    }
 }
 
 /// How long to wait before the try of this number: none where there may be another server,
@@ -91,6 +118,24 @@ pub(super) async fn connect(config: &config::JetStream) -> Result<Connection, Op
 fn pause(tries: usize) -> Duration {
     let doubled = tries.saturating_sub(2).min(10);
     if tries <= 2 { Duration::ZERO } else { RECONNECT.min(Duration::from_millis(1 << doubled)) }
+}
+
+/// Whether it was the server's certificate that was not believed.
+fn is_stranger(error: &(dyn std::error::Error + 'static)) -> bool {
+    let unknown = |error: &rustls::Error| {
+        matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
+    };
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An error of the system gives its own source, and not what it holds.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = held.and_then(|held| held.downcast_ref()).or_else(|| error.downcast_ref());
+        if found.is_some_and(unknown) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn authenticated(

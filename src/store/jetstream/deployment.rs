@@ -59,16 +59,26 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How JetStream says: not now.
 const BUSY: usize = 503;
 
+/// "JetStream not enabled for account", which does not pass.
+const NO_ACCOUNT: u64 = 10039;
+
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
-/// Looks at the servers and the streams, and makes those where that was asked for. Gives
-/// the names as what was moved in asks for them.
+/// What a look at the streams came to.
+pub(super) struct Prepared {
+    /// The names as what was moved in asks for them.
+    pub(super) names: Names,
+    /// The streams that were made.
+    pub(super) made: Vec<String>,
+}
+
+/// Looks at the servers and the streams, and makes those where that was asked for.
 pub(super) async fn prepare(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
-) -> Result<Names, OpenError> {
+) -> Result<Prepared, OpenError> {
     server(connection, config)?;
     let mut missing = Vec::new();
     let mut found = 0;
@@ -88,7 +98,7 @@ pub(super) async fn prepare(
     }
     clock(&connection.context, &names.revocations()).await?;
     if missing.is_empty() {
-        return Ok(names);
+        return Ok(Prepared { names, made: Vec::new() });
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
@@ -97,8 +107,8 @@ pub(super) async fn prepare(
             let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
             return Err(OpenError::Streams(format!(
                 "these streams are from before this version, which keeps more in streams than \
-                 the one before: {} must be made. Start one node once with \
-                 store.jetstream.create = true; nothing else is changed by it",
+                 the one before: {} must be made. `imserver cluster create` does it, and \
+                 nothing else",
                 names.join(" and ")
             )));
         }
@@ -107,15 +117,37 @@ pub(super) async fn prepare(
             _ => format!("the stream {first} is not there, though others of imserver are"),
         };
         return Err(OpenError::Streams(format!(
-            "{what}. If this is the right place and nothing was ever stored in it, start once \
-             with store.jetstream.create = true; otherwise look at store.jetstream.servers, \
-             credentials and prefix"
+            "{what}. If this is the right place and nothing was ever stored in it, `imserver cluster \
+             create` makes them, once; otherwise look at store.jetstream.servers, credentials \
+             and prefix"
         )));
     }
+    let mut made = Vec::new();
     for wanted in missing {
+        made.push(wanted.name.clone());
         make(&connection.context, wanted).await?;
     }
-    Ok(names)
+    // Where there was no stream before, nobody has said what time it is.
+    clock(&connection.context, &names.revocations()).await?;
+    Ok(Prepared { names, made })
+}
+
+/// Looks at one stream, for who needs no other.
+pub(super) async fn find(
+    context: &Context,
+    names: &Names,
+    config: &config::Store,
+    name: &str,
+) -> Result<(), OpenError> {
+    let found = stream(context, name).await?;
+    let wanted = streams(names, config).into_iter().find(|wanted| wanted.name == name);
+    match found.zip(wanted) {
+        Some((found, wanted)) => check(&found, &wanted),
+        None => Err(OpenError::Streams(format!(
+            "the stream {name} is not there: `imserver cluster create` makes it; or look at \
+             store.jetstream.servers, credentials and prefix"
+        ))),
+    }
 }
 
 /// Makes a stream. Asking again for the same one changes nothing.
@@ -185,6 +217,7 @@ pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>
         };
         let passes = match error.kind() {
             GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => return Ok(None),
+            GetStreamErrorKind::JetStream(cause) if cause.error_code().0 == NO_ACCOUNT => false,
             GetStreamErrorKind::JetStream(cause) => cause.code() == BUSY,
             GetStreamErrorKind::Request => true,
             _ => false,
@@ -252,9 +285,13 @@ pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
         ),
         ("allow_direct", !is.allow_direct),
         ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
+        ("deny_purge", wanted.deny_purge && !is.deny_purge),
         ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
+        ("max_bytes", is.max_bytes > 0),
+        ("discard", is.discard != wanted.discard),
+        ("retention", is.retention != wanted.retention),
         ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
     ];
     if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
@@ -296,8 +333,8 @@ pub(super) async fn clock(context: &Context, name: &str) -> Result<(), OpenError
 }
 
 /// The streams that deployments of earlier versions do not have.
-fn added(names: &Names) -> [String; 1] {
-    [names.tickets()]
+fn added(names: &Names) -> [String; 2] {
+    [names.tickets(), names.audit()]
 }
 
 /// How the streams of a deployment are made.
@@ -337,6 +374,13 @@ pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
             names.tickets(),
             vec![names.all_spent_tickets(), names.all_ticket_keys()],
         )
+    });
+    streams.push(Config {
+        // What was written down stays so, whoever asks.
+        deny_delete: true,
+        deny_purge: true,
+        republish: None,
+        ..made(names, config, names.audit(), vec![names.all_audit()])
     });
     streams
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -32,8 +32,12 @@ const LOOK: Duration = Duration::from_millis(400);
 /// back is in force everywhere within a second, also where its announcement was lost.
 const LOOK_FOR_REVOCATIONS: Duration = Duration::from_millis(250);
 
-/// Looks in a row that nobody answers before that is a fault.
-const SILENT: u32 = 5;
+/// How long a leader may be missed before that is a fault: a new one takes up to nine seconds,
+/// in which what is sent waits.
+const SILENT: Duration = Duration::from_secs(10);
+
+/// Leaders that are asked at once.
+const AT_ONCE: usize = 16;
 
 /// What was heard and is told at once.
 const BATCH: usize = 256;
@@ -172,6 +176,8 @@ impl Follower {
     /// What was missed is missed for good where nothing was heard since the last look.
     async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
         let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        let behind = (last + 1).saturating_sub(stream.next);
+        self.shared.metrics.cluster.behind(&stream.name, behind);
         if stream.kind == Kind::Revocations {
             // Also where it is on its way: it is looked at once, however it comes.
             return self.catch_up(number, last).await;
@@ -192,6 +198,7 @@ impl Follower {
         }
         if stream.kind != Kind::Revocations {
             warn!(stream = stream.name, from = stream.next, until, "announcements were missed");
+            self.shared.metrics.cluster.gap((until + 1).saturating_sub(stream.next));
         }
         match stream.kind {
             // What was in between may be written over: nobody knows what it said.
@@ -336,26 +343,38 @@ async fn look_at(
 ) {
     let mut times = interval(every);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut silent = 0;
+    let mut silent: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = times.tick() => {}
             changed = made.changed() => if changed.is_err() { return },
         }
         let mut quiet = None;
-        for (number, name) in streams {
-            match shared.log.reads.glance(name).await {
-                Ok(reach) => {
-                    if tell.send((*number, reach.last)).await.is_err() {
+        // Several at once: streams that do not answer are waited for together.
+        let reads = &shared.log.reads;
+        let asked = streams.iter().map(|stream| async move {
+            let (_, name) = stream;
+            (stream, reads.glance(name).await)
+        });
+        let mut glances = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
+        while let Some(((number, name), glance)) = glances.next().await {
+            shared.metrics.cluster.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
+            match glance {
+                Ok(glance) => {
+                    if tell.send((*number, glance.last)).await.is_err() {
                         return;
+                    }
+                    if !glance.is_led {
+                        quiet = Some(name);
                     }
                 }
                 Err(_) => quiet = Some(name),
             }
         }
-        silent = quiet.map_or(0, |_| silent + 1);
-        let why = |name| format!("the stream {name} does not answer: it has no leader");
-        trouble(quiet.filter(|_| silent >= SILENT).map(why));
+        silent = quiet.map(|_| silent.unwrap_or_else(Instant::now));
+        let for_long = silent.is_some_and(|since| since.elapsed() >= SILENT);
+        let why = |name| format!("the stream {name} has no leader with a majority");
+        trouble(quiet.filter(|_| for_long).map(why));
     }
 }
 

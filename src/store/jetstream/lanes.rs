@@ -206,6 +206,7 @@ impl Lane {
                     }
                 }
                 Written::Lost => {
+                    self.shared.metrics.cluster.overtaken.inc();
                     self.heads.remove(&pair);
                 }
             }

@@ -5,6 +5,7 @@
 //! from the streams; nodes know nothing of each other but what the streams tell.
 //! `docs/adr/0016-jetstream.md` has the design.
 
+mod audit;
 mod claims;
 mod codec;
 mod connect;
@@ -33,6 +34,7 @@ mod replies;
 mod retention;
 mod revoked;
 mod shared;
+mod survey;
 mod tally;
 mod tickets;
 mod trail;
@@ -51,6 +53,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+pub use self::audit::{AuditStream, Filed, Topic};
 use self::follow::Follower;
 use self::lanes::Lanes;
 use self::log::Log;
@@ -59,6 +62,7 @@ use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
 use self::shared::{Rules, Shared};
+pub use self::survey::{Replica, Surveyed, check, create, survey};
 use self::typing::Typing;
 use super::{
     AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
@@ -88,8 +92,8 @@ pub async fn open(
     metrics: StoreMetrics,
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-    let connection = connect::connect(&config.jetstream).await?;
-    let names = deployment::prepare(&connection, &names, config).await?;
+    let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
+    let names = deployment::prepare(&connection, &names, config).await?.names;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;

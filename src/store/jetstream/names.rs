@@ -128,6 +128,11 @@ impl Names {
         format!("{}-tickets", self.prefix)
     }
 
+    /// The stream with the audit log.
+    pub(super) fn audit(&self) -> String {
+        format!("{}-audit", self.prefix)
+    }
+
     /// Where a message of `from` to `to` is published.
     pub(super) fn message(&self, to: UserId, from: Sender) -> String {
         format!("{}.msg.{}.{to}.{}", self.prefix, self.part(to), from.get())
@@ -216,6 +221,21 @@ impl Names {
     /// All used tickets.
     pub(super) fn all_spent_tickets(&self) -> String {
         format!("{}.tu.*", self.prefix)
+    }
+
+    /// All acts.
+    pub(super) fn all_audit(&self) -> String {
+        format!("{}.au.>", self.prefix)
+    }
+
+    /// An act that is looked for by nothing.
+    pub(super) fn audit_of_act(&self) -> String {
+        format!("{}.au.act", self.prefix)
+    }
+
+    /// That a token was issued, by its user and by the digits of its name.
+    pub(super) fn audit_of_token(&self, sub: &str, digits: &str) -> String {
+        format!("{}.au.token.{sub}.{digits}", self.prefix)
     }
 
     /// Where nodes tell each other who is typing.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{ANSWER, ANSWER_MAX};
+use super::connect::{ANSWER, ANSWER_MAX, LONG_ANSWER};
 use super::raw::{FromLeader, Raw, header};
 use super::replies::Replies;
 use crate::store::StoreError;
@@ -27,6 +27,12 @@ const REPLICA: Duration = Duration::from_millis(300);
 /// How long a read may take in all: a new leader is there by then, also after a vote that
 /// nobody won.
 const READ: Duration = Duration::from_secs(15);
+
+/// How long a look at a stream may take.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// How long ago a leader may have heard of a replica that is there: they speak every second.
+const UNHEARD: Duration = Duration::from_secs(5);
 
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -69,6 +75,47 @@ pub(super) struct Reach {
 #[derive(Deserialize)]
 struct Info {
     state: State,
+    /// Nothing where a stream is kept by one server.
+    #[serde(default)]
+    cluster: Option<Kept>,
+}
+
+/// Who keeps a stream beside its leader.
+#[derive(Default, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+#[derive(Deserialize)]
+struct Replica {
+    current: bool,
+    #[serde(default)]
+    offline: bool,
+    /// How many nanoseconds ago the leader heard of it.
+    #[serde(default)]
+    active: u64,
+}
+
+impl Kept {
+    /// Whether the leader has a majority. One that is cut off leads on for some time, and
+    /// nothing can be written.
+    fn is_led_by_many(&self) -> bool {
+        let heard = |it: &&Replica| Duration::from_nanos(it.active) < UNHEARD;
+        // The leader counts for itself.
+        self.replicas.iter().filter(heard).count() * 2 >= self.replicas.len()
+    }
+}
+
+/// How a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// The last sequence given.
+    pub(super) last: u64,
+    /// How many servers have all of it.
+    pub(super) copies: u64,
+    /// Whether it can be written: its leader has a majority.
+    pub(super) is_led: bool,
 }
 
 #[derive(Deserialize)]
@@ -272,18 +319,27 @@ impl Reads {
         }
     }
 
-    /// How far a stream reaches, if its leader says so at once.
-    pub(super) async fn glance(&self, stream: &str) -> Result<Reach, StoreError> {
+    /// How far a stream reaches and who has it, if its leader says so at once.
+    pub(super) async fn glance(&self, stream: &str) -> Result<Glance, StoreError> {
         let subject = format!("STREAM.INFO.{stream}");
-        match self.context.request::<_, _, Response<Info>>(subject, &json!({})).await {
-            Ok(Response::Ok(info)) => Ok(info.state.reach),
+        let everything = json!({});
+        let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
+        match timeout(GLANCE, request).await {
+            Ok(Ok(Response::Ok(Info { state, cluster }))) => {
+                let cluster = cluster.unwrap_or_default();
+                let is_led = cluster.is_led_by_many();
+                let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
+                // And the leader, who answers.
+                let copies = 1 + others.count() as u64;
+                Ok(Glance { last: state.reach.last, copies, is_led })
+            }
             _ => Err(StoreError::Unavailable),
         }
     }
 
     /// How far a stream reaches, as its leader knows it.
     pub(super) async fn reach(&self, stream: &str) -> Result<Reach, StoreError> {
-        Ok(self.info(stream, json!({})).await?.state.reach)
+        Ok(self.info(stream, json!({}), ANSWER).await?.state.reach)
     }
 
     /// The subjects of a stream that `filter` matches, in their order.
@@ -295,7 +351,7 @@ impl Reads {
         let mut subjects = Vec::new();
         loop {
             let ask = json!({ "subjects_filter": filter, "offset": subjects.len() });
-            let page = self.info(stream, ask).await?.state.subjects;
+            let page = self.info(stream, ask, LONG_ANSWER).await?.state.subjects;
             if page.is_empty() {
                 return Ok(subjects);
             }
@@ -317,12 +373,12 @@ impl Reads {
         }
         let ask = json!({ "filter": subject, "seq": seq.saturating_add(1) });
         let purged: Option<Purged> =
-            self.ask(format!("STREAM.PURGE.{stream}"), &ask, ANSWER_MAX).await?;
+            self.ask(format!("STREAM.PURGE.{stream}"), &ask, LONG_ANSWER).await?;
         purged.map(|purged| purged.purged).ok_or(StoreError::Unavailable)
     }
 
-    async fn info(&self, stream: &str, ask: Value) -> Result<Info, StoreError> {
-        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, ANSWER).await?;
+    async fn info(&self, stream: &str, ask: Value, patience: Duration) -> Result<Info, StoreError> {
+        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, patience).await?;
         info.ok_or(StoreError::Unavailable)
     }
 
@@ -352,7 +408,7 @@ impl Reads {
                 _ if Instant::now() > end => return Err(StoreError::Unavailable),
                 _ => sleep(AGAIN).await,
             }
-            patience = (patience * 2).min(ANSWER_MAX);
+            patience = (patience * 2).min(ANSWER_MAX.max(patience));
         }
     }
 }

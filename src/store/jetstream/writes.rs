@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::{ANSWER, ANSWER_MAX};
+use crate::metrics;
 use crate::store::StoreError;
 
 /// How long one write may take: a hung leader has a successor after some seven seconds.
@@ -49,6 +50,12 @@ impl Write {
         self
     }
 
+    /// Only where `seq` is the last of the whole stream; 0: where there never was one.
+    pub(super) fn at_end(mut self, seq: u64) -> Self {
+        self.headers.insert("Nats-Expected-Last-Sequence", seq.to_string());
+        self
+    }
+
     /// Only where nothing of this name was written within the stream's window.
     pub(super) fn named(mut self, name: &str) -> Self {
         self.headers.insert("Nats-Msg-Id", name);
@@ -72,11 +79,13 @@ impl Write {
             match self.once(context, answer).await {
                 Ok(written) => return Ok(written),
                 Err(error) if Instant::now() > end => {
+                    metrics::write_given_up();
                     tracing::warn!(subject = self.subject, %error, "a write had no outcome");
                     return Err(StoreError::Unavailable);
                 }
                 Err(error) => tracing::debug!(subject = self.subject, %error, "writing again"),
             }
+            metrics::write_retried();
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_MAX);
             answer = (answer * 2).min(ANSWER_MAX);

@@ -2,10 +2,12 @@
 //! held against what is there in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::RootCertStore;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -55,9 +57,13 @@ impl Ledger {
     }
 }
 
+/// Where the nodes are that clients know of.
+type Reached = Arc<Mutex<Vec<(SocketAddr, Arc<RootCertStore>)>>>;
+
 /// Everybody who sends and receives, under way.
 pub struct Load {
-    nodes: Arc<[TestServer]>,
+    nodes: Vec<TestServer>,
+    reached: Reached,
     ledger: Arc<Mutex<Ledger>>,
     over: Arc<AtomicBool>,
     senders: JoinSet<()>,
@@ -66,23 +72,39 @@ pub struct Load {
 
 impl Load {
     /// Begins to send and to receive over these nodes.
-    pub fn begin(nodes: impl Into<Arc<[TestServer]>>) -> Self {
+    pub fn begin(nodes: impl Into<Vec<TestServer>>) -> Self {
+        let nodes = nodes.into();
+        let reached = nodes.iter().map(TestServer::reached_at).collect();
         let mut load = Self {
-            nodes: nodes.into(),
+            nodes,
+            reached: Arc::new(Mutex::new(reached)),
             ledger: Arc::default(),
             over: Arc::default(),
             senders: JoinSet::new(),
             recipients: JoinSet::new(),
         };
         for sender in 1..=SENDERS {
-            let (nodes, ledger) = (Arc::clone(&load.nodes), Arc::clone(&load.ledger));
-            load.senders.spawn(send(sender, nodes, ledger, Arc::clone(&load.over)));
+            let (reached, ledger) = (Arc::clone(&load.reached), Arc::clone(&load.ledger));
+            load.senders.spawn(send(sender, reached, ledger, Arc::clone(&load.over)));
         }
         for recipient in RECIPIENTS {
-            let (nodes, ledger) = (Arc::clone(&load.nodes), Arc::clone(&load.ledger));
-            load.recipients.spawn(receive(recipient, nodes, ledger));
+            let (reached, ledger) = (Arc::clone(&load.reached), Arc::clone(&load.ledger));
+            load.recipients.spawn(receive(recipient, reached, ledger));
         }
         load
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Stops a node as an operator does, and starts it again.
+    pub async fn restart(&mut self, number: usize) {
+        let setup = self.nodes.remove(number).stop().await;
+        let again = setup.start().await;
+        self.reached.lock().unwrap()[number] = again.reached_at();
+        self.nodes.insert(number, again);
     }
 
     pub fn node(&self, number: usize) -> &TestServer {
@@ -138,6 +160,19 @@ impl Load {
         assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain for {what}");
     }
 
+    /// Ends the load where it stands, whatever is under way: how many of those that were
+    /// acknowledged are not there, asked at `node`.
+    pub async fn lost(mut self, node: &TestServer) -> usize {
+        self.senders.shutdown().await;
+        self.recipients.shutdown().await;
+        let mut lost = self.ledger.lock().unwrap().acknowledged.clone();
+        for to in RECIPIENTS {
+            let (_, messages, _) = V2::of(node, to).after(0).replayed().await;
+            lost.retain(|sent, id| !messages.iter().any(|found| told(found) == (*id, *sent)));
+        }
+        lost.len()
+    }
+
     /// Ends the load and holds the ledger against what is there, asked at `node`.
     pub async fn settle(mut self, node: &TestServer) {
         self.over.store(true, Ordering::Release);
@@ -191,10 +226,14 @@ fn told(message: &Value) -> (u64, Packet) {
 }
 
 /// Connects to the nodes in turn until one answers.
-async fn connect(user: u64, after: u64, at: &mut usize, nodes: &[TestServer]) -> Client {
+async fn connect(user: u64, after: u64, at: &mut usize, nodes: &Reached) -> Client {
     loop {
-        *at = (*at + 1) % nodes.len();
-        if let Some(client) = Client::reach(&nodes[*at], user, after).await {
+        let node = {
+            let nodes = nodes.lock().unwrap();
+            *at = (*at + 1) % nodes.len();
+            nodes[*at].clone()
+        };
+        if let Some(client) = Client::reach(node, user, after).await {
             return client;
         }
         tokio::time::sleep(PAUSE).await;
@@ -202,12 +241,7 @@ async fn connect(user: u64, after: u64, at: &mut usize, nodes: &[TestServer]) ->
 }
 
 /// Sends one packet after the other, each until it is acknowledged.
-async fn send(
-    sender: u64,
-    nodes: Arc<[TestServer]>,
-    ledger: Arc<Mutex<Ledger>>,
-    over: Arc<AtomicBool>,
-) {
+async fn send(sender: u64, nodes: Reached, ledger: Arc<Mutex<Ledger>>, over: Arc<AtomicBool>) {
     let mut at = sender as usize;
     let mut client = connect(sender, 0, &mut at, &nodes).await;
     let mut number = 0;
@@ -246,7 +280,7 @@ async fn outcome(client: &mut Client) -> Option<Value> {
 }
 
 /// Receives, and goes on behind the last message on another node where a connection ends.
-async fn receive(user: u64, nodes: Arc<[TestServer]>, ledger: Arc<Mutex<Ledger>>) {
+async fn receive(user: u64, nodes: Reached, ledger: Arc<Mutex<Ledger>>) {
     let mut at = user as usize;
     loop {
         let last = {

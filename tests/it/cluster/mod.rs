@@ -1,10 +1,18 @@
 //! Several nodes, which share what three NATS servers keep.
 
+mod audit;
+mod decentralized;
 mod faults;
 mod house;
 mod ledger;
 mod moving;
 mod nodes;
+mod operating;
+mod partition;
+mod power;
+mod refusals;
 mod revoking;
+mod strangers;
 mod tickets;
 mod typing;
+mod wear;

@@ -1,6 +1,10 @@
 //! A client by the 2020 document: frames in, frames out.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use futures_util::{SinkExt, StreamExt};
+use rustls::RootCertStore;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -75,9 +79,13 @@ impl Client {
     }
 
     /// Connects with `im.v2` behind a message, to a server that may be dying or dead.
-    pub async fn reach(server: &TestServer, user: u64, after: u64) -> Option<Self> {
-        let tcp = TcpStream::connect(server.address).await.ok()?;
-        let stream = try_tls_over(tcp, server.roots()).await.ok()?;
+    pub async fn reach(
+        (address, roots): (SocketAddr, Arc<RootCertStore>),
+        user: u64,
+        after: u64,
+    ) -> Option<Self> {
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let stream = try_tls_over(tcp, roots).await.ok()?;
         let url = format!("wss://localhost/teaching/imserver?after={after}");
         let mut request = url.into_client_request().unwrap();
         let offered = format!("im.v2, im.bearer.{}", Forge::token(user)).parse().unwrap();

@@ -1,5 +1,14 @@
 //! Nodes: servers that keep everything in the same NATS servers.
 
+use std::fs;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
 use super::{Setup, TestServer};
 use crate::nats::Place;
 
@@ -14,7 +23,7 @@ pub struct Nodes {
 impl Nodes {
     /// On these servers, in streams of their own.
     pub fn on(place: &Place) -> Self {
-        let prefix = format!("t{:016x}", fastrand::u64(..));
+        let prefix = fresh_prefix();
         let settings = vec![("limits.messages_per_second".to_owned(), "0".to_owned())];
         Self { place: place.clone(), prefix, settings }
     }
@@ -32,17 +41,10 @@ impl Nodes {
 
     /// What one more node is started with.
     pub fn setup(&self) -> Setup {
-        let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
-        let servers: Vec<String> = self.place.urls().iter().map(|url| quoted(url)).collect();
-        let mut setup = Setup::new()
-            .set("store.backend", "\"jetstream\"")
-            .set("store.jetstream.servers", &format!("[{}]", servers.join(", ")))
-            .set("store.jetstream.ca", &quoted(&self.place.ca().display()))
-            .set("store.jetstream.user", &quoted(&self.place.user()))
-            .set("store.jetstream.password_file", &quoted(&self.place.password_file().display()))
-            .set("store.jetstream.prefix", &quoted(&self.prefix))
-            .set("store.jetstream.create", "true")
-            .set("store.jetstream.synced", "true");
+        let mut setup = Setup::new();
+        for (key, value) in settings(&self.place, &self.prefix) {
+            setup = setup.set(&key, &value);
+        }
         for (key, value) in &self.settings {
             setup = setup.set(key, value);
         }
@@ -58,4 +60,76 @@ impl Nodes {
     pub async fn three(&self) -> [TestServer; 3] {
         [self.start().await, self.start().await, self.start().await]
     }
+
+    /// Somebody else who may do with the NATS servers whatever these nodes may.
+    pub async fn stranger(&self) -> Stranger {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.place.ca()).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let word = fs::read_to_string(self.place.password_file()).unwrap();
+        let options = async_nats::ConnectOptions::new()
+            .user_and_password(self.place.user().to_owned(), word)
+            .tls_client_config(tls);
+        let client = options.connect(self.place.urls()).await.unwrap();
+        Stranger { client, prefix: self.prefix.clone() }
+    }
+}
+
+/// A client of the NATS servers that is no node.
+#[derive(Debug)]
+pub struct Stranger {
+    client: async_nats::Client,
+    prefix: String,
+}
+
+impl Stranger {
+    /// Publishes something below the nodes' prefix; it has reached the servers.
+    pub async fn publish(&self, subject: &str, payload: impl Into<Vec<u8>>) {
+        let subject = format!("{}.{subject}", self.prefix);
+        self.client.publish(subject, payload.into().into()).await.unwrap();
+        self.client.flush().await.unwrap();
+    }
+
+    /// Asks JetStream for something about one of the nodes' streams.
+    pub async fn ask(&self, what: &str, stream: &str, body: &Value) -> Value {
+        let subject = format!("$JS.API.{what}.{}-{stream}", self.prefix);
+        let answer = self.client.request(subject, body.to_string().into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    }
+}
+
+fn fresh_prefix() -> String {
+    format!("t{:016x}", fastrand::u64(..))
+}
+
+/// What a node is started with that keeps everything here, in streams of this name.
+fn settings(place: &Place, prefix: &str) -> Vec<(String, String)> {
+    let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
+    let servers: Vec<String> = place.urls().iter().map(|url| quoted(url)).collect();
+    let settings = [
+        ("store.backend", quoted(&"jetstream")),
+        ("store.jetstream.servers", format!("[{}]", servers.join(", "))),
+        ("store.jetstream.ca", quoted(&place.ca().display())),
+        ("store.jetstream.user", quoted(&place.user())),
+        ("store.jetstream.password_file", quoted(&place.password_file().display())),
+        ("store.jetstream.prefix", quoted(&prefix)),
+        ("store.jetstream.replicas", "3".to_owned()),
+        ("store.jetstream.create", "true".to_owned()),
+        ("store.jetstream.synced", "true".to_owned()),
+    ];
+    settings.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// The same for a node that shares its streams with nobody. One copy of each is enough to see
+/// that they serve.
+pub(super) fn alone(place: &Place) -> Vec<(String, String)> {
+    let mut settings = settings(place, &fresh_prefix());
+    settings.push(("store.jetstream.replicas".to_owned(), "1".to_owned()));
+    settings
 }

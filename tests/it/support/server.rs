@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::{Client, Forge, within};
+use crate::nats;
 
 /// What a server is started with. Everything lies in a folder of its own.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A certificate, a key set and the default settings, on free ports.
+    /// A certificate, a key set and the default settings, on free ports. What it stores lies in
+    /// its folder, or in streams of its own where `IMSERVER_TEST_BACKEND` is `jetstream`.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -42,6 +44,9 @@ impl Setup {
             ("log.format".to_owned(), "\"json\"".to_owned()),
             ("log.level".to_owned(), "\"debug\"".to_owned()),
         ]);
+        if std::env::var("IMSERVER_TEST_BACKEND").is_ok_and(|backend| backend == "jetstream") {
+            setup.settings.extend(super::nodes::alone(&nats::shared()));
+        }
         setup.write();
         setup.run(&["cert", "dev"]);
         fs::write(setup.path("certs/keys.json"), Forge::key_set()).unwrap();
@@ -146,7 +151,13 @@ impl Setup {
 
     /// Starts a server that is expected not to come up; its exit code and last words.
     pub fn start_in_vain(&self) -> (Option<i32>, String) {
-        let output = self.command(&["serve"]).output().unwrap();
+        let serve = self.command(&["serve"]);
+        // One that comes up after all is a failure with a name.
+        let mut command = Command::new("timeout");
+        command.arg(super::PATIENCE.as_secs().to_string());
+        command.arg(serve.get_program()).args(serve.get_args());
+        command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
@@ -213,6 +224,11 @@ impl TestServer {
     /// The certificates that clients of this server believe.
     pub fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.roots)
+    }
+
+    /// Where clients connect, and what they believe: all that they need of it.
+    pub fn reached_at(&self) -> (SocketAddr, Arc<RootCertStore>) {
+        (self.address, self.roots())
     }
 
     /// The server's process.

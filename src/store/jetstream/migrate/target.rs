@@ -22,6 +22,7 @@ use super::MigrateError;
 use super::plan::{Origin, Plan};
 use super::seats;
 use crate::config;
+use crate::metrics::StoreMetrics;
 use crate::store::StoreError;
 
 /// How long one write may take before it is looked where the stream stands.
@@ -54,7 +55,8 @@ impl Target {
     /// Connects, and looks at the servers.
     pub(super) async fn connect(config: &config::Store) -> Result<Self, MigrateError> {
         let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-        let connection = connect::connect(&config.jetstream).await?;
+        let metrics = StoreMetrics::unseen().cluster;
+        let connection = connect::connect(&config.jetstream, metrics).await?;
         deployment::server(&connection, config)?;
         let client = connection.client.clone();
         let replies = Replies::new(&client).await.map_err(|_| StoreError::Unavailable)?;

@@ -1,0 +1,205 @@
+//! `imserver cluster`: the streams that several nodes share.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Failure, print};
+use crate::config::{Backend, Config};
+use crate::store::jetstream::{self, OpenError, Surveyed};
+
+/// Between two looks at servers that are not ready.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What `cluster` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+These speak to the NATS servers of [store.jetstream] and need no imserver that runs.
+
+Examples:
+  imserver cluster create                   once, for a new deployment
+  imserver cluster check --wait 5m          until a node could serve
+  imserver cluster status                   who leads, who keeps, who is behind")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the streams of a new deployment. Those that are there already stay as they are
+    Create(Waiting),
+    /// Could a node serve? Looks at what its start looks at, and changes nothing
+    Check(Waiting),
+    /// How every stream is. 1: any one server could not be lost now
+    Status(Status),
+}
+
+#[derive(Debug, clap::Args)]
+struct Waiting {
+    /// How long to try again while the servers are not ready, such as 5m
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+struct Status {
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
+    if config.store.backend != Backend::JetStream {
+        return Err(Failure::usage(
+            "store.backend is \"sled\", the folder of one machine: there is no cluster. See \
+             docs/cluster.md for \"jetstream\"",
+        ));
+    }
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?;
+    let prefix = &config.store.jetstream.prefix;
+    match &args.command {
+        Command::Create(Waiting { wait }) => {
+            let made = patiently(&runtime, *wait, || jetstream::create(&config.store))?;
+            match made.as_slice() {
+                [] => print(format!("all streams of {prefix:?} were there; nothing was changed")),
+                made => print(format!("made {}", made.join(", "))),
+            }
+        }
+        Command::Check(Waiting { wait }) => {
+            patiently(&runtime, *wait, || jetstream::check(&config.store))?;
+            print(format!("a node can serve: all streams of {prefix:?} are there and led"))
+        }
+        Command::Status(Status { json }) => {
+            let found = runtime.block_on(jetstream::survey(&config.store));
+            let found = found.map_err(Failure::failed)?;
+            print(if *json { as_json(&found) } else { lines(&found) })?;
+            match found.iter().filter(|stream| !stream.is_whole()).count() {
+                0 => Ok(()),
+                bad => Err(Failure::failed(format!(
+                    "{bad} of {} streams cannot lose a server now: look for a NATS server that is \
+                     away or behind (docs/runbook.md)",
+                    found.len()
+                ))),
+            }
+        }
+    }
+}
+
+/// Does something until it works or its time is over; says why it does not yet, once for
+/// each reason.
+fn patiently<T, W>(runtime: &Runtime, wait: Duration, work: impl Fn() -> W) -> Result<T, Failure>
+where
+    W: Future<Output = Result<T, OpenError>>,
+{
+    let began = Instant::now();
+    let mut told = String::new();
+    loop {
+        let error = match runtime.block_on(work()) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        // A file does not come by itself.
+        if matches!(error, OpenError::File { .. } | OpenError::Tls(_)) || began.elapsed() >= wait {
+            return Err(Failure::failed(error));
+        }
+        let why = error.to_string();
+        if why != told {
+            // Nobody to tell is no reason to end.
+            let _ = writeln!(io::stderr().lock(), "not yet: {why}");
+            told = why;
+        }
+        sleep(AGAIN);
+    }
+}
+
+fn lines(found: &[Surveyed]) -> String {
+    let mut text = format!(
+        "{:<16}{:<16}{:>12}{:>12}  the others that keep it\n",
+        "stream", "led by", "entries", "MiB"
+    );
+    for stream in found {
+        let leader = stream.leader.as_deref().unwrap_or("NOBODY");
+        let others = stream.replicas.iter().map(|replica| {
+            let state = match (replica.offline, replica.current) {
+                (true, _) => " (AWAY)".to_owned(),
+                (false, false) => format!(" (BEHIND by {})", replica.lag),
+                (false, true) => String::new(),
+            };
+            format!("{}{state}", replica.server)
+        });
+        let others = others.collect::<Vec<_>>().join(", ");
+        let kept = stream.replicas.len() + usize::from(stream.leader.is_some());
+        let few = if kept < stream.wanted { " (TOO FEW)" } else { "" };
+        // A text takes every line.
+        let _ = writeln!(
+            text,
+            "{:<16}{leader:<16}{:>12}{:>12}  {others}{few}",
+            stream.stream,
+            stream.entries,
+            stream.bytes >> 20,
+        );
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn as_json(found: &[Surveyed]) -> String {
+    let streams = found.iter().map(|stream| {
+        let replicas = stream.replicas.iter().map(|replica| {
+            json!({
+                "server": replica.server,
+                "current": replica.current,
+                "offline": replica.offline,
+                "lag": replica.lag,
+            })
+        });
+        json!({
+            "stream": stream.stream,
+            "leader": stream.leader,
+            "replicas": replicas.collect::<Vec<_>>(),
+            "wanted": stream.wanted,
+            "entries": stream.entries,
+            "bytes": stream.bytes,
+            "whole": stream.is_whole(),
+        })
+    });
+    format!("{:#}", json!({ "streams": streams.collect::<Vec<_>>() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::jetstream::Replica;
+
+    #[test]
+    fn who_is_missing_is_seen_at_once() {
+        let replica = |server: &str, current, offline, lag| Replica {
+            server: server.to_owned(),
+            current,
+            offline,
+            lag,
+        };
+        let stream = Surveyed {
+            stream: "im-msg-0".to_owned(),
+            leader: Some("nats-1".to_owned()),
+            replicas: vec![replica("nats-2", false, true, 9), replica("nats-3", false, false, 7)],
+            wanted: 3,
+            entries: 12,
+            bytes: 3 << 20,
+        };
+        let text = lines(std::slice::from_ref(&stream));
+        assert!(text.ends_with("3  nats-2 (AWAY), nats-3 (BEHIND by 7)"), "{text}");
+        let few = Surveyed { leader: None, replicas: Vec::new(), ..stream };
+        let text = lines(&[few]);
+        assert!(text.contains("NOBODY") && text.ends_with("(TOO FEW)"), "{text}");
+    }
+}

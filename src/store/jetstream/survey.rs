@@ -1,0 +1,141 @@
+//! The streams of a deployment from outside: made, looked at, and told of.
+
+use async_nats::jetstream::stream::Info;
+
+use super::names::Names;
+use super::refusal::OpenError;
+use super::{connect, deployment};
+use crate::config;
+use crate::metrics::StoreMetrics;
+
+/// How a stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surveyed {
+    /// Its name.
+    pub stream: String,
+    /// The server that leads it; none while there is none.
+    pub leader: Option<String>,
+    /// The other servers that keep it.
+    pub replicas: Vec<Replica>,
+    /// How many servers should keep it, the leader among them.
+    pub wanted: usize,
+    /// How many entries are in it.
+    pub entries: u64,
+    /// What they take on the disk of each server.
+    pub bytes: u64,
+}
+
+/// A server that keeps a stream and does not lead it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Its name.
+    pub server: String,
+    /// Whether it has all that it should.
+    pub current: bool,
+    /// Whether the others do not hear of it.
+    pub offline: bool,
+    /// By how many writes it is behind.
+    pub lag: u64,
+}
+
+impl Surveyed {
+    /// Whether any one server of it can be lost: it is led, and kept by as many as it should.
+    pub fn is_whole(&self) -> bool {
+        let others = self.replicas.iter().filter(|it| it.current && !it.offline).count();
+        self.leader.is_some() && others + 1 >= self.wanted
+    }
+}
+
+/// Makes the streams of a new deployment: the names of what was made.
+///
+/// # Errors
+/// Says what is in the way and what to do. What was made before stays, and making it again
+/// changes nothing.
+pub async fn create(config: &config::Store) -> Result<Vec<String>, OpenError> {
+    let mut asked = config.clone();
+    asked.jetstream.create = true;
+    prepared(&asked).await
+}
+
+/// Looks whether a node could serve, as its start does. Changes nothing.
+///
+/// # Errors
+/// Says why not.
+pub async fn check(config: &config::Store) -> Result<(), OpenError> {
+    let mut asked = config.clone();
+    asked.jetstream.create = false;
+    prepared(&asked).await.map(drop)
+}
+
+async fn prepared(config: &config::Store) -> Result<Vec<String>, OpenError> {
+    let metrics = StoreMetrics::unseen().cluster;
+    let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
+    let connection = connect::connect(&config.jetstream, metrics).await?;
+    Ok(deployment::prepare(&connection, &names, config).await?.made)
+}
+
+/// Tells how every stream is, in the order in which they are made.
+///
+/// # Errors
+/// Says which stream is not there, or why nobody answers.
+pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> {
+    let metrics = StoreMetrics::unseen().cluster;
+    let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
+    let connection = connect::connect(&config.jetstream, metrics).await?;
+    let mut found = Vec::new();
+    for wanted in deployment::streams(&names, config) {
+        let info = deployment::stream(&connection.context, &wanted.name).await?;
+        let info =
+            info.ok_or_else(|| OpenError::Streams(format!("there is no stream {}", wanted.name)))?;
+        found.push(told(info, wanted.num_replicas));
+    }
+    Ok(found)
+}
+
+fn told(info: Info, configured: usize) -> Surveyed {
+    let cluster = info.cluster.unwrap_or_default();
+    let replica = |it: async_nats::jetstream::stream::PeerInfo| Replica {
+        server: it.name,
+        current: it.current,
+        offline: it.offline,
+        lag: it.lag.unwrap_or_default(),
+    };
+    Surveyed {
+        stream: info.config.name,
+        leader: cluster.leader.filter(|name| !name.is_empty()),
+        replicas: cluster.replicas.into_iter().map(replica).collect(),
+        wanted: configured.max(info.config.num_replicas),
+        entries: info.state.messages,
+        bytes: info.state.bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(current: bool, offline: bool) -> Replica {
+        Replica { server: "nats-2".to_owned(), current, offline, lag: 0 }
+    }
+
+    #[test]
+    fn a_stream_is_whole_while_any_one_of_its_servers_can_be_lost() {
+        let whole = Surveyed {
+            stream: "im-msg-0".to_owned(),
+            leader: Some("nats-1".to_owned()),
+            replicas: vec![replica(true, false), replica(true, false)],
+            wanted: 3,
+            entries: 0,
+            bytes: 0,
+        };
+        assert!(whole.is_whole());
+        for bad in [replica(false, false), replica(true, true)] {
+            let replicas = vec![replica(true, false), bad];
+            assert!(!Surveyed { replicas, ..whole.clone() }.is_whole());
+        }
+        assert!(!Surveyed { leader: None, ..whole.clone() }.is_whole());
+        assert!(!Surveyed { replicas: vec![replica(true, false)], ..whole.clone() }.is_whole());
+        // One server alone, as for a trial, is as whole as it can be.
+        assert!(Surveyed { replicas: Vec::new(), wanted: 1, ..whole }.is_whole());
+    }
+}

@@ -1,0 +1,126 @@
+//! What those who look after a cluster do, and what they see.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::nats::{self, Cluster};
+use crate::support::{Nodes, Setup, TestServer, V2, admin, within};
+
+/// The lines of `/metrics` that begin so.
+async fn metrics(server: &TestServer, name: &str) -> Vec<(String, f64)> {
+    let page = admin(server, "/metrics").await.body;
+    let lines = page.lines().filter(|line| line.starts_with(&format!("imserver_{name}")));
+    lines
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+/// Looks until the metrics of this name are as wanted.
+async fn until(server: &TestServer, name: &str, wanted: impl Fn(&[(String, f64)]) -> bool) {
+    let looking = async {
+        while !wanted(&metrics(server, name).await) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within(&format!("{name} as wanted"), looking).await;
+}
+
+/// Runs a command that needs no node: exit code, output, complaints.
+async fn run(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = setup.command(arguments);
+    let running = tokio::task::spawn_blocking(move || command.output());
+    let output = within(&format!("{arguments:?}"), running).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn streams_are_made_once_and_by_a_command_of_their_own() {
+    let nodes = Nodes::on(&nats::shared());
+    let setup = nodes.setup().set("store.jetstream.create", "false");
+    let (code, _, why) = run(&setup, &["cluster", "check"]).await;
+    assert!(code == 1 && why.contains("`imserver cluster create` makes them"), "{code} {why}");
+    let (code, _, why) = run(&setup, &["cluster", "status"]).await;
+    assert!(code == 1 && why.contains("there is no stream"), "{code} {why}");
+    let (code, made, why) = run(&setup, &["cluster", "create", "--wait", "30s"]).await;
+    let prefix = nodes.prefix();
+    assert_eq!(code, 0, "{why}");
+    let all =
+        ["msg-0", "rd-0", "profiles", "revoked", "tickets"].map(|name| format!("{prefix}-{name}"));
+    assert_eq!(made.trim(), format!("made {}", all.join(", ")));
+    let (code, again, _) = run(&setup, &["cluster", "create"]).await;
+    assert!(code == 0 && again.contains("nothing was changed"), "{again}");
+    let (code, can, _) = run(&setup, &["cluster", "check"]).await;
+    assert!(code == 0 && can.contains("a node can serve"), "{can}");
+
+    // Two nodes without `create` serve what the command made, and the command sees it.
+    let a = setup.start().await;
+    let b = nodes.setup().set("store.jetstream.create", "false").start().await;
+    let mut hong = V2::of(&b, 2).quiet().await;
+    let mut ming = a.connect(1).await;
+    ming.say(2, "hello", "1").await;
+    assert_eq!(hong.message().await.1, "hello");
+    let (code, text, _) = a.run(&["cluster", "status", "--json"]).await;
+    assert_eq!(code, 0, "{text}");
+    let status: Value = serde_json::from_str(&text).unwrap();
+    let streams = status["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), all.len());
+    for (stream, name) in streams.iter().zip(&all) {
+        assert_eq!(
+            (stream["stream"].as_str(), &stream["whole"]),
+            (Some(name.as_str()), &true.into())
+        );
+        assert_eq!(stream["replicas"].as_array().unwrap().len(), 2, "{stream}");
+    }
+    assert_eq!(streams[0]["entries"], 1);
+    // What a node sees of the streams that it follows, which are all but that of the tickets:
+    // three copies of each, and nothing that it has not taken.
+    for (name, wanted) in [("stream_copies{", 3.0), ("stream_behind{", 0.0)] {
+        until(&b, name, |found| {
+            found.len() + 1 == all.len() && found.iter().all(|(_, value)| *value == wanted)
+        })
+        .await;
+    }
+    assert_eq!(metrics(&b, "store_ready").await[0].1, 1.0);
+    assert_eq!(metrics(&b, "nats_events_total{reason=\"connected\"}").await[0].1, 1.0);
+}
+
+#[tokio::test]
+async fn a_folder_of_one_machine_is_no_cluster() {
+    let (code, _, why) = run(&Setup::new(), &["cluster", "status"]).await;
+    assert!(code == 2 && why.contains("there is no cluster"), "{code} {why}");
+}
+
+#[tokio::test]
+async fn a_lost_server_is_seen_in_the_metrics_and_by_the_command() {
+    let mut cluster = Cluster::start();
+    let nodes = Nodes::on(cluster.place());
+    let node = nodes.start().await;
+    let mut ming = node.connect(1).await;
+    ming.say(2, "first", "0").await;
+    let stream = format!("{}-msg-0", nodes.prefix());
+    let led = cluster.leader(&stream).unwrap();
+    cluster.kill((led + 1) % 3);
+    until(&node, "stream_copies{", |found| found.iter().any(|(_, copies)| *copies == 2.0)).await;
+    let (code, text, why) = node.run(&["cluster", "status"]).await;
+    assert_eq!(code, 1, "{text}{why}");
+    assert!(text.contains("AWAY") || text.contains("BEHIND"), "{text}");
+    assert!(why.contains("cannot lose a server now"), "{why}");
+    // With a majority gone nothing can be stored, and a write is tried again.
+    cluster.kill((led + 2) % 3);
+    until(&node, "store_ready", |found| found[0].1 == 0.0).await;
+    ming.send(&crate::support::frame(1, 2, "wait", "1")).await;
+    until(&node, "write_retries_total", |found| found[0].1 > 0.0).await;
+    for server in [1, 2] {
+        cluster.run((led + server) % 3);
+    }
+    until(&node, "stream_copies{", |found| found.iter().all(|(_, copies)| *copies == 3.0)).await;
+    until(&node, "store_ready", |found| found[0].1 == 1.0).await;
+    let (code, _, why) = node.run(&["cluster", "status"]).await;
+    assert_eq!(code, 0, "{why}");
+    node.connect(3).await.say(2, "goes on", "2").await;
+}
