@@ -1,7 +1,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 
-use crate::program::Folder;
+use crate::program::{Folder, Said};
 
 fn issued(folder: &Folder, arguments: &[&str]) -> String {
     let said = folder.run(&[&["token", "issue"], arguments].concat());
@@ -91,6 +91,30 @@ fn no_token_is_issued_that_cannot_be_written_down() {
     let said = folder.run(&["token", "issue", "--sub", "2"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
     assert!(said.err.contains("chmod 600"), "{said:?}");
+}
+
+#[test]
+fn nor_is_one_where_the_servers_that_keep_the_log_are_away() {
+    let folder = Folder::ready();
+    // Nobody listens on port 1.
+    let tell = |arguments: &[&str]| {
+        let mut command = folder.command(arguments);
+        command.env("IMSERVER_STORE__BACKEND", "jetstream");
+        command.env("IMSERVER_STORE__JETSTREAM__SERVERS", "nats://127.0.0.1:1");
+        Said::from(command.output().unwrap())
+    };
+    for arguments in [&["token", "issue", "--sub", "7"][..], &["audit", "verify"]] {
+        let said = tell(arguments);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+        assert!(said.err.contains("the audit log is on the NATS servers"), "{said:?}");
+        assert!(said.err.contains("nats://127.0.0.1:1"), "{said:?}");
+    }
+    assert!(!folder.exists("data/audit.jsonl"));
+    // What one machine had written down before is still read.
+    issued(&folder, &["--sub", "7"]);
+    let said = tell(&["audit", "verify", "--folder", "data"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("1 line, all good"), "{said:?}");
 }
 
 #[test]
