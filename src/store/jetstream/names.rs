@@ -71,9 +71,7 @@ impl Names {
     pub(super) fn number(&self, part: u64, seq: u64) -> u64 {
         match seq {
             0 => 0,
-            seq => {
-                self.moved.jumps.id(seq).saturating_mul(self.partitions).saturating_add(part)
-            }
+            seq => self.moved.jumps.id(seq).saturating_mul(self.partitions).saturating_add(part),
         }
     }
 

@@ -111,7 +111,10 @@ impl Departure {
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn packets(&self, window: Duration) -> Result<HashMap<MessageId, PacketDigest>, StoreError> {
+    pub fn packets(
+        &self,
+        window: Duration,
+    ) -> Result<HashMap<MessageId, PacketDigest>, StoreError> {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let since = StoredAt(StoredAt::now().0.saturating_sub(window));
         let mut packets = HashMap::new();

@@ -42,9 +42,7 @@ async fn streams(place: &Place, prefix: &str, partitions: u16) -> jetstream::Jet
 
 /// Nodes that are given a folder, and make no streams by themselves.
 fn nodes(place: &Place) -> Nodes {
-    Nodes::on(place)
-        .set("store.jetstream.create", "false")
-        .set("store.resend_window", "\"10m\"")
+    Nodes::on(place).set("store.jetstream.create", "false").set("store.resend_window", "\"10m\"")
 }
 
 /// A command on the folder of a set-up, as long as its server was alone.
@@ -183,8 +181,7 @@ async fn resends_are_known(store: &dyn Store) {
 
 /// Clients resume at ids from before the move, and mark by them.
 async fn clients_go_on(node: &TestServer, store: &dyn Store) {
-    let all: Vec<u64> =
-        inbox(store, 1).await.iter().map(|entry| entry.message.id.get()).collect();
+    let all: Vec<u64> = inbox(store, 1).await.iter().map(|entry| entry.message.id.get()).collect();
     let middle = all.len() / 2;
     let (mut client, replayed, _) = V2::of(node, 1).after(all[middle]).replayed().await;
     let ids: Vec<u64> = replayed
@@ -409,5 +406,8 @@ async fn a_move_is_refused_where_it_would_harm_and_tells_what_does_not_agree() {
     let (code, _, complained) = run(setup.command(&["migrate", "--verify"]));
     assert_eq!(code, 1);
     let pair = format!("from {} to 2: the folder has", unread.message.from.get());
-    assert!(complained.contains("differ in 1 places") && complained.contains(&pair), "{complained}");
+    assert!(
+        complained.contains("differ in 1 places") && complained.contains(&pair),
+        "{complained}"
+    );
 }

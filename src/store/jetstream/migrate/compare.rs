@@ -143,8 +143,7 @@ impl Found<'_> {
                 }
                 let pair = Pair { to: kept.message.to, from: kept.message.from };
                 let state = states.get(&pair).unwrap_or(&none);
-                let chain =
-                    chains.entry(pair).or_insert_with(|| Chain::first(state.gone + 1));
+                let chain = chains.entry(pair).or_insert_with(|| Chain::first(state.gone + 1));
                 let next = chain.next(kept.seq, print(kept.client_id.as_ref()));
                 if std::mem::replace(chain, next) != kept.chain {
                     self.holdings.pairs.entry(pair).or_default().broken += 1;

@@ -85,7 +85,8 @@ impl Holdings {
             let [here, there] = [here, there].map(|holding| holding.copied().unwrap_or_default());
             if here != there {
                 let (from, to) = (pair.from.get(), pair.to);
-                let what = format!("from {from} to {to}: the folder has {here}, the streams {there}");
+                let what =
+                    format!("from {from} to {to}: the folder has {here}, the streams {there}");
                 differences.push(what);
             }
         }

@@ -19,9 +19,9 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::target::names;
 use self::plan::Plan;
 use self::target::Target;
+pub(super) use self::target::names;
 use super::OpenError;
 use crate::config;
 use crate::store::StoreError;

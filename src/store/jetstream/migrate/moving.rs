@@ -279,9 +279,7 @@ impl<'a> Moving<'a> {
     }
 
     /// Waits until all is there, and gives what is known of those who are gone.
-    async fn finish(
-        mut self,
-    ) -> Result<(Departed, Vec<Erasure>), MigrateError> {
+    async fn finish(mut self) -> Result<(Departed, Vec<Erasure>), MigrateError> {
         self.gone_before(u64::MAX).await?;
         if let Some(seat) = self.seats.end()? {
             self.nothing(&seat).await?;
