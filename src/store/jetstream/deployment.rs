@@ -33,8 +33,8 @@ pub(super) const MOVED_KEY: &str = "imserver.moved";
 /// Where the ids of its messages jump.
 pub(super) const JUMPS_KEY: &str = "imserver.jumps";
 
-/// The oldest server with all that is needed: many newest messages in one answer.
-const SERVER: [u16; 2] = [2, 11];
+/// The oldest server with all that is needed: several writes in one go, with their names.
+const SERVER: [u16; 2] = [2, 12];
 
 /// How far the clocks of this machine and the servers may be apart: resend windows and the
 /// order between partitions go by them.
@@ -183,7 +183,7 @@ pub(super) fn server(connection: &Connection, config: &config::Store) -> Result<
     let version = [0; 2].map(|_: u16| version.next().and_then(Result::ok).unwrap_or_default());
     if version < SERVER {
         return Err(OpenError::Cluster(format!(
-            "the server {} is nats-server {}, and 2.11 is needed (2.15 recommended): update it",
+            "the server {} is nats-server {}, and 2.12 is needed (2.15 recommended): update it",
             server.server_name, server.version
         )));
     }
@@ -284,6 +284,7 @@ pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
             is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
         ),
         ("allow_direct", !is.allow_direct),
+        ("allow_atomic", wanted.allow_atomic_publish && !is.allow_atomic_publish),
         ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
         ("deny_purge", wanted.deny_purge && !is.deny_purge),
         ("storage", is.storage != StorageType::File),
@@ -346,10 +347,12 @@ pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
         streams.push(Config {
             duplicate_window: window,
             deny_delete: true,
+            allow_atomic_publish: true,
             ..made(names, config, names.messages(part), messages)
         });
         streams.push(Config {
             max_messages_per_subject: 1,
+            allow_atomic_publish: true,
             ..made(names, config, names.reads(part), vec![names.all_reads(part)])
         });
     }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::log::Pair;
 use super::names::Names;
 use super::raw::Raw;
 use super::read_state::ReadState;
@@ -78,6 +79,8 @@ pub(super) struct Follower {
     shared: Arc<Shared>,
     live: Subscriber,
     streams: Vec<Followed>,
+    /// Which of them is told of on a subject.
+    by_subject: HashMap<String, usize>,
     /// The last message of each inbox.
     latest: HashMap<UserId, Cursor>,
     announce: mpsc::Sender<Vec<Announcement>>,
@@ -98,9 +101,11 @@ impl Follower {
         for stream in &mut streams {
             stream.next = log.reads.reach(&stream.name).await?.last + 1;
         }
+        let subjects = streams.iter().map(|stream| log.names.live(&stream.name));
+        let by_subject = subjects.zip(0..).collect();
         let shared = Arc::clone(shared);
         let (latest, batch) = (HashMap::new(), Vec::new());
-        Ok(Self { shared, live, streams, latest, announce, batch })
+        Ok(Self { shared, live, streams, by_subject, latest, announce, batch })
     }
 
     /// What asks the leaders from time to time, and whenever the connection was made anew.
@@ -163,9 +168,7 @@ impl Follower {
     }
 
     async fn take_live(&mut self, message: Message) -> Result<(), StoreError> {
-        let prefix = self.shared.log.names.live("");
-        let name = message.subject.strip_prefix(prefix.as_str()).unwrap_or_default();
-        let Some(number) = self.streams.iter().position(|stream| stream.name == name) else {
+        let Some(number) = self.by_subject.get(message.subject.as_str()).copied() else {
             return Ok(());
         };
         let Some(raw) = Raw::from_message(message) else { return Ok(()) };
@@ -267,6 +270,7 @@ impl Follower {
         };
         let (to, from, ordinal) = (kept.message.to, kept.message.from, kept.chain.ordinal);
         shared.tallies.stored(to, from, ordinal);
+        shared.lately.heard(part, raw.seq, (Pair { to, from }, ordinal));
         if let Some(name) = &kept.client_id {
             shared.claims.heard(from, name, to, kept.message.stored_at);
         }
@@ -289,6 +293,7 @@ impl Follower {
             return Ok(());
         };
         self.shared.tallies.marked(reader, from, &state);
+        self.shared.states.heard(Pair { to: reader, from }, raw.seq, &state);
         let Some(last) = state.news.last() else { return Ok(()) };
         // Whoever hears of a mark has heard of the message before.
         let messages = self.streams.iter().position(|it| it.kind == Kind::Messages(part));

@@ -1,11 +1,10 @@
-//! Appends in their order: every inbox has one lane, and what is in it is written one
-//! after the other.
+//! One message after the other: what an append has to know, and how it is written by
+//! itself.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::claims::{Claimed, is_young};
@@ -13,108 +12,74 @@ use super::log::Pair;
 use super::read_state::ReadState;
 use super::record::{Body, Chain, Kept, print};
 use super::shared::Shared;
-use super::writes::{WRITE, Write, Written};
+use super::writes::{Write, Written};
 use crate::digest::digest128;
 use crate::ids::{MessageId, UserId};
 use crate::message::StoredAt;
-use crate::store::{AppendError, Appended, Draft, PacketDigest, Receipt, ResendKey, StoreError};
+use crate::store::{AppendError, Appended, Draft, PacketDigest, ResendKey, StoreError};
 
-/// Lanes, and so messages on their way at once: more only wait for the same servers.
-const LANES: usize = 256;
+/// Heads that are kept in mind, over all partitions; past it all of a partition are read anew.
+const HEADS: usize = 1 << 16;
 
-/// Messages that wait in a lane. Past it, who appends waits.
-const LINE: usize = 64;
-
-/// Heads that a lane keeps in mind; past it all are read anew.
-const HEADS: usize = 1024;
+/// Names of packets that are kept in mind, over all partitions: the last ones that this node
+/// wrote.
+const NAMES: usize = 1 << 16;
 
 /// How often others may get in between before it is given up.
 const TRIES: usize = 1000;
 
-type Reply = oneshot::Sender<Result<Appended, AppendError>>;
-
-/// A message in line.
-pub(super) struct Waiting {
-    draft: Draft,
-    since: Instant,
-    reply: Reply,
-}
-
-/// The ways in.
-pub(super) struct Lanes(Vec<mpsc::Sender<Waiting>>);
-
-impl Lanes {
-    /// Makes the lanes; they end when this is dropped and what is in them is written.
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        let lanes = (0..LANES).map(|_| {
-            let (line, drafts) = mpsc::channel(LINE);
-            let lane = Lane { shared: Arc::clone(shared), heads: HashMap::new() };
-            shared.tasks.spawn(lane.run(drafts));
-            line
-        });
-        Self(lanes.collect())
-    }
-
-    /// The lane of an inbox.
-    pub(super) fn of(&self, inbox: UserId) -> Option<mpsc::Sender<Waiting>> {
-        // Another number than that of the partition, which would leave most lanes empty.
-        let lane = inbox.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        self.0.get(lane as usize % LANES).cloned()
-    }
-}
-
-/// Puts a draft in line.
-pub(super) async fn line_up(
-    lane: mpsc::Sender<Waiting>,
-    draft: Draft,
-) -> Result<Receipt<Appended>, AppendError> {
-    let (reply, outcome) = oneshot::channel();
-    let waiting = Waiting { draft, since: Instant::now(), reply };
-    lane.send(waiting).await.map_err(|_| AppendError::Unavailable)?;
-    Ok(outcome.map(|outcome| outcome.unwrap_or(Err(AppendError::Unavailable))).boxed())
-}
-
 /// What the next message of a pair has to know of the last.
 #[derive(Clone)]
-struct Head {
+pub(super) struct Head {
     /// Its sequence; 0: there is none.
-    seq: u64,
+    pub(super) seq: u64,
     /// What the next one's chain is.
-    next: Chain,
-    stored_at: StoredAt,
+    pub(super) next: Chain,
+    pub(super) stored_at: StoredAt,
 }
 
-struct Lane {
-    shared: Arc<Shared>,
-    heads: HashMap<Pair, Head>,
+/// What writes to a partition. Of one inbox, one call at a time.
+pub(super) struct Lane {
+    pub(super) shared: Arc<Shared>,
+    heads: Mutex<HashMap<Pair, Head>>,
+    names: Mutex<Names>,
+}
+
+/// Prints of names, in the order in which they were written.
+#[derive(Default)]
+struct Names {
+    hasher: RandomState,
+    known: HashSet<u64>,
+    oldest_first: VecDeque<u64>,
 }
 
 impl Lane {
-    async fn run(mut self, mut drafts: mpsc::Receiver<Waiting>) {
-        while let Some(Waiting { draft, since, reply }) = drafts.recv().await {
-            // While nothing can be written, nobody waits for the patience of all before them.
-            let outcome = match since.elapsed() < WRITE {
-                true => self.append(&draft).await,
-                false => Err(AppendError::Unavailable),
-            };
-            // Who is gone meanwhile is not answered, but what they sent is stored.
-            let _ = reply.send(outcome);
-        }
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), heads: Mutex::default(), names: Mutex::default() }
     }
 
-    async fn append(&mut self, draft: &Draft) -> Result<Appended, AppendError> {
+    /// Appends a message; `claimed` says what came of taking its name, and `name` by which one
+    /// it was perhaps written, where that was done.
+    pub(super) async fn append(
+        &self,
+        draft: &Draft,
+        claimed: Option<Claimed>,
+        name: Option<String>,
+    ) -> Result<Appended, AppendError> {
+        let name = name.unwrap_or_else(|| name_of(draft));
         let ResendKey::Client { id, again } = &draft.resend else {
-            return self.write(draft).await;
+            return self.write(draft, name).await;
         };
-        let claimed = self.shared.claims.take(draft.from, id, draft.to);
+        let take = || self.shared.claims.take(draft.from, id, draft.to);
+        let claimed = claimed.unwrap_or_else(take);
         if claimed == Claimed::Elsewhere {
             return Err(AppendError::IdReused);
         }
         let outcome = match again {
-            false => self.write(draft).await,
+            false => self.write(draft, name).await,
             true => match self.first_try(draft).await {
                 Ok(Some(first)) => Ok(first),
-                Ok(None) => self.write(draft).await,
+                Ok(None) => self.write(draft, name).await,
                 Err(error) => Err(error),
             },
         };
@@ -129,8 +94,50 @@ impl Lane {
         outcome
     }
 
+    /// Takes note of a name that is about to be written; false where this node has written
+    /// it lately.
+    pub(super) fn is_new(&self, name: &str) -> bool {
+        let bound = self.share(NAMES);
+        let mut names = locked(&self.names);
+        let print = names.hasher.hash_one(name);
+        if !names.known.insert(print) {
+            return false;
+        }
+        names.oldest_first.push_back(print);
+        if names.oldest_first.len() > bound
+            && let Some(oldest) = names.oldest_first.pop_front()
+        {
+            names.known.remove(&oldest);
+        }
+        true
+    }
+
+    /// The newest message of a pair, where that is known.
+    pub(super) fn known_head(&self, pair: Pair) -> Option<Head> {
+        locked(&self.heads).get(&pair).cloned()
+    }
+
+    pub(super) fn learn_head(&self, pair: Pair, head: Head) {
+        let bound = self.share(HEADS);
+        let mut heads = locked(&self.heads);
+        if heads.len() >= bound {
+            heads.clear();
+        }
+        heads.insert(pair, head);
+    }
+
+    pub(super) fn forget_head(&self, pair: Pair) {
+        locked(&self.heads).remove(&pair);
+    }
+
+    /// The part of a bound that is this partition's.
+    fn share(&self, of: usize) -> usize {
+        let partitions = usize::try_from(self.shared.log.names.partitions()).unwrap_or(usize::MAX);
+        (of / partitions.max(1)).max(256)
+    }
+
     /// What a packet came to that the client says to have sent before.
-    async fn first_try(&mut self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
+    async fn first_try(&self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
         let found = match self.named(draft).await {
             Ok(found) => found,
             Err(_) => return Err(AppendError::Unavailable),
@@ -154,8 +161,8 @@ impl Lane {
         Ok(None)
     }
 
-    async fn write(&mut self, draft: &Draft) -> Result<Appended, AppendError> {
-        let outcome = self.try_write(draft).await;
+    async fn write(&self, draft: &Draft, name: String) -> Result<Appended, AppendError> {
+        let outcome = self.try_write(draft, name).await;
         outcome.unwrap_or_else(|error| {
             tracing::warn!(%error, "a message could not be stored");
             Err(AppendError::Unavailable)
@@ -163,12 +170,12 @@ impl Lane {
     }
 
     async fn try_write(
-        &mut self,
+        &self,
         draft: &Draft,
+        mut name: String,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
         let pair = Pair { to: draft.to, from: draft.from };
         let subject = self.shared.log.names.message(draft.to, draft.from);
-        let mut name = name_of(draft);
         let is_full = self.unread(draft.to).await? >= self.shared.rules.unread_max;
         for _ in 0..TRIES {
             if is_full {
@@ -185,7 +192,7 @@ impl Lane {
             }
             let head = self.head(pair).await?;
             let stored_at = StoredAt::now().max(head.stored_at);
-            let payload = body(draft, &head.next, stored_at);
+            let payload = body(draft, &head.next, stored_at, None);
             let write = Write::new(subject.clone(), payload).after(head.seq).named(&name);
             let began = Instant::now();
             match write.put(&self.shared.log.context).await? {
@@ -199,7 +206,7 @@ impl Lane {
                 }
                 Written::Before(seq) => {
                     // Perhaps this very one, whose answer was lost.
-                    self.heads.remove(&pair);
+                    self.forget_head(pair);
                     match self.known(draft, seq).await? {
                         Known::Same(outcome) => return Ok(outcome),
                         Known::Over => name = successor(&name, seq),
@@ -207,7 +214,7 @@ impl Lane {
                 }
                 Written::Lost => {
                     self.shared.metrics.cluster.overtaken.inc();
-                    self.heads.remove(&pair);
+                    self.forget_head(pair);
                 }
             }
         }
@@ -216,7 +223,7 @@ impl Lane {
 
     /// Takes note of what was written.
     fn stored(
-        &mut self,
+        &self,
         draft: &Draft,
         head: &Head,
         seq: u64,
@@ -227,15 +234,12 @@ impl Lane {
         shared.wrote(&shared.log.names.messages(part), seq);
         shared.tallies.stored(draft.to, draft.from, head.next.ordinal);
         let next = head.next.next(seq, print(client_id(draft)));
-        if self.heads.len() >= HEADS {
-            self.heads.clear();
-        }
         let pair = Pair { to: draft.to, from: draft.from };
-        self.heads.insert(pair, Head { seq, next, stored_at });
+        self.learn_head(pair, Head { seq, next, stored_at });
         Ok(Appended { id: self.id(part, seq)?, duplicate: false })
     }
 
-    fn id(&self, part: u64, seq: u64) -> Result<MessageId, StoreError> {
+    pub(super) fn id(&self, part: u64, seq: u64) -> Result<MessageId, StoreError> {
         let id = self.shared.log.names.id(part, seq);
         id.ok_or_else(|| StoreError::Damaged("there are no ids left".to_owned()))
     }
@@ -264,7 +268,7 @@ impl Lane {
     }
 
     /// How many unread messages an inbox has.
-    async fn unread(&self, inbox: UserId) -> Result<u64, StoreError> {
+    pub(super) async fn unread(&self, inbox: UserId) -> Result<u64, StoreError> {
         let shared = &self.shared;
         if let Some(unread) = shared.tallies.unread(inbox) {
             return Ok(unread);
@@ -277,9 +281,9 @@ impl Lane {
     }
 
     /// The newest message of a pair; where there is none, what is known of those gone.
-    async fn head(&mut self, pair: Pair) -> Result<Head, StoreError> {
-        if let Some(head) = self.heads.get(&pair) {
-            return Ok(head.clone());
+    pub(super) async fn head(&self, pair: Pair) -> Result<Head, StoreError> {
+        if let Some(head) = self.known_head(pair) {
+            return Ok(head);
         }
         let log = &self.shared.log;
         let head = match log.head(pair).await? {
@@ -294,7 +298,7 @@ impl Lane {
                 Head { seq: 0, next: Chain::first(gone + 1), stored_at: StoredAt(0) }
             }
         };
-        self.heads.insert(pair, head.clone());
+        self.learn_head(pair, head.clone());
         Ok(head)
     }
 
@@ -327,12 +331,18 @@ fn same(draft: &Draft, first: &Kept) -> Result<Appended, AppendError> {
     Ok(Appended { id: first.message.id, duplicate: true })
 }
 
-fn body(draft: &Draft, chain: &Chain, stored_at: StoredAt) -> bytes::Bytes {
+/// The message as it is written: by itself, or at this place of a group.
+pub(super) fn body(
+    draft: &Draft,
+    chain: &Chain,
+    stored_at: StoredAt,
+    place: Option<u64>,
+) -> bytes::Bytes {
     let digest = match &draft.resend {
         ResendKey::Packet(digest) => Some(*digest),
         _ => None,
     };
-    Body {
+    let body = Body {
         chain,
         stored_at,
         timestamp: &draft.timestamp,
@@ -340,11 +350,11 @@ fn body(draft: &Draft, chain: &Chain, stored_at: StoredAt) -> bytes::Bytes {
         client_id: client_id(draft),
         digest,
         origin: draft.origin,
-    }
-    .write()
+    };
+    place.map_or_else(|| body.write(), |place| body.write_grouped(place))
 }
 
-fn client_id(draft: &Draft) -> Option<&crate::message::ClientMsgId> {
+pub(super) fn client_id(draft: &Draft) -> Option<&crate::message::ClientMsgId> {
     match &draft.resend {
         ResendKey::Client { id, .. } => Some(id),
         _ => None,
@@ -372,5 +382,10 @@ pub(super) fn successor(name: &str, seq: u64) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,19 @@
 //! Marking messages as read: ordinals added to what was read of each sender.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
 
 use super::log::Pair;
-use super::read_state::ReadState;
 use super::shared::Shared;
 use super::trail::Step;
-use super::writes::{Write, Written};
+use super::writes::Written;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::store::{Seen, StoreError};
 
 /// Messages that are marked by one write: as many as one receipt names.
-const PIECE: usize = 1000;
+pub(super) const PIECE: usize = 1000;
 
 /// How often others may get in between before it is given up.
 const TRIES: usize = 1000;
@@ -19,7 +21,7 @@ const TRIES: usize = 1000;
 impl Shared {
     /// As the contract says.
     pub(super) async fn mark_read(
-        &self,
+        self: &Arc<Self>,
         reader: UserId,
         seen: Seen,
         origin: Option<ConnectionId>,
@@ -28,12 +30,8 @@ impl Shared {
             Seen::Ids(ids) => self.named(reader, ids).await?,
             Seen::UpTo { peer, id } => self.up_to(Pair { to: reader, from: peer }, id).await?,
         };
-        for (peer, steps) in marks {
-            let pair = Pair { to: reader, from: peer };
-            for piece in steps.chunks(PIECE) {
-                self.mark(pair, piece, origin).await?;
-            }
-        }
+        let pairs = marks.into_iter().map(|(from, steps)| (Pair { to: reader, from }, steps));
+        try_join_all(pairs.map(|(pair, steps)| self.mark_soon((pair, origin), steps))).await?;
         Ok(())
     }
 
@@ -50,6 +48,14 @@ impl Shared {
         seqs.sort_unstable();
         seqs.dedup();
         let mut marks: BTreeMap<Sender, Vec<Step>> = BTreeMap::new();
+        // Mostly they were shown a moment ago.
+        seqs.retain(|seq| {
+            let Some((pair, ordinal)) = self.lately.find(part, *seq) else { return true };
+            if pair.to == reader {
+                marks.entry(pair.from).or_default().push((ordinal, *seq));
+            }
+            false
+        });
         if seqs.is_empty() {
             return Ok(marks);
         }
@@ -84,35 +90,22 @@ impl Shared {
     }
 
     /// Adds some to what was read of a pair, and tells those that were not.
-    async fn mark(
+    pub(super) async fn mark(
         &self,
         pair: Pair,
         steps: &[Step],
         origin: Option<ConnectionId>,
     ) -> Result<(), StoreError> {
-        let names = &self.log.names;
-        let stream = names.reads(names.part(pair.to));
-        let subject = names.read(pair.to, pair.from);
         for _ in 0..TRIES {
-            let before = self.log.reads.last(&stream, &subject).await?;
-            let (mut state, at) = match &before {
-                Some(raw) => (ReadState::parse(&raw.payload)?, raw.seq),
-                None => (ReadState::default(), 0),
-            };
-            let new: Vec<&Step> =
-                steps.iter().filter(|(ordinal, _)| !state.is_read(*ordinal)).collect();
-            if new.is_empty() {
-                return Ok(());
-            }
-            new.iter().for_each(|(ordinal, _)| state.read.add(*ordinal, *ordinal));
-            state.news = new.iter().map(|(_, seq)| *seq).collect();
-            state.origin = origin;
-            let write = Write::new(subject.clone(), state.write()).after(at);
+            let (at, state) = self.state(pair).await?;
+            let Some(state) = state.marked(steps, origin) else { return Ok(()) };
+            let write = self.state_write(pair, at, &state);
             if let Written::At(seq) = write.put(&self.log.context).await? {
-                self.wrote(&stream, seq);
-                self.tallies.marked(pair.to, pair.from, &state);
+                self.marked(pair, self.log.names.part(pair.to), seq, &state);
                 return Ok(());
             }
+            // Another node was faster.
+            self.states.forget(pair);
         }
         Err(StoreError::Unavailable)
     }

@@ -14,12 +14,16 @@ mod deployment;
 mod erase;
 mod export;
 mod follow;
+mod group;
 mod history;
 mod inbox;
 mod jumps;
 mod lanes;
+mod lately;
+mod line;
 mod log;
 mod marking;
+mod marks;
 pub mod migrate;
 mod names;
 mod old_ids;
@@ -55,7 +59,7 @@ use tracing::info;
 
 pub use self::audit::{AuditStream, Filed, Topic};
 use self::follow::Follower;
-use self::lanes::Lanes;
+use self::line::Lines;
 use self::log::Log;
 use self::names::Names;
 use self::reads::Reads;
@@ -124,9 +128,9 @@ pub async fn open(
         partitions = config.jetstream.partitions,
         "store opened"
     );
-    let lanes = Mutex::new(Some(Lanes::new(&shared)));
+    let lines = Mutex::new(Some(Lines::new(&shared)));
     let ends = [finish.clone().drop_guard(), over.clone().drop_guard()];
-    let inner = Inner { shared, lanes, typing, finish, following, over, around, _ends: ends };
+    let inner = Inner { shared, lines, typing, finish, following, over, around, _ends: ends };
     Ok((JetStream(Arc::new(inner)), tail))
 }
 
@@ -137,7 +141,7 @@ pub struct JetStream(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     /// Gone once the store is closed.
-    lanes: Mutex<Option<Lanes>>,
+    lines: Mutex<Option<Lines>>,
     typing: Typing,
     /// Tells the follower to come to its end.
     finish: CancellationToken,
@@ -194,10 +198,11 @@ fn unavailable(error: StoreError) -> AppendError {
 
 impl Store for JetStream {
     fn append(&self, draft: Draft) -> BoxFuture<'_, Result<Receipt<Appended>, AppendError>> {
-        let lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.as_ref().and_then(|lanes| lanes.of(draft.to));
-        drop(lanes);
-        Box::pin(async move { lanes::line_up(lane.ok_or(AppendError::Unavailable)?, draft).await })
+        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = self.0.shared.log.names.part(draft.to);
+        let line = lines.as_ref().and_then(|lines| lines.of(part));
+        drop(lines);
+        Box::pin(async move { line::line_up(line.ok_or(AppendError::Unavailable)?, draft).await })
     }
 
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {
@@ -298,8 +303,8 @@ impl Store for JetStream {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async {
             let inner = &self.0;
-            let lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).take();
-            lanes.map(drop).ok_or(StoreError::Unavailable)?;
+            let lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
+            lines.map(drop).ok_or(StoreError::Unavailable)?;
             inner.shared.closing.cancel();
             // What is in line is written first.
             inner.shared.tasks.close();

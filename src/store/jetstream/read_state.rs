@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::codec::{Reader, Writer};
+use super::trail::Step;
 use crate::ids::ConnectionId;
 use crate::store::StoreError;
 
@@ -29,6 +30,11 @@ impl Ranges {
     /// How many there are.
     pub(super) fn len(&self) -> u64 {
         self.count_up_to(u64::MAX)
+    }
+
+    /// How many ranges there are.
+    pub(super) fn islands(&self) -> usize {
+        self.0.len()
     }
 
     /// Adds `first` to `last`.
@@ -95,6 +101,19 @@ impl ReadState {
         read.add(1, gone);
         let (gone, gone_seq) = (self.gone.max(gone), self.gone_seq.max(gone_seq));
         Self { gone, gone_seq, read, news: Vec::new(), origin: None }
+    }
+
+    /// The same state with some messages marked, and news of those that were not; nothing
+    /// where all were.
+    pub(super) fn marked(&self, steps: &[Step], origin: Option<ConnectionId>) -> Option<Self> {
+        let new: Vec<&Step> = steps.iter().filter(|(ordinal, _)| !self.is_read(*ordinal)).collect();
+        if new.is_empty() {
+            return None;
+        }
+        let news = new.iter().map(|(_, seq)| *seq).collect();
+        let mut state = Self { news, origin, ..self.clone() };
+        new.iter().for_each(|(ordinal, _)| state.read.add(*ordinal, *ordinal));
+        Some(state)
     }
 
     pub(super) fn write(&self) -> Bytes {

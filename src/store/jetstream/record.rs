@@ -19,6 +19,14 @@ const VERSION: u8 = 1;
 /// The same, with the id that the message had before it was moved here.
 const MOVED: u8 = 2;
 
+/// The same, where messages before it were written in one go with it: of these it says how
+/// far before it they lie, since nobody knew yet where that would be.
+const GROUPED: u8 = 3;
+
+/// From here on, what stands in a chain in the place of a sequence is the place of a message
+/// within the group that is being written.
+const IN_GROUP: u64 = 1 << 62;
+
 /// Sequences in one message at the most: the length of a page of the chain.
 pub(super) const CHAIN_PAGE: u64 = 32;
 
@@ -43,6 +51,61 @@ impl Chain {
     /// The first of a pair, or the first behind what is gone.
     pub(super) fn first(ordinal: u64) -> Self {
         Self { ordinal, ..Self::default() }
+    }
+
+    /// What follows a message that is written in one go with the next, at this place of the
+    /// group.
+    pub(super) fn next_in_group(&self, place: u64, print: u32) -> Self {
+        self.next(IN_GROUP.saturating_add(place), print)
+    }
+
+    /// The same chain once it is known where the first of the group lies.
+    pub(super) fn settled(mut self, first: u64) -> Self {
+        for seq in self.page.iter_mut().chain([&mut self.before]) {
+            if let Some(place) = seq.checked_sub(IN_GROUP) {
+                *seq = first.saturating_add(place);
+            }
+        }
+        self
+    }
+
+    /// Writes it for the message at `place` of a group.
+    fn write_grouped(&self, to: &mut Writer, place: u64) {
+        let back = |seq: u64| seq.checked_sub(IN_GROUP).map(|before| place.saturating_sub(before));
+        let known = self.page.partition_point(|seq| *seq < IN_GROUP);
+        let (known, near) = self.page.split_at(known);
+        to.number(self.ordinal);
+        to.number(match back(self.before) {
+            Some(back) => back << 1 | 1,
+            None => self.before << 1,
+        });
+        to.rising(known);
+        to.number(near.len() as u64);
+        near.iter().filter_map(|seq| back(*seq)).for_each(|back| to.number(back));
+    }
+
+    /// Reads it where it stands with sequences alone; the prints follow.
+    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
+        let (ordinal, before, page) = (bytes.number()?, bytes.number()?, bytes.rising()?);
+        Some(Self { ordinal, before, page, prints: Vec::new() })
+    }
+
+    /// Reads what [`Chain::write_grouped`] wrote, of the message at `seq`; the prints follow.
+    fn read_grouped(bytes: &mut Reader<'_>, seq: u64) -> Option<Self> {
+        let ordinal = bytes.number()?;
+        let before = match bytes.number()? {
+            back if back & 1 == 1 => seq.checked_sub(back >> 1)?,
+            before => before >> 1,
+        };
+        let mut page = bytes.rising()?;
+        let near = bytes.number()?;
+        if near > CHAIN_PAGE {
+            return None;
+        }
+        for _ in 0..near {
+            page.push(seq.checked_sub(bytes.number()?)?);
+        }
+        Some(Self { ordinal, before, page, prints: Vec::new() })
     }
 
     /// What follows it, where it lies at `seq` and its name has this print.
@@ -117,6 +180,18 @@ impl Body<'_> {
         to.number(self.chain.ordinal);
         to.number(self.chain.before);
         to.rising(&self.chain.page);
+        self.write_rest(to)
+    }
+
+    /// The same at `place` of a group, by a chain of [`Chain::next_in_group`].
+    pub(super) fn write_grouped(&self, place: u64) -> Bytes {
+        let mut to = Writer(Vec::with_capacity(self.content.len() + 160));
+        to.0.push(GROUPED);
+        self.chain.write_grouped(&mut to, place);
+        self.write_rest(to)
+    }
+
+    fn write_rest(&self, mut to: Writer) -> Bytes {
         for print in &self.chain.prints {
             to.number(u64::from(*print));
         }
@@ -148,15 +223,18 @@ impl Kept {
     fn read(names: &Names, part: u64, raw: &Raw) -> Option<Self> {
         let (to, from): (UserId, Sender) = Names::pair(&raw.subject)?;
         let mut bytes = Reader(&raw.payload);
-        let old = match bytes.byte()? {
-            VERSION => None,
-            MOVED => Some(bytes.number()?),
+        let mut old = None;
+        let mut chain = match bytes.byte()? {
+            VERSION => Chain::read(&mut bytes)?,
+            MOVED => {
+                old = Some(bytes.number()?);
+                Chain::read(&mut bytes)?
+            }
+            GROUPED => Chain::read_grouped(&mut bytes, raw.seq)?,
             _ => return None,
         };
-        let (ordinal, before, page) = (bytes.number()?, bytes.number()?, bytes.rising()?);
-        let prints =
-            page.iter().map(|_| u32::try_from(bytes.number()?).ok()).collect::<Option<_>>();
-        let chain = Chain { ordinal, before, page, prints: prints? };
+        let prints = chain.page.iter().map(|_| u32::try_from(bytes.number()?).ok());
+        chain.prints = prints.collect::<Option<_>>()?;
         let stored_at = StoredAt(bytes.number()?);
         let timestamp = bytes.text()?.to_owned();
         let client_id = ClientMsgId::new(bytes.text()?);
@@ -167,6 +245,7 @@ impl Kept {
         let origin = ConnectionId::parse(bytes.text()?);
         let content = std::str::from_utf8(bytes.0).ok()?.to_owned();
         let id = names.id(part, raw.seq)?;
+        let ordinal = chain.ordinal;
         let message = Message { id, from, to, ordinal, stored_at, timestamp, content };
         Some(Self { part, seq: raw.seq, message, client_id, digest, origin, chain, old })
     }
@@ -192,6 +271,41 @@ mod tests {
             assert_eq!((chain.before, &chain.page), (begin * 10, &page));
             chain = chain.next(ordinal * 10, 0);
         }
+    }
+
+    #[test]
+    fn a_message_of_a_group_knows_those_before_it_once_it_has_a_place() {
+        let names = Names::new("im", 1);
+        let (to, from) = (UserId::new(2).unwrap(), Sender::System);
+        // Thirty messages lie at 10 n, then come forty in one go, every second of the group.
+        let mut chain = Chain::first(1);
+        for ordinal in 1..=30 {
+            chain = chain.next(ordinal * 10, 1);
+        }
+        let (first, mut at) = (1000, chain.clone());
+        for place in (0..80).step_by(2) {
+            let body = Body {
+                chain: &chain,
+                stored_at: StoredAt(1),
+                timestamp: "",
+                content: "c",
+                client_id: None,
+                digest: None,
+                origin: None,
+            };
+            let payload = body.write_grouped(place);
+            let raw = Raw { subject: names.message(to, from), seq: first + place, payload };
+            let kept = Kept::parse(&names, 0, &raw).unwrap();
+            assert_eq!(kept.chain, at, "as if each had been written by itself");
+            assert_eq!(chain.clone().settled(first), at);
+            for end in 0..raw.payload.len() - 1 {
+                let cut = Raw { payload: raw.payload.slice(..end), ..raw.clone() };
+                assert!(Kept::parse(&names, 0, &cut).is_err(), "{end}");
+            }
+            chain = chain.next_in_group(place, 1);
+            at = at.next(first + place, 1);
+        }
+        assert!(at.ordinal > 2 * CHAIN_PAGE, "over more than one page");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claims::Claims;
+use super::lately::{Lately, States};
 use super::log::Log;
+use super::marks::Marks;
 use super::profiles::Profiles;
 use super::tally::Tallies;
 use crate::config;
@@ -43,6 +45,9 @@ pub(super) struct Shared {
     pub(super) claims: Claims,
     pub(super) tallies: Tallies,
     pub(super) profiles: Profiles,
+    pub(super) lately: Lately,
+    pub(super) states: States,
+    pub(super) marks: Marks,
     /// All that runs for the store.
     pub(super) tasks: TaskTracker,
     /// Nothing is taken any more.
@@ -56,6 +61,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(client: Client, log: Log, rules: Rules, metrics: StoreMetrics) -> Self {
         Self {
+            lately: Lately::new(log.names.partitions()),
+            marks: Marks::new(log.names.partitions()),
             client,
             log,
             rules,
@@ -63,6 +70,7 @@ impl Shared {
             claims: Claims::new(rules.dedup_window),
             tallies: Tallies::default(),
             profiles: Profiles::default(),
+            states: States::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             written: Mutex::default(),

@@ -1,9 +1,11 @@
 //! Writing to a stream until a majority has it.
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::response::Response;
+use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
+use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -20,6 +22,9 @@ const AGAIN_MAX: Duration = Duration::from_millis(250);
 
 /// An expectation that holds for no subject: the write is refused, unless it is known.
 const NEVER: u64 = 1 << 62;
+
+/// What the servers say where a request is at fault, and not they: trying again is no use.
+const AT_FAULT: usize = 400;
 
 /// Something to be written.
 pub(super) struct Write {
@@ -119,5 +124,98 @@ impl Write {
             // Also where another write is on its way: what comes of that shows later.
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What came of several writes in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Together {
+    /// They lie there one behind the other, the first of them here.
+    From(u64),
+    /// None was written by the last try, for one of them that is refused or known; what
+    /// came of a try before that is not known where `unsure`.
+    Not {
+        /// All of them may lie there by an earlier try.
+        unsure: bool,
+    },
+}
+
+/// Writes to one stream in one go, all or none, again and again until it is known what came
+/// of it.
+///
+/// # Errors
+/// [`StoreError::Unavailable`]: perhaps all were written.
+pub(super) async fn put_together(
+    client: &Client,
+    writes: &[&Write],
+) -> Result<Together, StoreError> {
+    let end = Instant::now() + WRITE;
+    let (mut wait, mut answer) = (AGAIN, ANSWER);
+    let mut unsure = false;
+    loop {
+        match together(client, writes, answer).await {
+            Ok(Some(first)) => return Ok(Together::From(first)),
+            Ok(None) => return Ok(Together::Not { unsure }),
+            Err(why) if Instant::now() > end => {
+                tracing::warn!(writes = writes.len(), why, "writes had no outcome");
+                return Err(StoreError::Unavailable);
+            }
+            Err(why) => tracing::debug!(writes = writes.len(), why, "writing again"),
+        }
+        unsure = true;
+        sleep(wait).await;
+        wait = (wait * 2).min(AGAIN_MAX);
+        answer = (answer * 2).min(ANSWER_MAX);
+    }
+}
+
+/// The answer to the last of a batch.
+#[derive(Deserialize)]
+struct Committed {
+    /// The sequence of the last.
+    seq: u64,
+    /// How many there are.
+    #[serde(default)]
+    count: u64,
+}
+
+/// One try, whose acknowledgement may take so long: where the first lies, or nothing where none
+/// was written. An error says that nothing is known.
+async fn together(
+    client: &Client,
+    writes: &[&Write],
+    answer: Duration,
+) -> Result<Option<u64>, String> {
+    // Every try has a name of its own: what is left of one before must not be mixed in.
+    let batch = format!("{:x}", fastrand::u64(..));
+    let Some((last, others)) = writes.split_last() else { return Ok(None) };
+    let headers = |write: &Write, number: usize| {
+        let mut headers = write.headers.clone();
+        headers.insert("Nats-Batch-Id", batch.as_str());
+        headers.insert("Nats-Batch-Sequence", number.to_string());
+        headers
+    };
+    for (number, write) in (1..).zip(others) {
+        let (subject, payload) = (write.subject.clone(), write.payload.clone());
+        let sent = client.publish_with_headers(subject, headers(write, number), payload).await;
+        sent.map_err(|error| error.to_string())?;
+    }
+    let mut commit = headers(last, writes.len());
+    commit.insert("Nats-Batch-Commit", "1");
+    let request =
+        Request::new().headers(commit).payload(last.payload.clone()).timeout(Some(answer));
+    let answer = client.send_request(last.subject.clone(), request).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    match serde_json::from_slice::<Response<Committed>>(&answer.payload) {
+        Ok(Response::Ok(Committed { seq, count })) if count == writes.len() as u64 => {
+            Ok(Some((seq + 1).saturating_sub(count)))
+        }
+        Ok(Response::Ok(_)) => Err("not all of them were taken".to_owned()),
+        Ok(Response::Err { error }) if error.code() == AT_FAULT => {
+            tracing::debug!(%error, writes = writes.len(), "written apart");
+            Ok(None)
+        }
+        Ok(Response::Err { error }) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
     }
 }

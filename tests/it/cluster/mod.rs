@@ -3,6 +3,7 @@
 mod audit;
 mod decentralized;
 mod faults;
+mod groups;
 mod house;
 mod ledger;
 mod moving;

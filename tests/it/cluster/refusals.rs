@@ -68,7 +68,7 @@ fn servers_that_do_not_let_us_in_or_are_not_ours() {
 fn servers_that_cannot_do_what_is_needed() {
     let jetstream = "jetstream { store_dir: \"{folder}/js\" }\n";
     let old = Single::start(&nats::old_program(), jetstream);
-    is_refused(&of_one(&old), 1, "is nats-server 2.10.26, and 2.11 is needed");
+    is_refused(&of_one(&old), 1, "is nats-server 2.10.26, and 2.12 is needed");
 
     let program = nats::program();
     let small = Single::start(&program, &format!("{jetstream}max_payload: 100KB\n"));
@@ -124,10 +124,11 @@ async fn streams_that_are_not_as_they_must_be() {
     let (context, name) = (administrator().await, format!("{}-msg-0", nodes.prefix()));
     let good = context.get_stream(&name).await.unwrap().cached_info().config.clone();
     type Change = fn(&mut Config);
-    let changes: [(Change, &str); 6] = [
+    let changes: [(Change, &str); 7] = [
         (|it| it.max_age = Duration::from_secs(3600), "has another max_age than imserver needs"),
         (|it| it.discard = DiscardPolicy::Old, "has another discard than imserver needs"),
         (|it| it.max_bytes = 1 << 30, "has another max_bytes than imserver needs"),
+        (|it| it.allow_atomic_publish = false, "has another allow_atomic than imserver needs"),
         (|it| it.republish = None, "has another republish than imserver needs"),
         (|it| it.num_replicas = 1, "is kept by 1 servers, and store.jetstream.replicas is 3"),
         (
