@@ -189,11 +189,10 @@ mod tests {
         let (seats, taken) = seated(&names, &plan);
         assert_eq!(taken.len(), 5);
         for part in 0..3 {
-            let mut next = first(&names, &plan);
-            assert!(names.number(part, next) > plan.last_id);
-            for seat in taken.iter().filter(|seat| seat.part == part) {
+            let begin = first(&names, &plan);
+            assert!(names.number(part, begin) > plan.last_id);
+            for (next, seat) in (begin..).zip(taken.iter().filter(|seat| seat.part == part)) {
                 assert_eq!((seat.seq, seat.fill_from), (next, next));
-                next += 1;
             }
         }
         assert_eq!(seats.departed.len(), 2);
