@@ -113,16 +113,20 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     Ok(bytes)
 }
 
-/// Fails where others than `us` can get at a file of this mode and owner.
+/// The permissions that a secret of this owner must not give.
 ///
 /// What belongs to root may be readable for a group: only its members and root can read it,
 /// and we, who have opened it, are one of them. So service managers and orchestrators hand
 /// out secrets.
+pub fn forbidden_bits(owner: u32, us: u32) -> u32 {
+    if owner == 0 && us != 0 { 0o037 } else { 0o077 }
+}
+
+/// Fails where others than `us` can get at a file of this mode and owner.
 fn private(path: &Path, mode: u32, owner: u32, us: u32) -> Result<(), SecretFileError> {
     let path = path.to_owned();
     let handed_out = owner == 0 && us != 0;
-    let others = if handed_out { 0o037 } else { 0o077 };
-    if mode & others != 0 {
+    if mode & forbidden_bits(owner, us) != 0 {
         return Err(SecretFileError::Open { path, mode: mode & 0o7777 });
     }
     if owner != us && us != 0 && !(handed_out && mode & 0o040 != 0) {

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::keys::{KeySet, SetFault};
 use crate::config::Auth;
+use crate::secret_file;
 
 /// Hundreds of the largest keys; what is bigger is another file.
 const FILE_MAX: u64 = 1 << 20;
@@ -221,7 +222,8 @@ fn check_mode(path: &Path, metadata: &Metadata, secret: bool) -> Result<(), File
         let right = if secret { "600" } else { "644" };
         return Err(FileFault::Writable { mode, right, path: path() });
     }
-    if secret && mode & 0o077 != 0 {
+    let forbidden = secret_file::forbidden_bits(metadata.uid(), geteuid().as_raw());
+    if secret && mode & forbidden != 0 {
         return Err(FileFault::Readable { mode, path: path() });
     }
     Ok(())

@@ -121,7 +121,7 @@ class Cluster:
 
     def node_environment(self, service):
         own = {"IMSERVER_STORE__PATH": str(self.folder / service / "var/lib/imserver")}
-        if service in NODES:
+        if f"{service}:8443" in self.ports:
             own["IMSERVER_SERVER__LISTEN"] = f"127.0.0.1:{self.ports[f'{service}:8443']}"
             own["IMSERVER_SERVER__ADMIN_LISTEN"] = f"127.0.0.1:{self.ports[f'{service}:9443']}"
         return {**self.environment(service), **own}
@@ -183,6 +183,17 @@ class Cluster:
         assert answer.split()[1] == b"101", answer
         return stream
 
+    def shown(self, name):
+        """The certificate that a NATS server shows to clients."""
+        context = ssl.create_default_context(cafile=self.secrets / "ca.crt")
+        with socket.create_connection(("127.0.0.1", self.ports[f"{name}:4222"]), PATIENCE) as tcp:
+            # It speaks first, and TLS begins behind its line.
+            line = b""
+            while not line.endswith(b"\n"):
+                line += tcp.recv(1)
+            with context.wrap_socket(tcp, server_hostname="localhost") as stream:
+                return stream.getpeercert(binary_form=True)
+
     def connections(self, name):
         return json.loads(self.good(name, "status", "--json"))["connections"]
 
@@ -217,7 +228,20 @@ def heard(stream, content):
     assert (message["type"], message["content"]) == (2, content), message
 
 
+def whole(services):
+    """What the services name is there, also that of those which are not started here."""
+    for name, service in services.items():
+        assert set(service.get("depends_on", [])) <= set(services), name
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("..") or source.endswith(".yml"):
+                assert (COMPOSE.parent / source).exists(), f"{name}: there is no {source}"
+        if service["image"].startswith(("nats:", "haproxy:", "natsio/")):
+            assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+
+
 def check(cluster):
+    whole(cluster.services)
     # What the comment at the top of docker-compose.yml says, in its order.
     head = COMPOSE.read_text().split("name: imserver")[0]
     steps = [line.lstrip("#").split(" #")[0].strip() for line in head.splitlines()]
@@ -259,6 +283,20 @@ def check(cluster):
     heard(hong, "across nodes")
     print("a message from a user on one node to one on the other, through HAProxy")
 
+    # A new certificate is taken up by a reload, and old connections go on.
+    before = cluster.monitor("nats-1", "/varz")["config_load_time"]
+    for name in NATS:
+        for file in ("tls.crt", "tls.key"):
+            (cluster.secrets / name / file).unlink()
+    subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    for name in NATS:
+        cluster.processes[name].send_signal(signal.SIGHUP)
+    wait("a reload", lambda: cluster.monitor("nats-1", "/varz")["config_load_time"] != before or None)
+    assert cluster.shown("nats-1") == ssl.PEM_cert_to_DER_cert((cluster.secrets / "nats-1/tls.crt").read_text())
+    say(ming, 1, 2, "with new certificates")
+    heard(hong, "with new certificates")
+    print("new certificates of the NATS servers, without a restart")
+
     # Lame duck as compose and Kubernetes send it: the second signal must not cut it short.
     service = cluster.services["nats-2"]
     began = time.monotonic()
@@ -288,7 +326,7 @@ def check(cluster):
     texts = []
     while "from the other node" not in texts:
         texts.append(receive(hong)["content"])
-    assert texts[0] == "across nodes" and len(texts) == 22, texts
+    assert texts[0] == "across nodes" and len(texts) == 23, texts
     print("a node went, and its users went on at the other")
 
 

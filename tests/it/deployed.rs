@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Admin, Call, TestServer, Upgrade, admin};
+use crate::nats;
+use crate::support::{Admin, Call, Nodes, TestServer, Upgrade, admin, within};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -73,17 +74,69 @@ async fn every_metric_that_is_watched_is_there() {
     }
 }
 
+#[tokio::test]
+async fn every_metric_of_a_cluster_that_is_watched_is_there() {
+    let node = Nodes::on(&nats::shared()).start().await;
+    // What is counted by stream is there from the first look on.
+    let looking = async {
+        loop {
+            let page = admin(&node, "/metrics").await.body;
+            if page.contains("imserver_stream_behind{") && page.contains("imserver_stream_copies{")
+            {
+                return page;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let page = within("the first look", looking).await;
+    let mut exported = exported(&page);
+    // There from the first failure on, on either kind of server.
+    exported.insert("imserver_failures_total".to_owned());
+    for file in [
+        "deploy/prometheus/cluster.rules.yml",
+        "deploy/prometheus/cluster.rules.test.yml",
+        "deploy/grafana/cluster.json",
+        "docs/runbook.md",
+    ] {
+        let text = read(file);
+        let named = named(&text);
+        assert!(!named.is_empty(), "{file} names no metric");
+        for metric in named {
+            assert!(exported.contains(metric), "{file} watches {metric}, which nobody exports");
+        }
+    }
+}
+
 #[test]
-fn the_dashboard_is_whole() {
-    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/imserver.json")).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let mut ids = BTreeSet::new();
-    for panel in panels {
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels with one id: {panel}");
-        assert!(!panel["title"].as_str().unwrap().is_empty());
-        let targets = panel["targets"].as_array().unwrap();
-        let asks = |target: &Value| !target["expr"].as_str().unwrap().is_empty();
-        assert!(!targets.is_empty() && targets.iter().all(asks), "{panel}");
+fn the_runbook_says_what_to_do_about_every_alert() {
+    for (rules, runbook) in [
+        ("deploy/prometheus/imserver.rules.yml", "docs/operations.md"),
+        ("deploy/prometheus/cluster.rules.yml", "docs/runbook.md"),
+    ] {
+        let (rules, runbook) = (read(rules), read(runbook));
+        let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+        for alert in alerts {
+            assert!(runbook.contains(&format!("`{alert}`")), "what to do about {alert}?");
+        }
+    }
+}
+
+#[test]
+fn the_dashboards_are_whole() {
+    for file in ["deploy/grafana/imserver.json", "deploy/grafana/cluster.json"] {
+        let dashboard: Value = serde_json::from_str(&read(file)).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let mut ids = BTreeSet::new();
+        for panel in panels {
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "two panels with one id: {panel}");
+            assert!(!panel["title"].as_str().unwrap().is_empty());
+            if panel["type"] == "row" {
+                continue;
+            }
+            let targets = panel["targets"].as_array().unwrap();
+            let asks = |target: &Value| !target["expr"].as_str().unwrap().is_empty();
+            assert!(!targets.is_empty() && targets.iter().all(asks), "{panel}");
+        }
     }
 }
 

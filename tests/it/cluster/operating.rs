@@ -49,8 +49,8 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
     let (code, made, why) = run(&setup, &["cluster", "create", "--wait", "30s"]).await;
     let prefix = nodes.prefix();
     assert_eq!(code, 0, "{why}");
-    let all =
-        ["msg-0", "rd-0", "profiles", "revoked", "tickets"].map(|name| format!("{prefix}-{name}"));
+    let all = ["msg-0", "rd-0", "profiles", "revoked", "tickets", "audit"]
+        .map(|name| format!("{prefix}-{name}"));
     assert_eq!(made.trim(), format!("made {}", all.join(", ")));
     let (code, again, _) = run(&setup, &["cluster", "create"]).await;
     assert!(code == 0 && again.contains("nothing was changed"), "{again}");
@@ -77,11 +77,12 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
         assert_eq!(stream["replicas"].as_array().unwrap().len(), 2, "{stream}");
     }
     assert_eq!(streams[0]["entries"], 1);
-    // What a node sees of the streams that it follows, which are all but that of the tickets:
+    // What a node sees of the streams that it follows, which are all but those of
+    // the tickets and of the audit log:
     // three copies of each, and nothing that it has not taken.
     for (name, wanted) in [("stream_copies{", 3.0), ("stream_behind{", 0.0)] {
         until(&b, name, |found| {
-            found.len() + 1 == all.len() && found.iter().all(|(_, value)| *value == wanted)
+            found.len() + 2 == all.len() && found.iter().all(|(_, value)| *value == wanted)
         })
         .await;
     }
