@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::remote::Remote;
 use super::{Failure, print};
 use crate::admin::Act;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::ids::UserId;
 use crate::store;
 use crate::store::sled::{FillError, ImportError};
@@ -119,9 +119,14 @@ fn lines(
         }
         None => {
             note(config, &act(whose))?;
-            let store = Offline::open(config)?;
-            store.export(whose, &mut take)?;
-            store.close()?;
+            match config.store.backend {
+                Backend::Sled => {
+                    let store = Offline::open(config)?;
+                    store.export(whose, &mut take)?;
+                    store.close()?;
+                }
+                Backend::JetStream => offline::export_streams(config, whose, &mut take)?,
+            }
         }
     }
     out.flush().map_err(|error| cannot_write(name, &error))?;

@@ -17,6 +17,7 @@ mod failure;
 mod health;
 mod init;
 mod key;
+mod migrate;
 mod notify;
 mod offline;
 mod progress;
@@ -111,6 +112,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Make a store of exported JSON lines, in an empty `store.path`
     Import(export::ImportArgs),
+    /// Move the store of a stopped server into NATS JetStream, for several nodes
+    Migrate(migrate::Args),
     /// Write the database of a stopped server anew, without the room that removed messages
     /// have left in it
     Compact,
@@ -172,6 +175,7 @@ impl Cli {
             Command::Verify(args) => backup::verify(&args, &file.load()?),
             Command::Export(args) => export::export(&args, &file.load()?, token),
             Command::Import(args) => export::import(&args, &file.load()?),
+            Command::Migrate(args) => migrate::run(&args, &file.load()?),
             Command::Compact => compact::run(&file.load()?),
             Command::Erase(args) => erase::run(&args, &file.load()?, token),
             Command::Cluster(args) => cluster::run(&args, &file.load()?),

@@ -84,14 +84,7 @@ impl Offline {
         whose: Option<UserId>,
         take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        self.runtime.block_on(async {
-            let mut export = self.store.export(whose).await.map_err(Failure::failed)?;
-            let mut lines = ExportLines::begin(whose, export.last_id);
-            while let Some(piece) = export.pieces.recv().await {
-                take(lines.add(piece.map_err(Failure::failed)?).as_bytes())?;
-            }
-            Ok(())
-        })
+        self.runtime.block_on(give(&self.store, whose, take))
     }
 
     /// Does something with the store, then closes it: what was done is durable then.
@@ -110,6 +103,45 @@ impl Offline {
     pub(super) fn close(self) -> Result<(), Failure> {
         self.runtime.block_on(self.store.close()).map_err(Failure::failed)
     }
+}
+
+/// Hands the lines of an export of the streams to `take`, while no node runs.
+pub(super) fn export_streams(
+    config: &Config,
+    whose: Option<UserId>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
+    runtime.block_on(async {
+        // Nothing is made and nothing goes by the way.
+        let mut settings = config.store.clone();
+        settings.retention = Duration::ZERO;
+        settings.jetstream.create = false;
+        let metrics = StoreMetrics::unseen();
+        let opened = store::jetstream::open(&settings, &config.limits, metrics).await;
+        let (store, _) = opened.map_err(Failure::failed)?;
+        let given = give(&store, whose, take).await;
+        store.close().await.map_err(Failure::failed)?;
+        given
+    })
+}
+
+/// Hands the lines of an export to `take`.
+async fn give(
+    store: &impl Store,
+    whose: Option<UserId>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut export = store.export(whose).await.map_err(Failure::failed)?;
+    let mut lines = ExportLines::begin(whose, export.last_id);
+    while let Some(piece) = export.pieces.recv().await {
+        take(lines.add(piece.map_err(Failure::failed)?).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Fails where the messages lie in no folder of this machine.

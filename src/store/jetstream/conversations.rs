@@ -33,6 +33,10 @@ impl Log {
         if after.is_some_and(|HistoryCursor(place)| place.iter().any(|at| *at >= ID_END)) {
             return Err(StoreError::BadCursor);
         }
+        if self.names.partitions() > 1 && after.is_some_and(|HistoryCursor(place)| place[1] == 0) {
+            // Of the store that was moved in here, whose list had another order.
+            return Err(StoreError::BadCursor);
+        }
         let (mut heads, states) = self.inbox(user).await?;
         // Of whom nothing came they have the state alone that the first message left.
         let peers: BTreeSet<Sender> = heads.keys().chain(states.keys()).copied().collect();
@@ -96,12 +100,14 @@ impl Log {
         Ok(Conversation { peer, profile, unread, last })
     }
 
-    /// A message's place in the list: with one partition its id alone.
+    /// A message's place in the list: with one partition its id alone. What was moved in lies
+    /// in the order of the ids that it had, behind all that came since.
     fn key(&self, kept: &Kept) -> [u64; 2] {
         let id = kept.message.id.get();
-        match self.names.partitions() {
-            1 => [id, 0],
-            _ => [kept.message.stored_at.0.min(ID_END - 1), id],
+        match (self.names.partitions(), kept.old) {
+            (1, _) => [id, 0],
+            (_, Some(old)) => [0, old],
+            (_, None) => [kept.message.stored_at.0.min(ID_END - 1), id],
         }
     }
 }

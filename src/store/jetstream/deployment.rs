@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::connect::Connection;
+use super::migrate;
 use super::names::Names;
 use super::refusal::OpenError;
 use crate::config;
@@ -21,6 +22,16 @@ const SCHEMA: &str = "1";
 /// What a stream's description in key and value says it belongs to.
 const SCHEMA_KEY: &str = "imserver.schema";
 const PARTITIONS_KEY: &str = "imserver.partitions";
+
+/// The schema of streams into which a store is still being moved: nothing that serves may
+/// take them for whole, and no other version either.
+const MOVING: &str = "moving";
+
+/// What was moved into a stream, where anything was.
+pub(super) const MOVED_KEY: &str = "imserver.moved";
+
+/// Where the ids of its messages jump.
+pub(super) const JUMPS_KEY: &str = "imserver.jumps";
 
 /// The oldest server with all that is needed: several writes in one go, with their names.
 const SERVER: [u16; 2] = [2, 12];
@@ -54,29 +65,40 @@ const NO_ACCOUNT: u64 = 10039;
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
-/// Looks at the servers and the streams, and makes those where that was asked for: the names
-/// of what was made.
+/// What a look at the streams came to.
+pub(super) struct Prepared {
+    /// The names as what was moved in asks for them.
+    pub(super) names: Names,
+    /// The streams that were made.
+    pub(super) made: Vec<String>,
+}
+
+/// Looks at the servers and the streams, and makes those where that was asked for.
 pub(super) async fn prepare(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
-) -> Result<Vec<String>, OpenError> {
+) -> Result<Prepared, OpenError> {
     server(connection, config)?;
     let mut missing = Vec::new();
     let mut found = 0;
-    let added = added(names);
-    for wanted in streams(names, config) {
+    let mut names = names.clone();
+    let added = added(&names);
+    for wanted in streams(&names, config) {
         match stream(&connection.context, &wanted.name).await? {
             None => missing.push(wanted),
             Some(info) => {
                 check(&info, &wanted)?;
+                if wanted.name == names.messages(0) {
+                    names = migrate::names(&names, &info.config.metadata)?;
+                }
                 found += 1;
             }
         }
     }
     clock(&connection.context, &names.revocations()).await?;
     if missing.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Prepared { names, made: Vec::new() });
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
@@ -107,7 +129,7 @@ pub(super) async fn prepare(
     }
     // Where there was no stream before, nobody has said what time it is.
     clock(&connection.context, &names.revocations()).await?;
-    Ok(made)
+    Ok(Prepared { names, made })
 }
 
 /// Looks at one stream, for who needs no other.
@@ -129,7 +151,7 @@ pub(super) async fn find(
 }
 
 /// Makes a stream. Asking again for the same one changes nothing.
-async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
+pub(super) async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
     let end = Instant::now() + PATIENCE;
     let (name, replicas) = (wanted.name.clone(), wanted.num_replicas);
     loop {
@@ -155,7 +177,7 @@ async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
 }
 
 /// What can be seen of the server that we are connected to.
-fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenError> {
+pub(super) fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenError> {
     let server = connection.client.server_info();
     let mut version = server.version.split(['.', '-']).map(|part| part.parse::<u16>());
     let version = [0; 2].map(|_: u16| version.next().and_then(Result::ok).unwrap_or_default());
@@ -185,6 +207,7 @@ fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenErr
     Ok(())
 }
 
+/// A stream, where there is one.
 pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>, OpenError> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -209,13 +232,32 @@ pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>
     }
 }
 
+/// Marks a stream as one into which a store is being moved, or as whole.
+pub(super) fn mark(stream: &mut Config, moving: bool) {
+    let schema = if moving { MOVING } else { SCHEMA };
+    stream.metadata.insert(SCHEMA_KEY.to_owned(), schema.to_owned());
+}
+
+/// Whether a store is still being moved into a stream.
+pub(super) fn is_moving(found: &Config) -> bool {
+    found.metadata.get(SCHEMA_KEY).is_some_and(|schema| schema == MOVING)
+}
+
 /// Whether a stream is the one that was made for this.
-fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
+pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
     let name = &wanted.name;
     let has = |key: &str| found.config.metadata.get(key).map_or("none", String::as_str);
     let refuse = |why: String| Err(OpenError::Streams(format!("the stream {name} {why}")));
     let schema = has(SCHEMA_KEY);
-    if schema != SCHEMA {
+    if schema == MOVING && !is_moving(wanted) {
+        return refuse(
+            "is still being moved into: a move into these streams was begun and has not come to \
+             its end. Run `imserver migrate` again, which goes on where it was, until it says \
+             that all pairs agree; or give it up with `imserver migrate --abandon`"
+                .to_owned(),
+        );
+    }
+    if wanted.metadata.get(SCHEMA_KEY).map(String::as_str) != Some(schema) {
         return refuse(format!(
             "is none of this version of imserver: its {SCHEMA_KEY} is {schema}, not {SCHEMA}. \
              Choose another store.jetstream.prefix, or the version that made it"
@@ -270,7 +312,7 @@ fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
 }
 
 /// Compares the clock of a stream's leader with ours.
-async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
+pub(super) async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
     #[derive(Deserialize)]
     struct Info {
         ts: Option<String>,

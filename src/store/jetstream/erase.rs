@@ -119,7 +119,7 @@ impl Log {
 }
 
 /// What is written down when an erasure begins: up to where it goes in each partition.
-fn begun(limits: &[u64]) -> Bytes {
+pub(super) fn begun(limits: &[u64]) -> Bytes {
     let mut to = Writer(vec![VERSION]);
     to.number(limits.len() as u64);
     limits.iter().for_each(|limit| to.number(*limit));

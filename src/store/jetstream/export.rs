@@ -189,20 +189,21 @@ impl Log {
 }
 
 /// The messages of a partition, in their order, up to where it reached.
-struct Source {
+pub(super) struct Source {
     part: u64,
     next: u64,
     last: u64,
     batch: usize,
-    ahead: VecDeque<Kept>,
+    pub(super) ahead: VecDeque<Kept>,
 }
 
 impl Source {
-    fn new(part: u64, reach: Reach, batch: usize) -> Self {
+    pub(super) fn new(part: u64, reach: Reach, batch: usize) -> Self {
         Self { part, next: reach.first, last: reach.last, batch, ahead: VecDeque::new() }
     }
 
-    async fn fill(&mut self, log: &Log) -> Result<(), StoreError> {
+    /// Reads further ones where none is ahead; none is then at the end.
+    pub(super) async fn fill(&mut self, log: &Log) -> Result<(), StoreError> {
         if !self.ahead.is_empty() || self.next > self.last {
             return Ok(());
         }

@@ -40,6 +40,7 @@ impl Log {
         if edges.iter().any(|edge| *edge >= ID_END) {
             return Err(StoreError::BadCursor);
         }
+        let edges = self.edges(edges);
         let pairs = directions(user, peer);
         let horizon = self.horizon(&pairs).await?;
         let directions = pairs.into_iter().zip(edges);
@@ -51,6 +52,9 @@ impl Log {
         for direction in &mut directions {
             direction.at = match (stretch, self.names.place(direction.edge)) {
                 (Stretch::Newest, _) => horizon,
+                _ if self.names.is_old(direction.edge) => {
+                    self.reached(direction.part, direction.edge).await?
+                }
                 (_, (_, 0)) => 0,
                 (_, (part, seq)) if part == direction.part => seq,
                 _ => return Err(StoreError::BadCursor),
@@ -76,6 +80,15 @@ impl Log {
             HistoryEntry { message: kept.message, read }
         });
         Ok(Some(History { entries: entries.collect(), older, newer }))
+    }
+
+    /// Where a cursor stands in each direction. In the store that was moved in here one id said
+    /// it for both.
+    fn edges(&self, [one, other]: [u64; 2]) -> [u64; 2] {
+        match other {
+            0 if self.names.is_from_before(one) => [one; 2],
+            _ => [one, other],
+        }
     }
 
     async fn direction(&self, pair: Pair, edge: u64) -> Result<Direction, StoreError> {
@@ -150,12 +163,16 @@ fn place(found: &[(usize, Kept)], before: [u64; 2]) -> HistoryCursor {
 }
 
 /// Which of two messages of one conversation comes first. In one stream that is told by
-/// their places, in two by the time at which they were stored.
+/// their places, in two by the time at which they were stored; of those that were moved in
+/// by the ids that they had, and they come before all others.
 pub(super) fn order(one: &Kept, other: &Kept) -> Ordering {
     let of = |kept: &Kept| (kept.message.stored_at, kept.message.id);
-    match one.part == other.part {
-        true => one.seq.cmp(&other.seq),
-        false => of(one).cmp(&of(other)),
+    match (one.old, other.old) {
+        _ if one.part == other.part => one.seq.cmp(&other.seq),
+        (Some(one), Some(other)) => one.cmp(&other),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => of(one).cmp(&of(other)),
     }
 }
 

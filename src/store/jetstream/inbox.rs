@@ -17,6 +17,7 @@ impl Shared {
     pub(super) async fn read_inbox(&self, inbox: UserId, span: Span) -> Result<Page, StoreError> {
         let names = &self.log.names;
         let part = names.part(inbox);
+        let span = self.here(part, span).await?;
         let (heads, states) = self.log.inbox(inbox).await?;
         let head = Cursor(names.number(part, newest(&heads, &states)));
         let end = span.until.map_or(head, |until| until.min(head));
@@ -52,6 +53,16 @@ impl Shared {
             }
         }
         Ok(page)
+    }
+
+    /// The same span where its beginning is an id from before a move.
+    async fn here(&self, part: u64, span: Span) -> Result<Span, StoreError> {
+        let names = &self.log.names;
+        if !names.is_old(span.after.get()) {
+            return Ok(span);
+        }
+        let seq = self.log.reached(part, span.after.get()).await?;
+        Ok(Span { after: Cursor(names.number(part, seq)), ..span })
     }
 
     /// The newest message of an inbox, kept or gone.

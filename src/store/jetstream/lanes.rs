@@ -388,7 +388,7 @@ pub(super) fn name_of(draft: &Draft) -> String {
 
 /// The name of the packet that follows one at `seq` whose window is over: the stream may
 /// remember for longer than it should.
-fn successor(name: &str, seq: u64) -> String {
+pub(super) fn successor(name: &str, seq: u64) -> String {
     let first = name.split('~').next().unwrap_or_default();
     format!("{first}~{seq}")
 }

@@ -43,9 +43,8 @@ impl Shared {
     ) -> Result<BTreeMap<Sender, Vec<Step>>, StoreError> {
         let names = &self.log.names;
         let part = names.part(reader);
-        let places = ids.into_iter().map(|id| names.place(id.get()));
-        let here = places.filter(|(of, seq)| *of == part && *seq > 0);
-        let mut seqs: Vec<u64> = here.map(|(_, seq)| seq).collect();
+        let ids: Vec<u64> = ids.into_iter().map(MessageId::get).collect();
+        let mut seqs = self.log.seqs_of(part, &ids).await?;
         seqs.sort_unstable();
         seqs.dedup();
         let mut marks: BTreeMap<Sender, Vec<Step>> = BTreeMap::new();
@@ -80,7 +79,7 @@ impl Shared {
         id: MessageId,
     ) -> Result<BTreeMap<Sender, Vec<Step>>, StoreError> {
         let names = &self.log.names;
-        let until = names.seq_up_to(names.part(pair.to), id.get());
+        let until = self.log.reached(names.part(pair.to), id.get()).await?;
         let Some(head) = self.log.head(pair).await? else { return Ok(BTreeMap::new()) };
         let state = self.log.state(pair).await?;
         let unread = state.read.gaps_up_to(head.chain.ordinal);

@@ -18,13 +18,16 @@ mod follow;
 mod group;
 mod history;
 mod inbox;
+mod jumps;
 mod lanes;
 mod lately;
 mod line;
 mod log;
 mod marking;
 mod marks;
+pub mod migrate;
 mod names;
+mod old_ids;
 mod profiles;
 mod raw;
 mod read_state;
@@ -95,7 +98,7 @@ pub async fn open(
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
-    deployment::prepare(&connection, &names, config).await?;
+    let names = deployment::prepare(&connection, &names, config).await?.names;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;

@@ -4,6 +4,9 @@
 //! partition and sequence: `id = sequence * partitions + partition`. So the number of
 //! partitions can never change.
 
+use std::sync::Arc;
+
+use super::jumps::Jumps;
 use crate::ids::{MessageId, Sender, UserId};
 
 /// The names of one deployment.
@@ -11,11 +14,38 @@ use crate::ids::{MessageId, Sender, UserId};
 pub(super) struct Names {
     prefix: String,
     partitions: u64,
+    /// What was moved in here once.
+    moved: Arc<Moved>,
+}
+
+/// What the ids of messages that were moved in have to do with their places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// With one partition: where ids go ahead of the sequences.
+    pub(super) jumps: Jumps,
+    /// Up to this id, it was given before the move.
+    pub(super) last_id: u64,
 }
 
 impl Names {
     pub(super) fn new(prefix: &str, partitions: u16) -> Self {
-        Self { prefix: prefix.to_owned(), partitions: u64::from(partitions.max(1)) }
+        let partitions = u64::from(partitions.max(1));
+        Self { prefix: prefix.to_owned(), partitions, moved: Arc::default() }
+    }
+
+    /// The same names, for streams into which something was moved.
+    pub(super) fn with(&self, moved: Moved) -> Self {
+        Self { moved: Arc::new(moved), ..self.clone() }
+    }
+
+    /// Whether an id was given before the move.
+    pub(super) fn is_from_before(&self, id: u64) -> bool {
+        (1..=self.moved.last_id).contains(&id)
+    }
+
+    /// Whether it is one that a message has no more: with several partitions.
+    pub(super) fn is_old(&self, id: u64) -> bool {
+        self.partitions > 1 && self.is_from_before(id)
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -41,24 +71,39 @@ impl Names {
     pub(super) fn number(&self, part: u64, seq: u64) -> u64 {
         match seq {
             0 => 0,
-            seq => seq.saturating_mul(self.partitions).saturating_add(part),
+            seq => self.moved.jumps.id(seq).saturating_mul(self.partitions).saturating_add(part),
         }
     }
 
-    /// Where an id lies: partition and sequence.
+    /// Where an id lies: partition and sequence; the sequence 0 where it can be nobody's.
     pub(super) fn place(&self, id: u64) -> (u64, u64) {
-        (id % self.partitions, id / self.partitions)
+        let seq = self.moved.jumps.seq(id / self.partitions);
+        (id % self.partitions, seq.unwrap_or_default())
     }
 
     /// The highest sequence of `part` whose id is at or below `id`.
     pub(super) fn seq_up_to(&self, part: u64, id: u64) -> u64 {
-        let (of, seq) = self.place(id);
-        if of >= part { seq } else { seq.saturating_sub(1) }
+        let seq = self.moved.jumps.seq_up_to(id / self.partitions);
+        if id % self.partitions >= part { seq } else { seq.saturating_sub(1) }
+    }
+
+    /// The first sequence of every partition into which something was moved: its id is larger
+    /// than all old ones.
+    pub(super) fn first_new(&self) -> u64 {
+        match self.moved.last_id {
+            0 => 1,
+            last => last / self.partitions + 2,
+        }
     }
 
     /// The stream with the messages of a partition.
     pub(super) fn messages(&self, part: u64) -> String {
         format!("{}-msg-{part}", self.prefix)
+    }
+
+    /// Whether a stream is one with messages.
+    pub(super) fn is_messages(&self, stream: &str) -> bool {
+        stream.starts_with(&format!("{}-msg-", self.prefix))
     }
 
     /// The stream with the read state of a partition.
@@ -94,6 +139,11 @@ impl Names {
     /// All messages to a user.
     pub(super) fn inbox(&self, to: UserId) -> String {
         format!("{}.msg.{}.{to}.*", self.prefix, self.part(to))
+    }
+
+    /// What is published where there is no message, to be removed again: nobody's inbox.
+    pub(super) fn nothing(&self, part: u64) -> String {
+        format!("{}.msg.{part}.0.0", self.prefix)
     }
 
     /// All messages of a partition.
@@ -254,5 +304,6 @@ mod tests {
         assert_eq!(Names::pair(&names.read(user, user.into())), Some((user, user.into())));
         assert_eq!(Names::user(&names.profile(user)), Some(user));
         assert_eq!(Names::pair("im.msg"), None);
+        assert_eq!(Names::pair(&names.nothing(3)), None);
     }
 }

@@ -16,6 +16,9 @@ use crate::store::{Exported, PacketDigest, StoreError};
 /// The version of this form.
 const VERSION: u8 = 1;
 
+/// The same, with the id that the message had before it was moved here.
+const MOVED: u8 = 2;
+
 /// The same, where messages before it were written in one go with it: of these it says how
 /// far before it they lie, since nobody knew yet where that would be.
 const GROUPED: u8 = 3;
@@ -81,6 +84,12 @@ impl Chain {
         near.iter().filter_map(|seq| back(*seq)).for_each(|back| to.number(back));
     }
 
+    /// Reads it where it stands with sequences alone; the prints follow.
+    fn read(bytes: &mut Reader<'_>) -> Option<Self> {
+        let (ordinal, before, page) = (bytes.number()?, bytes.number()?, bytes.rising()?);
+        Some(Self { ordinal, before, page, prints: Vec::new() })
+    }
+
     /// Reads what [`Chain::write_grouped`] wrote, of the message at `seq`; the prints follow.
     fn read_grouped(bytes: &mut Reader<'_>, seq: u64) -> Option<Self> {
         let ordinal = bytes.number()?;
@@ -138,6 +147,8 @@ pub(super) struct Kept {
     pub(super) origin: Option<ConnectionId>,
     /// The way to those before it.
     pub(super) chain: Chain,
+    /// The id that it had before it was moved here, where it could not keep that.
+    pub(super) old: Option<u64>,
 }
 
 /// What goes into the payload.
@@ -153,8 +164,19 @@ pub(super) struct Body<'a> {
 
 impl Body<'_> {
     pub(super) fn write(&self) -> Bytes {
+        self.write_moved(None)
+    }
+
+    /// The same for a message that had another id before it was moved here.
+    pub(super) fn write_moved(&self, old: Option<u64>) -> Bytes {
         let mut to = Writer(Vec::with_capacity(self.content.len() + 160));
-        to.0.push(VERSION);
+        match old {
+            None => to.0.push(VERSION),
+            Some(old) => {
+                to.0.push(MOVED);
+                to.number(old);
+            }
+        }
         to.number(self.chain.ordinal);
         to.number(self.chain.before);
         to.rising(&self.chain.page);
@@ -201,10 +223,12 @@ impl Kept {
     fn read(names: &Names, part: u64, raw: &Raw) -> Option<Self> {
         let (to, from): (UserId, Sender) = Names::pair(&raw.subject)?;
         let mut bytes = Reader(&raw.payload);
+        let mut old = None;
         let mut chain = match bytes.byte()? {
-            VERSION => {
-                let (ordinal, before, page) = (bytes.number()?, bytes.number()?, bytes.rising()?);
-                Chain { ordinal, before, page, prints: Vec::new() }
+            VERSION => Chain::read(&mut bytes)?,
+            MOVED => {
+                old = Some(bytes.number()?);
+                Chain::read(&mut bytes)?
             }
             GROUPED => Chain::read_grouped(&mut bytes, raw.seq)?,
             _ => return None,
@@ -223,7 +247,7 @@ impl Kept {
         let id = names.id(part, raw.seq)?;
         let ordinal = chain.ordinal;
         let message = Message { id, from, to, ordinal, stored_at, timestamp, content };
-        Some(Self { part, seq: raw.seq, message, client_id, digest, origin, chain })
+        Some(Self { part, seq: raw.seq, message, client_id, digest, origin, chain, old })
     }
 
     /// What leaves the store of it.
@@ -302,6 +326,14 @@ mod tests {
         };
         let part = names.part(to);
         let raw = Raw { subject: names.message(to, from), seq: 1234, payload: body.write() };
+        let moved = Raw { payload: body.write_moved(Some(77)), ..raw.clone() };
+        let moved = Kept::parse(&names, part, &moved).unwrap();
+        assert_eq!(moved.old, Some(77));
+        assert_eq!(
+            Kept { old: None, ..moved },
+            Kept::parse(&names, part, &raw).unwrap(),
+            "but for that it is the same"
+        );
         let kept = Kept::parse(&names, part, &raw).unwrap();
         assert_eq!(kept.chain, chain);
         assert_eq!(

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::lanes::hex;
 use super::log::Log;
+use super::names::Names;
 use super::raw::Raw;
 use super::shared::Shared;
 use super::writes::{Write, Written};
@@ -23,34 +24,16 @@ const GRACE: u64 = 60 * 60;
 impl Shared {
     /// Keeps a revocation until it is over.
     pub(super) async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
-        let now = SystemTime::now();
-        if revocation.is_over(now) {
-            return Ok(());
+        match write(&self.log.names, revocation, SystemTime::now()) {
+            Some(write) => self.put(write).await,
+            None => Ok(()),
         }
-        let line = Line::from(Record::Revocation(revocation.clone())).write();
-        let write = Write::new(self.subject(revocation, &line), line.into());
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let left = revocation.until().map(|until| until.saturating_sub(now));
-        let write = match left.filter(|left| *left < YEARS) {
-            Some(left) => write.for_seconds(left + GRACE),
-            None => write,
-        };
-        self.put(write).await
     }
 
     /// Takes back that a user is disabled.
     pub(super) async fn enable(&self, user: UserId) -> Result<(), StoreError> {
-        let subject = self.subject(&Revocation::Disabled { user }, "");
+        let subject = subject(&self.log.names, &Revocation::Disabled { user }, "");
         self.put(Write::new(subject, Bytes::new())).await
-    }
-
-    /// What takes back the same thing in the same way replaces one another.
-    fn subject(&self, revocation: &Revocation, line: &str) -> String {
-        let names = &self.log.names;
-        match revocation {
-            Revocation::Disabled { user } => names.revocation(&user.to_string()),
-            _ => names.revocation(&format!("x{}", hex(&digest128(&[line.as_bytes()])))),
-        }
     }
 
     async fn put(&self, write: Write) -> Result<(), StoreError> {
@@ -58,6 +41,29 @@ impl Shared {
             self.wrote(&self.log.names.revocations(), seq);
         }
         Ok(())
+    }
+}
+
+/// What is written to keep a revocation until it is over; nothing where it is.
+pub(super) fn write(names: &Names, revocation: &Revocation, now: SystemTime) -> Option<Write> {
+    if revocation.is_over(now) {
+        return None;
+    }
+    let line = Line::from(Record::Revocation(revocation.clone())).write();
+    let write = Write::new(subject(names, revocation, &line), line.into());
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let left = revocation.until().map(|until| until.saturating_sub(now));
+    Some(match left.filter(|left| *left < YEARS) {
+        Some(left) => write.for_seconds(left + GRACE),
+        None => write,
+    })
+}
+
+/// What takes back the same thing in the same way replaces one another.
+fn subject(names: &Names, revocation: &Revocation, line: &str) -> String {
+    match revocation {
+        Revocation::Disabled { user } => names.revocation(&user.to_string()),
+        _ => names.revocation(&format!("x{}", hex(&digest128(&[line.as_bytes()])))),
     }
 }
 
@@ -81,7 +87,7 @@ impl Log {
 /// What is to be announced of a message of the stream.
 pub(super) fn announced(raw: &Raw) -> Result<Option<Announcement>, StoreError> {
     if raw.payload.is_empty() {
-        return Ok(super::names::Names::user(&raw.subject).map(Announcement::Enabled));
+        return Ok(Names::user(&raw.subject).map(Announcement::Enabled));
     }
     let revocation = parse(raw)?;
     Ok(Some(revocation)

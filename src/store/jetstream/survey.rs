@@ -71,7 +71,7 @@ async fn prepared(config: &config::Store) -> Result<Vec<String>, OpenError> {
     let metrics = StoreMetrics::unseen().cluster;
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream, metrics).await?;
-    deployment::prepare(&connection, &names, config).await
+    Ok(deployment::prepare(&connection, &names, config).await?.made)
 }
 
 /// Tells how every stream is, in the order in which they are made.

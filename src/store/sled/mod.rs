@@ -13,6 +13,7 @@ mod census;
 mod codec;
 mod commit;
 mod compact;
+mod departure;
 mod export;
 mod fingerprint;
 #[doc(hidden)]
@@ -63,6 +64,7 @@ use tracing::info;
 
 pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, restore};
 pub use self::compact::{Compacted, Progress, compact};
+pub use self::departure::Departure;
 pub use self::fingerprint::Findings;
 pub use self::import::{ImportError, import};
 use self::keys::Pair;
