@@ -49,6 +49,7 @@ struct Group {
 impl Lane {
     /// Writes them; of each inbox in their order.
     pub(super) async fn write_group(&self, waiting: Vec<Waiting>) {
+        let waiting = in_time(waiting);
         self.look_up(&waiting).await;
         let mut group = Group::default();
         for waiting in waiting {
@@ -203,7 +204,7 @@ impl Lane {
     /// Writes messages of one inbox, each when the one before it is written.
     async fn one_by_one(&self, inbox: Vec<Apart>) {
         for Apart { waiting, claimed, name } in inbox {
-            // While nothing can be written, nobody waits for the patience of all before them.
+            // As at the beginning: those before it may have taken long.
             let outcome = match waiting.since.elapsed() < WRITE {
                 true => self.append(&waiting.draft, claimed, name).await,
                 false => Err(AppendError::Unavailable),
@@ -211,6 +212,17 @@ impl Lane {
             let _ = waiting.reply.send(outcome);
         }
     }
+}
+
+/// Those whose time is not over yet. The others are told so: while nothing can be written,
+/// nobody waits for the patience of all before them.
+fn in_time(waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let (in_time, late): (Vec<_>, Vec<_>) =
+        waiting.into_iter().partition(|waiting| waiting.since.elapsed() < WRITE);
+    for Waiting { reply, .. } in late {
+        let _ = reply.send(Err(AppendError::Unavailable));
+    }
+    in_time
 }
 
 impl Group {

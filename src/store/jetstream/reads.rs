@@ -287,7 +287,9 @@ impl Reads {
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let asked =
             self.client.publish_with_reply(subject, answer.subject.clone(), ask.to_string().into());
-        asked.await.map_err(|_| StoreError::Unavailable)?;
+        // Without a connection the queue of what is to be sent may be full for as long.
+        let asked = timeout(REPLICA, asked).await.map_err(|_| StoreError::Unavailable)?;
+        asked.map_err(|_| StoreError::Unavailable)?;
         let mut many = Many::default();
         loop {
             let message = timeout(REPLICA, answer.messages.recv()).await;

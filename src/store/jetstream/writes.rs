@@ -1,9 +1,10 @@
 //! Writing to a stream until a majority has it.
 
+use async_nats::connection::State;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::response::Response;
-use async_nats::{Client, HeaderMap, Request};
+use async_nats::{Client, HeaderMap, Request, client};
 use bytes::Bytes;
 use serde::Deserialize;
 use std::time::Duration;
@@ -115,8 +116,9 @@ impl Write {
     /// One try, whose acknowledgement may take so long.
     async fn once(&self, context: &Context, answer: Duration) -> Result<Written, PublishError> {
         let (subject, headers) = (self.subject.clone(), self.headers.clone());
-        let sent = context.publish_with_headers(subject, headers, self.payload.clone()).await;
-        let acknowledged = timeout(answer, sent?.into_future()).await;
+        let sent = context.publish_with_headers(subject, headers, self.payload.clone());
+        // Without a connection what is sent waits in a queue, and once that is full for good.
+        let acknowledged = timeout(answer, async { sent.await?.await }).await;
         match acknowledged.unwrap_or_else(|_| Err(PublishErrorKind::TimedOut.into())) {
             Ok(ack) if ack.duplicate => Ok(Written::Before(ack.sequence)),
             Ok(ack) => Ok(Written::At(ack.sequence)),
@@ -157,11 +159,13 @@ pub(super) async fn put_together(
             Ok(Some(first)) => return Ok(Together::From(first)),
             Ok(None) => return Ok(Together::Not { unsure }),
             Err(why) if Instant::now() > end => {
+                metrics::write_given_up();
                 tracing::warn!(writes = writes.len(), why, "writes had no outcome");
                 return Err(StoreError::Unavailable);
             }
             Err(why) => tracing::debug!(writes = writes.len(), why, "writing again"),
         }
+        metrics::write_retried();
         unsure = true;
         sleep(wait).await;
         wait = (wait * 2).min(AGAIN_MAX);
@@ -179,13 +183,17 @@ struct Committed {
     count: u64,
 }
 
-/// One try, whose acknowledgement may take so long: where the first lies, or nothing where none
-/// was written. An error says that nothing is known.
+/// One try, that may take so long to be sent and as long to be acknowledged: where the first
+/// lies, or nothing where none was written. An error says that nothing is known.
 async fn together(
     client: &Client,
     writes: &[&Write],
     answer: Duration,
 ) -> Result<Option<u64>, String> {
+    // It would fill the queue of what waits for a connection, at every try once more.
+    if client.connection_state() != State::Connected {
+        return Err("there is no connection".to_owned());
+    }
     // Every try has a name of its own: what is left of one before must not be mixed in.
     let batch = format!("{:x}", fastrand::u64(..));
     let Some((last, others)) = writes.split_last() else { return Ok(None) };
@@ -195,16 +203,22 @@ async fn together(
         headers.insert("Nats-Batch-Sequence", number.to_string());
         headers
     };
-    for (number, write) in (1..).zip(others) {
-        let (subject, payload) = (write.subject.clone(), write.payload.clone());
-        let sent = client.publish_with_headers(subject, headers(write, number), payload).await;
-        sent.map_err(|error| error.to_string())?;
-    }
+    let sending = async {
+        for (number, write) in (1..).zip(others) {
+            let (subject, payload) = (write.subject.clone(), write.payload.clone());
+            client.publish_with_headers(subject, headers(write, number), payload).await?;
+        }
+        Ok::<_, client::PublishError>(())
+    };
+    let sent = timeout(answer, sending).await.map_err(|_| "they could not be sent".to_owned())?;
+    sent.map_err(|error| error.to_string())?;
     let mut commit = headers(last, writes.len());
     commit.insert("Nats-Batch-Commit", "1");
     let request =
         Request::new().headers(commit).payload(last.payload.clone()).timeout(Some(answer));
-    let answer = client.send_request(last.subject.clone(), request).await;
+    // To be sent may take as long as the answer itself.
+    let asked = timeout(2 * answer, client.send_request(last.subject.clone(), request)).await;
+    let answer = asked.map_err(|_| "the last could not be sent".to_owned())?;
     let answer = answer.map_err(|error| error.to_string())?;
     match serde_json::from_slice::<Response<Committed>>(&answer.payload) {
         Ok(Response::Ok(Committed { seq, count })) if count == writes.len() as u64 => {

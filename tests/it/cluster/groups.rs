@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::nats;
+use futures_util::future::join_all;
+
+use crate::nats::{self, Cluster};
 use crate::support::{Client, Nodes, V2, described, frame, named};
 
 /// The ids of so many messages by their names, from the answers to them. What other devices
@@ -42,7 +44,7 @@ async fn what_one_user_sends_on_two_nodes_at_once_is_stored_once_in_the_order_of
         let expected = |number| client.success(&format!("{name} {number}"));
         assert_eq!(answers, (0..EACH).map(expected).collect::<Vec<_>>());
     });
-    futures_util::future::join_all(senders).await;
+    join_all(senders).await;
     for (at, reader) in readers.iter_mut().enumerate() {
         let mut shown = Vec::new();
         for _ in 0..EACH {
@@ -91,4 +93,60 @@ async fn resends_among_new_messages_are_the_same_messages_and_hold_none_of_them_
     let of = |kind: &'static str| (0..EACH).step_by(3).map(move |at| format!("{kind}-{at}"));
     assert!(shown.iter().map(|(_, text)| text.clone()).eq(of("old").chain(of("new"))), "{shown:?}");
     reader.nothing_came().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_ends_while_no_server_answers_and_what_was_under_way_is_stored_once() {
+    // As many as one connection may have on their way, from each of some.
+    const EACH: usize = 32;
+    const SENDERS: u64 = 8;
+    const READER: u64 = 100;
+    let cluster = Cluster::start();
+    let nodes = Nodes::on(cluster.place());
+    let node = nodes.start().await;
+    let packet = |user, number, again| {
+        let name = format!("{user}-{number}");
+        named(user, READER, &name, &name, again)
+    };
+    let mut clients = Vec::new();
+    for user in 1..=SENDERS {
+        let mut client = V2::of(&node, user).quiet().await;
+        client.send(&packet(user, 0, false)).await;
+        ids(&mut client, 1).await;
+        clients.push(client);
+    }
+    // None of them says anything any more, which is seen only after some seconds.
+    (0..3).for_each(|server| cluster.signal(server, "STOP"));
+    let refused = (1..).zip(&mut clients).map(|(user, client)| async move {
+        for number in 1..=EACH {
+            client.send(&packet(user, number, false)).await;
+        }
+        for _ in 0..EACH {
+            assert_eq!(client.failure().await, "store_unavailable");
+        }
+    });
+    join_all(refused).await;
+    node.stop().await;
+    (0..3).for_each(|server| cluster.signal(server, "CONT"));
+    cluster.wait();
+    let fresh = nodes.start().await;
+    let again = (1..=SENDERS).map(|user| {
+        let fresh = &fresh;
+        async move {
+            let mut client = V2::of(fresh, user).quiet().await;
+            for number in 1..=EACH {
+                client.send(&packet(user, number, true)).await;
+            }
+            ids(&mut client, EACH).await
+        }
+    });
+    join_all(again).await;
+    let (_, messages, _) = V2::of(&fresh, READER).replayed().await;
+    let shown: Vec<&str> =
+        messages.iter().map(|message| message["content"].as_str().unwrap()).collect();
+    for user in 1..=SENDERS {
+        let of_one = shown.iter().filter(|text| text.starts_with(&format!("{user}-")));
+        let expected = (0..=EACH).map(|number| format!("{user}-{number}"));
+        assert!(of_one.copied().eq(expected), "{shown:?}");
+    }
 }
