@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use crate::support::{Client, Setup, TestServer, frame, mark_read};
+use crate::support::{Call, Client, Setup, TestServer, frame, mark_read, within};
 
 /// Set short, so that a resend need not be waited for as long as the document's 6 s, and
 /// long enough that a busy machine gets a burst of packets through within it.
@@ -257,6 +257,12 @@ async fn what_failed_is_no_first_try() {
     assert_eq!(ming.failure().await, "inbox_full");
     hong.send(&mark_read(2, &[id])).await;
     hong.close().await;
+    within("the mark", async {
+        while Call::get(2, "conversations").done(&server).await["unreadTotal"] != 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     let mut hong = server.connect(2).await;
     // Sooner than a resend: and yet it is the first message of its kind, so that the
     // same packet from the next connection is its resend.

@@ -40,6 +40,9 @@ impl Default for Settings {
 
 /// One implementation of [`Store`].
 pub trait Backend: Sized {
+    /// Whether ids of different inboxes tell which message came first.
+    const ONE_ORDER: bool = true;
+
     /// A store of its own, empty.
     fn open(settings: Settings) -> impl Future<Output = (Self, Arc<dyn Store>, Tail)>;
 
@@ -105,6 +108,10 @@ pub struct JetStream<const PARTITIONS: u16> {
 /// All inboxes in one stream, and so in one order.
 pub type OnePartition = JetStream<1>;
 
+/// Inboxes in several streams: the directions of a conversation have ids that tell nothing of
+/// each other.
+pub type ThreePartitions = JetStream<3>;
+
 impl<const PARTITIONS: u16> JetStream<PARTITIONS> {
     async fn start(&self) -> (Arc<dyn Store>, Tail) {
         let place = nats::shared();
@@ -129,6 +136,8 @@ impl<const PARTITIONS: u16> JetStream<PARTITIONS> {
 }
 
 impl<const PARTITIONS: u16> Backend for JetStream<PARTITIONS> {
+    const ONE_ORDER: bool = PARTITIONS == 1;
+
     async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
         let backend = Self { prefix: format!("t{:016x}", fastrand::u64(..)), settings };
         let (store, tail) = backend.start().await;

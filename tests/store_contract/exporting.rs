@@ -42,17 +42,22 @@ pub async fn everything_is_exported_by_id_with_its_flags<B: Backend>() {
         ids.push(bench.append(draft).await);
     }
     bench.mark(2, &[ids[0], ids[8], ids[3]]).await;
+    // Where inboxes have orders of their own it is not the one in which they were stored.
+    let mut by_id: Vec<_> = ids.iter().copied().zip(0..).collect();
+    by_id.sort_unstable();
+    assert!(!B::ONE_ORDER || by_id.is_sorted_by_key(|(_, number)| *number));
     let claimed = ClaimedProfile { name: Some("小明".to_owned()), picture: None };
     bench.store.set_profile(user(4), claimed).await.unwrap();
     for _ in 0..2 {
         let (last_id, records) = exported(&bench, None).await;
-        assert_eq!(last_id, ids[599].get());
+        assert_eq!(last_id, by_id[599].0.get());
         assert!(
             matches!(&records[0], Record::Profile(who, known) if *who == user(4) && known.name == "小明")
         );
         let found = messages(&records);
-        assert_eq!(found.iter().map(|found| found.message.id).collect::<Vec<_>>(), ids);
-        for (number, found) in found.iter().enumerate() {
+        let found_ids = found.iter().map(|found| found.message.id);
+        assert!(found_ids.eq(by_id.iter().map(|(id, _)| *id)));
+        for (found, number) in found.iter().zip(by_id.iter().map(|(_, number)| *number)) {
             assert_eq!(found.message.content, number.to_string());
             assert_eq!(found.client_id.is_some(), number % 4 != 3);
             assert_eq!(found.read, [0, 3, 8].contains(&number), "{number}");

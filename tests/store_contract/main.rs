@@ -145,6 +145,7 @@ promises! {
         pages_of_the_list_meet,
         counts_know_marks_out_of_order,
         an_inbox_reaches_to_its_newest_message,
+        thousands_of_peers_are_all_listed_and_read,
     }
     following {
         every_message_is_announced_once_and_in_order,
@@ -185,3 +186,4 @@ promises! {
 held_to_them!(Memory as memory);
 held_to_them!(Sled as sled);
 held_to_them!(OnePartition as jetstream);
+held_to_them!(ThreePartitions as partitioned);

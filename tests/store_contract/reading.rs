@@ -152,7 +152,7 @@ pub async fn unread_messages_are_found_among_many_read_ones<B: Backend>() {
         given.extend(bench.append_all(from, 9, &["x"; 700]).await);
     }
     given.sort_unstable();
-    let kept: Vec<MessageId> = given.iter().copied().filter(|id| id.get() % 300 == 7).collect();
+    let kept: Vec<MessageId> = given.iter().copied().skip(7).step_by(300).collect();
     let read: Vec<MessageId> = given.iter().copied().filter(|id| !kept.contains(id)).collect();
     for chunk in read.chunks(1000) {
         bench.mark(9, chunk).await;

@@ -270,6 +270,7 @@ impl Follower {
         };
         let (to, from, ordinal) = (kept.message.to, kept.message.from, kept.chain.ordinal);
         shared.tallies.stored(to, from, ordinal);
+        shared.clock.heard(Pair { to, from }, kept.message.stored_at);
         shared.lately.heard(part, raw.seq, (Pair { to, from }, ordinal));
         if let Some(name) = &kept.client_id {
             shared.claims.heard(from, name, to, kept.message.stored_at);

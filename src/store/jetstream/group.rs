@@ -16,7 +16,6 @@ use super::log::Pair;
 use super::record::print;
 use super::writes::{Together, WRITE, Write, put_together};
 use crate::ids::UserId;
-use crate::message::StoredAt;
 use crate::store::{AppendError, Appended, ResendKey};
 
 /// A message that goes with others.
@@ -111,7 +110,7 @@ impl Lane {
             return group.set_apart(waiting, claimed);
         };
         let place = group.entries.len() as u64;
-        let stored_at = StoredAt::now().max(head.stored_at);
+        let stored_at = self.shared.clock.stamp(pair, head.stored_at);
         let payload = body(draft, &head.next, stored_at, Some(place));
         let names = &self.shared.log.names;
         let write = Write::new(names.message(pair.to, pair.from), payload).named(&name);
@@ -187,6 +186,7 @@ impl Lane {
         shared.wrote(&shared.log.names.messages(part), first + entries.len() as u64 - 1);
         for (pair, head) in heads {
             shared.tallies.stored(pair.to, pair.from, head.next.ordinal.saturating_sub(1));
+            shared.clock.heard(pair, head.stored_at);
             let next = head.next.settled(first);
             self.learn_head(pair, Head { seq: first + head.seq, next, ..head });
         }

@@ -176,7 +176,7 @@ impl Lane {
     ) -> Result<Result<Appended, AppendError>, StoreError> {
         let pair = Pair { to: draft.to, from: draft.from };
         let subject = self.shared.log.names.message(draft.to, draft.from);
-        let is_full = self.unread(draft.to).await? >= self.shared.rules.unread_max;
+        let is_full = self.is_full(draft.to).await?;
         for _ in 0..TRIES {
             if is_full {
                 // Nothing is written, but a resend is still known.
@@ -191,7 +191,7 @@ impl Lane {
                 continue;
             }
             let head = self.head(pair).await?;
-            let stored_at = StoredAt::now().max(head.stored_at);
+            let stored_at = self.shared.clock.stamp(pair, head.stored_at);
             let payload = body(draft, &head.next, stored_at, None);
             let write = Write::new(subject.clone(), payload).after(head.seq).named(&name);
             let began = Instant::now();
@@ -235,6 +235,7 @@ impl Lane {
         shared.tallies.stored(draft.to, draft.from, head.next.ordinal);
         let next = head.next.next(seq, print(client_id(draft)));
         let pair = Pair { to: draft.to, from: draft.from };
+        self.shared.clock.heard(pair, stored_at);
         self.learn_head(pair, Head { seq, next, stored_at });
         Ok(Appended { id: self.id(part, seq)?, duplicate: false })
     }
@@ -265,6 +266,17 @@ impl Lane {
             return Ok(Known::Over);
         }
         Ok(Known::Same(same(draft, &first)))
+    }
+
+    /// Whether an inbox takes no more. Never by hearsay alone: a mark at another node may not
+    /// have been heard of.
+    async fn is_full(&self, inbox: UserId) -> Result<bool, StoreError> {
+        let most = self.shared.rules.unread_max;
+        if self.unread(inbox).await? < most {
+            return Ok(false);
+        }
+        self.shared.tallies.forget_one(inbox);
+        Ok(self.unread(inbox).await? >= most)
     }
 
     /// How many unread messages an inbox has.

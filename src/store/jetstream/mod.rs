@@ -7,6 +7,7 @@
 
 mod audit;
 mod claims;
+mod clock;
 mod codec;
 mod connect;
 mod conversations;
@@ -121,7 +122,8 @@ pub async fn open(
     around.spawn(until_over(Box::pin(looking)));
     let following = TaskTracker::new();
     following.spawn(follower.run(seen, finish.clone()));
-    around.spawn(until_over(Box::pin(upkeep::run(shared.log.clone(), config.retention))));
+    let removed = shared.metrics.removed.clone();
+    around.spawn(until_over(Box::pin(upkeep::run(shared.log.clone(), config.retention, removed))));
     info!(
         servers = config.jetstream.servers.join(", "),
         prefix = config.jetstream.prefix,
@@ -315,6 +317,7 @@ impl Store for JetStream {
             inner.over.cancel();
             inner.around.close();
             inner.around.wait().await;
+            info!("store closed");
             Ok(())
         })
     }

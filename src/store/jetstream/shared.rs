@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claims::Claims;
+use super::clock::Clock;
 use super::lately::{Lately, States};
 use super::log::Log;
 use super::marks::Marks;
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) metrics: StoreMetrics,
     pub(super) claims: Claims,
+    pub(super) clock: Clock,
     pub(super) tallies: Tallies,
     pub(super) profiles: Profiles,
     pub(super) lately: Lately,
@@ -67,6 +69,7 @@ impl Shared {
             log,
             rules,
             metrics,
+            clock: Clock::default(),
             claims: Claims::new(rules.dedup_window),
             tallies: Tallies::default(),
             profiles: Profiles::default(),

@@ -82,6 +82,11 @@ impl Tallies {
         self.locked().retain(|inbox, _| names.part(*inbox) != part);
     }
 
+    /// Forgets an inbox, to be counted anew.
+    pub(super) fn forget_one(&self, inbox: UserId) {
+        self.locked().remove(&inbox);
+    }
+
     fn locked(&self) -> MutexGuard<'_, HashMap<UserId, Tally>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,16 +3,24 @@
 
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::log::Log;
 
-/// How often it is looked for what is old enough to go.
+/// How often it is looked for what is old enough to go, at the least.
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
-pub(super) async fn run(log: Log, retention: Duration) {
-    let mut times = interval(EVERY);
+/// The part of its age by which a message may outstay it, where ages are short.
+const OUTSTAY: u32 = 16;
+
+/// Between two looks, at the least.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(log: Log, retention: Duration, removed: Counter) {
+    let every = if retention.is_zero() { EVERY } else { (retention / OUTSTAY).min(EVERY) };
+    let mut times = interval(every.max(PAUSE));
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         times.tick().await;
@@ -24,7 +32,10 @@ pub(super) async fn run(log: Log, retention: Duration) {
         }
         match log.sweep(retention).await {
             Ok(0) => {}
-            Ok(messages) => info!(messages, "messages that were read went by age"),
+            Ok(messages) => {
+                removed.inc_by(messages);
+                info!(messages, "messages that were read went by age");
+            }
             Err(error) => warn!(%error, "what is old could not be removed"),
         }
     }

@@ -131,5 +131,6 @@ fn settings(place: &Place, prefix: &str) -> Vec<(String, String)> {
 pub(super) fn alone(place: &Place) -> Vec<(String, String)> {
     let mut settings = settings(place, &fresh_prefix());
     settings.push(("store.jetstream.replicas".to_owned(), "1".to_owned()));
+    settings.push(("store.jetstream.create".to_owned(), "false".to_owned()));
     settings
 }

@@ -44,7 +44,9 @@ impl Setup {
             ("log.format".to_owned(), "\"json\"".to_owned()),
             ("log.level".to_owned(), "\"debug\"".to_owned()),
         ]);
-        if std::env::var("IMSERVER_TEST_BACKEND").is_ok_and(|backend| backend == "jetstream") {
+        let in_streams =
+            std::env::var("IMSERVER_TEST_BACKEND").is_ok_and(|backend| backend == "jetstream");
+        if in_streams {
             setup.settings.extend(super::nodes::alone(&nats::shared()));
         }
         setup.write();
@@ -52,7 +54,15 @@ impl Setup {
         fs::write(setup.path("certs/keys.json"), Forge::key_set()).unwrap();
         fs::set_permissions(setup.path("certs/keys.json"), fs::Permissions::from_mode(0o600))
             .unwrap();
+        if in_streams {
+            setup.run(&["cluster", "create"]);
+        }
         setup
+    }
+
+    /// Whether its messages lie in streams, and not in its folder.
+    pub fn is_in_streams(&self) -> bool {
+        self.settings.contains_key("store.jetstream.prefix")
     }
 
     /// Changes a setting: its dotted key and its value as TOML.
