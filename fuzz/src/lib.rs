@@ -8,6 +8,7 @@
 
 #![allow(clippy::panic, reason = "a property that is broken panics: that is what this is for")]
 
+pub mod admin;
 pub mod audit;
 pub mod backup;
 pub mod config;

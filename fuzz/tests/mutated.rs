@@ -126,6 +126,11 @@ fn requests_mean_what_they_say() {
 }
 
 #[test]
+fn what_administrators_ask_for_is_what_they_said() {
+    try_all("admin", imserver_fuzz::admin::check, 50_000);
+}
+
+#[test]
 fn handshakes_let_in_one_token_at_the_most() {
     try_all("handshake", imserver_fuzz::handshake::check, 50_000);
 }

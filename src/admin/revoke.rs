@@ -12,7 +12,7 @@ use crate::config::Auth;
 use crate::ids::UserId;
 
 /// What somebody wants to be taken back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The token itself, which must be one of ours.
     Token(String),

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::Auth;
 use crate::ids::UserId;
 
+use super::fingerprint::Fingerprint;
 use super::json::{Json, Object};
+use super::jwk::Key;
 use super::profile::{check_name, check_picture};
 use super::refused::Refused;
 
@@ -25,6 +27,7 @@ pub struct Identity {
     pub(super) token_id: Option<String>,
     pub(super) issued_at: Option<SystemTime>,
     pub(super) key_id: Option<String>,
+    pub(super) key: Fingerprint,
 }
 
 /// An administrator, as a token told us. Only
@@ -142,12 +145,12 @@ impl Rules {
         Self { begun: false, require_jti: false, ..self }
     }
 
-    /// Believes `claims`, which stand under a good signature of `key_id`, or
+    /// Believes `claims`, which stand under a good signature of `key`, or
     /// says why not.
     pub(super) fn believe(
         &self,
         claims: &Object,
-        key_id: Option<&str>,
+        key: &Key,
         now: SystemTime,
     ) -> Result<Identity, Refused> {
         self.check_issuer(claims)?;
@@ -162,7 +165,8 @@ impl Rules {
             ends_at: times.ends_at,
             token_id: self.token_id(claims)?,
             issued_at: times.issued_at,
-            key_id: key_id.map(str::to_owned),
+            key_id: key.kid().map(str::to_owned),
+            key: key.fingerprint(),
         })
     }
 

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
 use super::alg::{Alg, Family};
+use super::fingerprint::Fingerprint;
 use super::json::{Json, Object};
 use super::material::Material;
 use super::revocation::seconds;
@@ -32,6 +33,7 @@ pub struct Key {
     until: Option<u64>,
     verifying: DecodingKey,
     signing: Option<EncodingKey>,
+    fingerprint: Fingerprint,
     /// As it stood in the file, so that saving the set loses nothing.
     members: Object,
 }
@@ -154,6 +156,11 @@ impl Key {
         self.signing.is_some()
     }
 
+    /// What it is known by, whatever it is called.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     pub(super) fn verifying(&self) -> &DecodingKey {
         &self.verifying
     }
@@ -182,6 +189,7 @@ impl Key {
             until,
             verifying: material.verifying,
             signing: material.signing.filter(|_| may_sign),
+            fingerprint: material.fingerprint,
             members,
         })
     }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 use super::alg::Alg;
+use super::fingerprint::Fingerprint;
 use super::json::{Json, JsonFault, Object};
 use super::jwk::{Key, KeyFault, read_kid};
 use super::provided::Provided;
@@ -224,6 +225,11 @@ impl KeySet {
             (None, [only]) => Some(only),
             (None, _) => None,
         }
+    }
+
+    /// Whether a key that was found under this name is still the one that would be.
+    pub(super) fn still_has(&self, kid: Option<&str>, key: Fingerprint) -> bool {
+        self.find(kid).is_some_and(|found| found.fingerprint() == key)
     }
 
     /// The text of its file.

@@ -15,6 +15,7 @@ use pkcs1::der::Encode;
 use zeroize::Zeroizing;
 
 use super::alg::{Alg, Curve, Family};
+use super::fingerprint::Fingerprint;
 use super::json::{Object, from_base64url};
 use super::jwk::{KeyFault, text};
 use super::secret;
@@ -46,11 +47,12 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     y(0xee, 0xff, 0x7f),
 ];
 
-/// The two halves of a key as the library takes them. `signing` is there
-/// wherever the key has private members.
+/// The two halves of a key as the library takes them, and what they are known by. `signing`
+/// is there wherever the key has private members.
 pub(super) struct Material {
     pub(super) verifying: DecodingKey,
     pub(super) signing: Option<EncodingKey>,
+    pub(super) fingerprint: Fingerprint,
 }
 
 impl Material {
@@ -58,9 +60,9 @@ impl Material {
     pub(super) fn read(members: &Object, alg: Alg) -> Result<Self, KeyFault> {
         match alg.family() {
             Family::Secret(least) => secret_key(members, alg, least),
-            Family::Rsa => rsa_key(members),
-            Family::Curve(curve) => curve_key(members, curve),
-            Family::Ed25519 => ed25519_key(members),
+            Family::Rsa => rsa_key(members, alg),
+            Family::Curve(curve) => curve_key(members, alg, curve),
+            Family::Ed25519 => ed25519_key(members, alg),
         }
     }
 }
@@ -76,10 +78,11 @@ fn secret_key(members: &Object, alg: Alg, least: usize) -> Result<Material, KeyF
     Ok(Material {
         verifying: DecodingKey::from_secret(&k),
         signing: Some(EncodingKey::from_secret(&k)),
+        fingerprint: Fingerprint::of(alg, [&k, &[]]),
     })
 }
 
-fn rsa_key(members: &Object) -> Result<Material, KeyFault> {
+fn rsa_key(members: &Object, alg: Alg) -> Result<Material, KeyFault> {
     let n = number(members, "n")?;
     let e = number(members, "e")?;
     let leading = n.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -99,8 +102,9 @@ fn rsa_key(members: &Object) -> Result<Material, KeyFault> {
         .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
         .map_err(|_| KeyFault::BadPublic)?;
     let verifying = DecodingKey::from_rsa_raw_components(&n, &e);
+    let fingerprint = Fingerprint::of(alg, [&n, &e]);
     if !RSA_PRIVATE.iter().any(|member| members.has(member)) {
-        return Ok(Material { verifying, signing: None });
+        return Ok(Material { verifying, signing: None, fingerprint });
     }
     if members.has("oth") {
         return Err(KeyFault::ManyPrimes);
@@ -136,41 +140,45 @@ fn rsa_key(members: &Object) -> Result<Material, KeyFault> {
         key.to_der().map(Zeroizing::new)
     };
     let der = encode().map_err(|_| KeyFault::BadPrivate)?;
-    Ok(Material { verifying, signing: Some(EncodingKey::from_rsa_der(&der)) })
+    Ok(Material { verifying, signing: Some(EncodingKey::from_rsa_der(&der)), fingerprint })
 }
 
-fn curve_key(members: &Object, curve: &'static Curve) -> Result<Material, KeyFault> {
+fn curve_key(members: &Object, alg: Alg, curve: &'static Curve) -> Result<Material, KeyFault> {
     let x = exactly(members, "x", curve.size)?;
     let y = exactly(members, "y", curve.size)?;
     // The uncompressed point (SEC 1, section 2.3.3).
     let point = [&[4], x.as_slice(), y.as_slice()].concat();
     ParsedPublicKey::new(curve.verifying, &point).map_err(|_| KeyFault::BadPublic)?;
     let verifying = DecodingKey::from_ec_der(&point);
+    let fingerprint = Fingerprint::of(alg, [&x, &y]);
     if !members.has("d") {
-        return Ok(Material { verifying, signing: None });
+        return Ok(Material { verifying, signing: None, fingerprint });
     }
     let d = exactly(members, "d", curve.size)?;
     let pair = EcdsaKeyPair::from_private_key_and_public_key(curve.signing, &d, &point)
         .map_err(|_| KeyFault::BadPrivate)?;
     let der = pair.to_pkcs8v1().map_err(|_| KeyFault::BadPrivate)?;
-    Ok(Material { verifying, signing: Some(EncodingKey::from_ec_der(der.as_ref())) })
+    let signing = Some(EncodingKey::from_ec_der(der.as_ref()));
+    Ok(Material { verifying, signing, fingerprint })
 }
 
-fn ed25519_key(members: &Object) -> Result<Material, KeyFault> {
+fn ed25519_key(members: &Object, alg: Alg) -> Result<Material, KeyFault> {
     let x = exactly(members, "x", 32)?;
     ParsedPublicKey::new(&ED25519, x.as_slice()).map_err(|_| KeyFault::BadPublic)?;
     if has_small_order(&x) {
         return Err(KeyFault::BadPublic);
     }
     let verifying = DecodingKey::from_ed_der(&x);
+    let fingerprint = Fingerprint::of(alg, [&x, &[]]);
     if !members.has("d") {
-        return Ok(Material { verifying, signing: None });
+        return Ok(Material { verifying, signing: None, fingerprint });
     }
     let d = exactly(members, "d", 32)?;
     let pair =
         Ed25519KeyPair::from_seed_and_public_key(&d, &x).map_err(|_| KeyFault::BadPrivate)?;
     let der = pair.to_pkcs8v1().map_err(|_| KeyFault::BadPrivate)?;
-    Ok(Material { verifying, signing: Some(EncodingKey::from_ed_der(der.as_ref())) })
+    let signing = Some(EncodingKey::from_ed_der(der.as_ref()));
+    Ok(Material { verifying, signing, fingerprint })
 }
 
 fn bytes(members: &Object, member: &'static str) -> Result<Zeroizing<Vec<u8>>, KeyFault> {

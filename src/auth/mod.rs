@@ -8,6 +8,7 @@
 mod alg;
 mod claims;
 mod current;
+mod fingerprint;
 mod generate;
 mod inspect;
 mod issue;
@@ -30,6 +31,7 @@ mod watch;
 pub use alg::{Alg, UnknownAlg};
 pub use claims::{Admin, Identity};
 pub use current::CurrentKeys;
+pub use fingerprint::Fingerprint;
 pub use generate::{GenerateError, generate};
 pub use inspect::{Inspection, Recognized, Verdict, inspect, recognize};
 pub use issue::{IssueError, Issued, Request, issue};

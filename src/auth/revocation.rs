@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::claims::{Identity, TOKEN_ID_MAX};
+use super::fingerprint::Fingerprint;
 use super::refused::Refused;
 use crate::ids::UserId;
 
@@ -89,8 +90,10 @@ pub struct TokenRef {
     pub jti: Option<Box<str>>,
     /// Its `iat`.
     pub issued_at: Option<u64>,
-    /// The key that signed it.
+    /// The name of the key that signed it.
     pub kid: Option<Box<str>>,
+    /// What that key is known by: another may be put in its place under the same name.
+    pub key: Fingerprint,
     /// When it ends, leeway included.
     pub ends_at: u64,
 }
@@ -110,6 +113,7 @@ impl Identity {
             jti: self.token_id().map(Into::into),
             issued_at: self.issued_at.map(seconds),
             kid: self.key_id().map(Into::into),
+            key: self.key,
             // What began is not over.
             ends_at: seconds(self.ends_at) + 1,
         }
@@ -250,13 +254,21 @@ impl Revocations {
 
     /// Whether a token is taken back.
     pub fn cover(&self, token: &TokenRef) -> bool {
-        self.read(|set| set.covers(token.user, token.jti.as_deref(), token.issued_at))
+        self.covers(token.user, token.jti.as_deref(), token.issued_at)
+    }
+
+    /// The same of a token of which no more is known, as of one in the ledger.
+    pub fn covers(&self, user: UserId, jti: Option<&str>, issued_at: Option<u64>) -> bool {
+        self.read(|set| set.covers(user, jti, issued_at))
     }
 
     pub(super) fn check(&self, identity: &Identity) -> Result<(), Refused> {
         let issued_at = identity.issued_at.map(seconds);
-        let covered = |set: &Set| set.covers(identity.user, identity.token_id(), issued_at);
-        if self.read(covered) { Err(Refused::Revoked) } else { Ok(()) }
+        if self.covers(identity.user, identity.token_id(), issued_at) {
+            Err(Refused::Revoked)
+        } else {
+            Ok(())
+        }
     }
 
     fn read<T>(&self, work: impl FnOnce(&Set) -> T) -> T {
@@ -325,6 +337,7 @@ impl fmt::Debug for Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::alg::Alg;
 
     fn user(id: u64) -> UserId {
         UserId::new(id).unwrap()
@@ -332,7 +345,8 @@ mod tests {
 
     fn token(of: u64, jti: &str, issued_at: Option<u64>) -> TokenRef {
         let jti = (!jti.is_empty()).then(|| jti.into());
-        TokenRef { user: user(of), jti, issued_at, kid: None, ends_at: 1000 }
+        let key = Fingerprint::of(Alg::Hs256, [b"a key", b""]);
+        TokenRef { user: user(of), jti, issued_at, kid: None, key, ends_at: 1000 }
     }
 
     fn one(jti: &str, until: u64) -> Revocation {

@@ -24,6 +24,7 @@ pub use self::book::{BookUnavailable, OneNode, Spent, TicketBook, TicketDigest};
 use super::alg::Alg;
 use super::claims::Identity;
 use super::current::CurrentKeys;
+use super::fingerprint::Fingerprint;
 use super::generate::{GenerateError, KID_BYTES, generate, random_hex};
 use super::issue::{IssueError, TOKEN_ID_BYTES, sign};
 use super::json::{Json, from_base64url, to_base64url};
@@ -128,6 +129,8 @@ struct Parent {
     jti: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
+    /// What its key is known by, for this ticket alone.
+    key: String,
 }
 
 impl Tickets {
@@ -165,10 +168,10 @@ impl Tickets {
     pub async fn issue(&self, identity: &Identity, now: SystemTime) -> Result<Ticket, TicketError> {
         self.tell().await?;
         let seconds = |at: SystemTime| since_epoch(at).as_secs();
+        let jti = random_hex::<TOKEN_ID_BYTES>().map_err(|_| IssueError::Library)?;
         let claims = Claims {
             aud: AUDIENCE.to_owned(),
             sub: identity.user.to_string(),
-            jti: random_hex::<TOKEN_ID_BYTES>().map_err(|_| IssueError::Library)?,
             // The second that has begun is not taken off its life.
             exp: seconds(now) + 1 + LIFE.as_secs(),
             parent: Parent {
@@ -177,7 +180,9 @@ impl Tickets {
                 iat: identity.issued_at.map(seconds),
                 jti: identity.token_id.clone(),
                 kid: identity.key_id.clone(),
+                key: to_base64url(identity.key.for_ticket(&jti)),
             },
+            jti,
         };
         Ok(Ticket { text: sign(&self.key, &self.header, &claims)?, life: LIFE })
     }
@@ -250,16 +255,23 @@ impl Tickets {
             Ok(false) => return Err(Refused::TicketUsed),
             Err(BookUnavailable) => return Err(Refused::TicketUndecided),
         }
-        let identity = claims.parent.identity(&claims.sub)?;
+        let identity = self.behind(claims)?;
         if identity.ends_at <= now {
             return Err(Refused::Expired);
         }
-        if self.keys.get().find(identity.key_id()).is_none() {
-            // The key was retired meanwhile, and with it all that it signed.
-            return Err(Refused::UnknownKid);
-        }
         self.revocations.check(&identity)?;
         Ok(identity)
+    }
+
+    /// Who is behind a ticket, if the key of their token is still there: it may have been
+    /// retired or exchanged meanwhile, and with it goes all that it signed.
+    fn behind(&self, Claims { sub, jti, parent, .. }: Claims) -> Result<Identity, Refused> {
+        let keys = self.keys.get();
+        let key = keys.find(parent.kid.as_deref()).ok_or(Refused::UnknownKid)?.fingerprint();
+        if to_base64url(key.for_ticket(&jti)) != parent.key {
+            return Err(Refused::UnknownKid);
+        }
+        parent.identity(&sub, key)
     }
 
     /// The key of a node's tickets.
@@ -308,7 +320,7 @@ fn header(kid: &str) -> String {
 }
 
 impl Parent {
-    fn identity(self, sub: &str) -> Result<Identity, Refused> {
+    fn identity(self, sub: &str, key: Fingerprint) -> Result<Identity, Refused> {
         let at = |since| UNIX_EPOCH.checked_add(since).ok_or(Refused::TooLongLived);
         Ok(Identity {
             user: UserId::parse(sub).ok_or(Refused::BadSubject)?,
@@ -319,6 +331,7 @@ impl Parent {
             token_id: self.jti,
             issued_at: self.iat.map(Duration::from_secs).map(at).transpose()?,
             key_id: self.kid,
+            key,
         })
     }
 }

@@ -63,9 +63,10 @@ impl Verifier {
     }
 
     /// Whether a token that was believed before still would be, its end aside: it was not
-    /// taken back, and its key is in the set.
+    /// taken back, and the key that signed it is in the set, not another in its place.
     pub fn stands(&self, token: &TokenRef) -> bool {
-        self.keys.get().find(token.kid.as_deref()).is_some() && !self.revocations.cover(token)
+        let has_key = self.keys.get().still_has(token.kid.as_deref(), token.key);
+        has_key && !self.revocations.cover(token)
     }
 
     /// Tells when [`Verifier::stands`] may have another answer than before.
@@ -121,7 +122,7 @@ pub(super) fn check(
     }
     check_signature(key, &compact)?;
     let claims = object(compact.claims)?;
-    rules.believe(&claims, key.kid(), now)
+    rules.believe(&claims, key, now)
 }
 
 /// The parts of a JWS in compact form (RFC 7515, section 7.1), still encoded.

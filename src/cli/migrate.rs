@@ -1,11 +1,12 @@
 //! `imserver migrate`: from the folder of one machine into the streams of several.
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use tokio::runtime::Builder;
 
 use super::backup::note;
@@ -185,10 +186,14 @@ impl Stage {
             self.bar.finish_and_clear();
             let bar = ProgressBar::new(all).with_message(name).with_position(done);
             let style = format!(
-                "{{msg}} {{wide_bar}} {{human_pos}} of {{human_len}} {what}, {{per_sec}}, {{eta}} left"
+                "{{msg}} {{wide_bar}} {{human_pos}} of {{human_len}} {what}, {{rate}} a second, {{eta}} left"
             );
             if let Ok(style) = ProgressStyle::with_template(&style) {
-                bar.set_style(style);
+                let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                    // Nothing but a bar hangs on it.
+                    let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+                };
+                bar.set_style(style.with_key("rate", rate));
             }
             *self = Self { name, bar, began: now, before: done, ..Self::default() };
         }

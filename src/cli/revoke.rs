@@ -15,7 +15,7 @@ use crate::admin::audit::{Act, Fault};
 use crate::admin::ledger::Entry;
 use crate::admin::revoke::{self, Plan, RevokeError, Shown, Target};
 use crate::admin::{Audit, AuditError, Who};
-use crate::auth::{KeySet, Revocation, Revocations, TokenId, TokenRef};
+use crate::auth::{KeySet, Revocation, Revocations, TokenId};
 use crate::config::Config;
 use crate::ids::UserId;
 use crate::store::{Receipt, Store as _};
@@ -228,13 +228,7 @@ fn state(entry: &Entry, revocations: &Revocations, now: SystemTime) -> (bool, St
     let over = at(&entry.until) <= now;
     let revoked = UserId::new(entry.sub).is_some_and(|user| {
         let issued = at(&entry.issued).duration_since(UNIX_EPOCH).unwrap_or_default();
-        revocations.cover(&TokenRef {
-            user,
-            jti: Some(entry.jti.as_str().into()),
-            issued_at: Some(issued.as_secs()),
-            kid: entry.kid.as_deref().map(Into::into),
-            ends_at: 0,
-        })
+        revocations.covers(user, Some(&entry.jti), Some(issued.as_secs()))
     });
     let state = match (revoked, over) {
         (true, _) => "revoked",

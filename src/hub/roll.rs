@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use super::{Hub, Slot, Wants, locked};
 use crate::auth::TokenRef;
+#[cfg(test)]
+use crate::auth::{Alg, Fingerprint};
 use crate::ids::{ConnectionId, UserId};
 
 /// What is known of a connection from its first moment on.
@@ -125,7 +127,8 @@ impl About {
     /// A connection of `user` by a token of the key `kid`.
     pub(crate) fn of(user: UserId, kid: &str) -> Self {
         let kid = Some(kid.into());
-        let token = TokenRef { user, jti: None, issued_at: None, kid, ends_at: u64::MAX };
+        let key = Fingerprint::of(Alg::Hs256, [b"a key", b""]);
+        let token = TokenRef { user, jti: None, issued_at: None, kid, key, ends_at: u64::MAX };
         Self { token: Arc::new(token), address: [127, 0, 0, 1].into(), since: SystemTime::now() }
     }
 }

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+pub use super::admin::fuzzing::{Notification, notification, revocation, token};
 pub use super::api::fuzzing::{cursor, query};
 use super::handshake::{self, Token};
 use crate::protocol::Dialect;

@@ -117,6 +117,25 @@ async fn a_new_key_is_found_and_one_that_is_gone_takes_its_own_with_it() {
 }
 
 #[tokio::test]
+async fn another_key_under_a_providers_name_takes_the_old_ones_with_it() {
+    let (old, new) = (ProviderKey::ed25519("same"), ProviderKey::ed25519("same"));
+    let (other, next) = (ProviderKey::p256("other"), ProviderKey::p256("next"));
+    let provider = Provider::saying(Says::keys([old.jwk(), other.jwk()])).await;
+    let server = set_up_alone(&provider).start().await;
+    let mut ming = Client::with_token(&server, 1, &old.token(1)).await;
+    let mut hong = Client::with_token(&server, 2, &other.token(2)).await;
+    provider.say(Says::keys([next.jwk(), other.jwk(), new.jwk()]));
+    // Its name is not known yet, so that they are fetched again.
+    stays_out(&server, &next.token(3)).await;
+    server.logged_times(TAKEN, 2).await;
+    let revoked = Closed { code: 4403, reason: "token_revoked".to_owned() };
+    assert_eq!(ming.closed().await, revoked);
+    stays_out(&server, &old.token(1)).await;
+    opens(&server, &new.token(1)).await;
+    hong.say(9, "mine is another", "1").await;
+}
+
+#[tokio::test]
 async fn a_provider_that_is_down_locks_nobody_out() {
     let key = ProviderKey::p256("theirs");
     let down = Says::Answer(503, String::new(), Vec::new());

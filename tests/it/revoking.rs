@@ -197,6 +197,7 @@ async fn nonsense_revokes_nothing() {
     for wrong in [
         json!({}),
         json!([]),
+        json!([null, "x", null]),
         json!({ "jti": "" }),
         json!({ "jti": "x".repeat(129) }),
         json!({ "jti": 7 }),

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Client, Closed, Forge, Setup, Upgrade, refused};
+use serde_json::{Value, json};
+
+use crate::support::{Client, Closed, Forge, ProviderKey, Setup, Upgrade, refused};
 
 /// A set-up whose key set the command made, and the name of the key in it.
 fn made() -> (Setup, String) {
@@ -98,6 +100,58 @@ async fn a_retired_key_takes_its_own_with_it_and_nobody_else() {
         let (code, out, err) = server.run(wrong).await;
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
     }
+}
+
+#[tokio::test]
+async fn another_key_under_the_same_name_takes_the_old_ones_with_it_and_nobody_else() {
+    let named = |key: &ProviderKey, alg: &str| {
+        let mut jwk = key.jwk();
+        jwk["alg"] = alg.into();
+        jwk
+    };
+    let (old, new) = (ProviderKey::ed25519("same"), ProviderKey::ed25519("same"));
+    let other = ProviderKey::p256("other");
+    let mut secret: Value =
+        serde_json::from_str::<Value>(&Forge::key_set()).unwrap()["keys"][0].take();
+    let setup = Setup::new();
+    let path = setup.path("certs/keys.json");
+    let write = |keys: Value| fs::write(&path, json!({ "keys": keys }).to_string()).unwrap();
+    let (old_jwk, other_jwk) = (named(&old, "EdDSA"), named(&other, "ES256"));
+    write(json!([secret, old_jwk, other_jwk]));
+    let server = setup.start().await;
+    let mut ming = Client::with_token(&server, 1, &old.token(1)).await;
+    let mut hong = Client::with_token(&server, 2, &other.token(2)).await;
+    let mut tian = Client::with_token(&server, 3, &Forge::token(3)).await;
+
+    // The same keys in another order, and with members that change nothing.
+    let mut commented = old_jwk.clone();
+    commented["comment"] = "ours".into();
+    commented["use"] = "sig".into();
+    write(json!([other_jwk, commented, secret]));
+    assert_eq!(server.run(&["reload"]).await.0, 0);
+    for client in [&mut ming, &mut hong, &mut tian] {
+        client.say(9, "the same connection", "1").await;
+    }
+
+    write(json!([other_jwk, named(&new, "EdDSA"), secret]));
+    assert_eq!(server.run(&["reload"]).await.0, 0);
+    assert_eq!(ming.closed().await, revoked());
+    refused(&Upgrade::token(&old.token(1)).send(&server).await, "of the old key");
+    assert_eq!(Upgrade::token(&new.token(1)).send(&server).await.status, 101);
+    for client in [&mut hong, &mut tian] {
+        client.say(9, "mine is another", "2").await;
+    }
+
+    // A secret is one too; these bytes are as good as any.
+    let before = secret["k"].take();
+    secret["k"] = ProviderKey::ed25519("x").jwk()["x"].take();
+    write(json!([other_jwk, secret]));
+    server.signal("HUP");
+    assert_eq!(tian.closed().await, revoked());
+    refused(&Upgrade::token(&Forge::token(3)).send(&server).await, "of the old secret");
+    hong.say(9, "mine is still another", "3").await;
+    let log = server.log();
+    assert!(![&before, &secret["k"]].iter().any(|k| log.contains(k.as_str().unwrap())));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::claims::Rules;
 use crate::auth::testing::{self, auth, key, now, set, verify};
 use crate::auth::token::{TOKEN_MAX, check};
-use crate::auth::{Revocation, TokenId};
+use crate::auth::{KeySet, Revocation, TokenId};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -84,9 +84,8 @@ async fn a_ticket_of_one_node_is_good_at_another_and_once_over_both() {
     let book = Arc::new(Shared::default());
     let ((here, identity), (there, _)) = (desk_at(book.clone()), desk_at(book.clone()));
     let ticket = issue(&here, &identity, now()).await;
-    // Keys of other nodes must check what the tokens' keys sign.
-    there.keys.replace(set([key(Alg::Hs256)]));
-    here.keys.replace(set([key(Alg::Hs256)]));
+    // Both have the keys of the tokens, and neither that of the other's tickets.
+    there.keys.replace(KeySet::clone(&here.keys.get()));
     let outcomes = join_all([&here, &there].map(|node| redeem(node, &ticket, now()))).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
     let known = locked(&book.keys).values().cloned().collect::<Vec<_>>();
@@ -173,8 +172,12 @@ async fn a_ticket_does_not_outlive_the_token_behind_it() {
 async fn a_ticket_ends_with_the_key_of_the_token_behind_it() {
     let (tickets, identity) = desk();
     let ticket = issue(&tickets, &identity, now()).await;
+    let late = issue(&tickets, &identity, now()).await;
     tickets.keys.replace(set([key(Alg::Es256)]));
     assert_eq!(redeem(&tickets, &ticket, now()).await, Err(Refused::UnknownKid));
+    // Also where another has its name.
+    tickets.keys.replace(set([key(Alg::Hs256)]));
+    assert_eq!(redeem(&tickets, &late, now()).await, Err(Refused::UnknownKid));
 }
 
 #[tokio::test]

@@ -565,3 +565,29 @@ fn what_was_taken_back_is_refused_though_all_else_is_right() {
     assert_eq!(users.verify(&other, now()), Err(Refused::Revoked));
     assert!(!users.stands(&believed.token()));
 }
+
+#[test]
+fn a_token_stands_by_its_key_and_not_by_that_keys_name() {
+    // One of each family: an RSA key takes its time to be made.
+    for alg in [Alg::Hs256, Alg::Rs256, Alg::Es256, Alg::EdDsa] {
+        let first = key(alg);
+        let token = sign(&first, &header(&first), CLAIMS);
+        let again = Key::read(Json::Object(first.members().clone())).unwrap();
+        let current = CurrentKeys::new(set([first]));
+        let users = Verifier::new(&current, &Revocations::default(), &auth());
+        let believed = users.verify(&token, now()).unwrap().token();
+        let other = if alg == Alg::Es256 { Alg::EdDsa } else { Alg::Es256 };
+        current.replace(set([key(other), again]));
+        assert!(users.stands(&believed), "{alg}");
+        current.replace(set([generated_as(alg)]));
+        assert!(!users.stands(&believed), "{alg}");
+        assert_eq!(users.verify(&token, now()), Err(Refused::BadSignature), "{alg}");
+    }
+}
+
+/// Another key for `alg`, under the same name.
+fn generated_as(alg: Alg) -> Key {
+    let mut members = crate::auth::generate(alg).unwrap().members().clone();
+    replace(&mut members, "kid", Json::text(alg.name()));
+    Key::read(Json::Object(members)).unwrap()
+}

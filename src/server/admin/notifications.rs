@@ -39,7 +39,7 @@ const NAMED: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     to: To,
     content: String,
     timestamp: Option<String>,
@@ -56,7 +56,7 @@ enum To {
 
 /// Whom it goes to.
 #[derive(Clone, Debug)]
-enum Recipients {
+pub(super) enum Recipients {
     /// Everybody of whom the store knows.
     All,
     /// These, rising.
@@ -83,23 +83,28 @@ struct Sum {
     complete: bool,
 }
 
-impl Admin {
-    pub(super) async fn notify(self: &Arc<Self>, mut call: Call<'_>) -> Result<Answer, Refusal> {
-        let Wanted { to, content, timestamp, client_msg_id } = call.json().await?;
-        let limits = self.terms.get();
-        let checked =
-            request::notification(&content, timestamp.as_deref(), limits.limits.content_bytes);
+impl Wanted {
+    /// To whom what is sent, of so many bytes at the most.
+    pub(super) fn notice(self, content_max: usize) -> Result<(Recipients, Notice), Refusal> {
+        let Self { to, content, timestamp, client_msg_id } = self;
+        let checked = request::notification(&content, timestamp.as_deref(), content_max);
         checked.map_err(|(code, message)| Refusal::Failed(code, message))?;
         let name = client_msg_id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
         let name = ClientMsgId::new(&name).ok_or(Refusal::Malformed(
             "`clientMsgId` must be 1 to 64 bytes: the same again sends nothing twice",
         ))?;
         let to = recipients(to)?;
+        Ok((to, Notice { content, timestamp: timestamp.unwrap_or_else(now), name }))
+    }
+}
+
+impl Admin {
+    pub(super) async fn notify(self: &Arc<Self>, mut call: Call<'_>) -> Result<Answer, Refusal> {
+        let wanted: Wanted = call.json().await?;
+        let (to, notice) = wanted.notice(self.terms.get().limits.content_bytes)?;
         let store = Arc::clone(&self.service()?.context.store);
-        let act = act(&to, &content, &name);
+        let act = act(&to, &notice);
         self.note(&call.who, &act).await?;
-        let timestamp = timestamp.unwrap_or_else(now);
-        let notice = Notice { content, timestamp, name };
         let (flow, answer) = answer::flowing(answer::LINES);
         let (admin, who) = (Arc::clone(self), call.who);
         self.calls.spawn(async move {
@@ -126,7 +131,7 @@ fn recipients(to: To) -> Result<Recipients, Refusal> {
 }
 
 /// What the log keeps: whom it went to, and a digest of what, never the text.
-fn act(to: &Recipients, content: &str, name: &ClientMsgId) -> Act {
+fn act(to: &Recipients, Notice { content, name, .. }: &Notice) -> Act {
     let act = Act::new("notify")
         .with("clientMsgId", name.as_str())
         .with("bytes", content.len())
@@ -142,10 +147,10 @@ fn act(to: &Recipients, content: &str, name: &ClientMsgId) -> Act {
 
 /// What everybody is sent.
 #[derive(Debug)]
-struct Notice {
-    content: String,
-    timestamp: String,
-    name: ClientMsgId,
+pub(super) struct Notice {
+    pub(super) content: String,
+    pub(super) timestamp: String,
+    pub(super) name: ClientMsgId,
 }
 
 impl Notice {

@@ -20,7 +20,7 @@ use crate::store::{Health, Receipt};
 /// What is to be taken back: one of these.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     token: Option<String>,
     jti: Option<String>,
     sub: Option<u64>,
@@ -34,7 +34,7 @@ struct Done {
 }
 
 impl Wanted {
-    fn target(self) -> Result<Target, Refusal> {
+    pub(super) fn target(self) -> Result<Target, Refusal> {
         match (self.token, self.jti, self.sub) {
             (Some(token), None, None) => Ok(Target::Token(token)),
             (None, Some(jti), None) => TokenId::new(&jti)

@@ -15,7 +15,7 @@ use crate::server::routes::Answer;
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     sub: u64,
     name: Option<String>,
     picture: Option<String>,
@@ -35,15 +35,21 @@ struct Made<'a> {
 
 const AN_HOUR: u64 = 60 * 60;
 
-impl Admin {
-    /// `POST`: a new token, which is in the ledger before it leaves the server.
-    pub(super) async fn issue(&self, mut call: Call<'_>) -> Result<Answer, Refusal> {
-        let Wanted { sub, name, picture, ttl, admin } = call.json().await?;
+impl Wanted {
+    pub(super) fn request(self) -> Result<auth::Request, Refusal> {
+        let Self { sub, name, picture, ttl, admin } = self;
         let user = UserId::new(sub).ok_or(Refusal::Malformed(
             "`sub` must be a user: a number from 1 to 9007199254740991",
         ))?;
         let ttl = Duration::from_secs(ttl.unwrap_or(AN_HOUR));
-        let request = auth::Request { user, name, picture, ttl, admin };
+        Ok(auth::Request { user, name, picture, ttl, admin })
+    }
+}
+
+impl Admin {
+    /// `POST`: a new token, which is in the ledger before it leaves the server.
+    pub(super) async fn issue(&self, mut call: Call<'_>) -> Result<Answer, Refusal> {
+        let request = call.json::<Wanted>().await?.request()?;
         let (keys, now) = (self.keys.get(), SystemTime::now());
         let issued = auth::issue(&keys, &self.auth, &request, now).map_err(refused)?;
         let key = keys.signing_key().and_then(Key::kid);
