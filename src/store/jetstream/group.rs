@@ -4,7 +4,7 @@
 //! Whatever is not plain goes apart, one by one: a packet that may have been stored before, an
 //! inbox that is full, a group that another node's write got in the way of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use futures_util::future::{join, join_all};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ struct Entry {
 }
 
 /// A message that goes by itself.
-struct Apart {
+pub(super) struct Apart {
     waiting: Waiting,
     /// What came of taking its name, where that was done.
     claimed: Option<Claimed>,
@@ -43,28 +43,36 @@ struct Group {
     heads: HashMap<Pair, Head>,
     /// How many go to an inbox.
     counts: HashMap<UserId, u64>,
-    apart: BTreeMap<UserId, Vec<Apart>>,
+    apart: BTreeMap<UserId, VecDeque<Apart>>,
 }
 
 impl Lane {
-    /// Writes them; of each inbox in their order.
-    pub(super) async fn write_group(&self, waiting: Vec<Waiting>) {
+    /// Writes what can go together, and gives back, by inbox and in their order, what has to
+    /// go apart behind it.
+    pub(super) async fn write_group(
+        &self,
+        waiting: Vec<Waiting>,
+    ) -> BTreeMap<UserId, VecDeque<Apart>> {
         self.look_up(&waiting).await;
         let mut group = Group::default();
         for waiting in waiting {
             self.sort(&mut group, waiting);
         }
-        let Group { entries, heads, mut apart, .. } = group;
-        // What goes apart comes after those that go together, by inbox.
+        let Group { mut entries, heads, mut apart, .. } = group;
         let alone = match entries.len() {
-            0 | 1 => entries,
+            0 | 1 => {
+                // Not given back: as long as it is written, a group gathers behind it.
+                self.one_by_one(entries.drain(..).map(Apart::from).collect()).await;
+                entries
+            }
             _ => self.put(entries, heads).await,
         };
-        for Entry { waiting, claimed, name, .. } in alone.into_iter().rev() {
-            let inbox = apart.entry(waiting.draft.to).or_default();
-            inbox.insert(0, Apart { waiting, claimed, name: Some(name) });
+        // These come before what goes apart anyway.
+        for entry in alone.into_iter().rev() {
+            let inbox = apart.entry(entry.waiting.draft.to).or_default();
+            inbox.push_front(entry.into());
         }
-        join_all(apart.into_values().map(|inbox| self.one_by_one(inbox))).await;
+        apart
     }
 
     /// Reads what has to be known and is not, all at once.
@@ -90,7 +98,7 @@ impl Lane {
         let (inbox, pair) = (draft.to, Pair { to: draft.to, from: draft.from });
         // Behind one of its inbox that goes apart, so does it.
         if let Some(apart) = group.apart.get_mut(&inbox) {
-            return apart.push(Apart { waiting, claimed: None, name: None });
+            return apart.push_back(Apart { waiting, claimed: None, name: None });
         }
         let claimed = match &draft.resend {
             ResendKey::Client { again: true, .. } => {
@@ -201,7 +209,7 @@ impl Lane {
     }
 
     /// Writes messages of one inbox, each when the one before it is written.
-    async fn one_by_one(&self, inbox: Vec<Apart>) {
+    pub(super) async fn one_by_one(&self, inbox: VecDeque<Apart>) {
         for Apart { waiting, claimed, name } in inbox {
             // While nothing can be written, nobody waits for the patience of all before them.
             let outcome = match waiting.since.elapsed() < WRITE {
@@ -213,9 +221,15 @@ impl Lane {
     }
 }
 
+impl From<Entry> for Apart {
+    fn from(Entry { waiting, claimed, name, .. }: Entry) -> Self {
+        Self { waiting, claimed, name: Some(name) }
+    }
+}
+
 impl Group {
     fn set_apart(&mut self, waiting: Waiting, claimed: Option<Claimed>) {
         let inbox = waiting.draft.to;
-        self.apart.entry(inbox).or_default().push(Apart { waiting, claimed, name: None });
+        self.apart.entry(inbox).or_default().push_back(Apart { waiting, claimed, name: None });
     }
 }

@@ -1,15 +1,16 @@
 //! The way in: messages wait in one line for each partition, and what waits together is
 //! written together.
 //!
-//! Of one inbox, messages are on their way in one group at a time, so that they keep their
-//! order; those of others go past them.
+//! One group is on its way at a time: a second one would only make both smaller, and each costs
+//! the servers a round of their own. What has to go by itself holds up its own inbox, so that
+//! that keeps its order, and nobody else.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::lanes::Lane;
@@ -20,13 +21,12 @@ use crate::store::{AppendError, Appended, Draft, Receipt};
 /// Messages that wait to be looked at. Past it, who appends waits.
 const LINE: usize = 256;
 
-/// Messages that wait behind others of their inbox, or for a group to come back. Past it
+/// Messages that wait behind others of their inbox, or for the group to come back. Past it
 /// the line is not looked at.
 const WAITING: usize = 4096;
 
-/// Groups of a partition on their way at once: more of them would only be smaller, and each
-/// costs the servers a round of their own.
-const ON_THEIR_WAY: usize = 1;
+/// Inboxes with something on its way. Past it there is no further group.
+const APART: usize = 4096;
 
 /// How long a group waits to be as large as the one before it.
 const HOLD: Duration = Duration::from_millis(1);
@@ -81,61 +81,91 @@ struct Line {
     shared: Arc<Shared>,
     lane: Arc<Lane>,
     waiting: VecDeque<Waiting>,
-    /// Inboxes with messages on their way.
-    busy: HashSet<UserId>,
-    on_their_way: usize,
+    road: Arc<Road>,
     /// How large the last group was.
     last: usize,
     /// Until when the next one waits to be as large.
     held: Option<Instant>,
-    back: mpsc::Sender<Vec<UserId>>,
-    came_back: mpsc::Receiver<Vec<UserId>>,
 }
 
-/// Tells the line that a group is done, however it ended.
+/// What is on its way.
+#[derive(Default)]
+struct Road {
+    taken: Mutex<Taken>,
+    /// Something is done.
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Taken {
+    by_group: bool,
+    /// Inboxes with messages on their way.
+    inboxes: HashSet<UserId>,
+}
+
+impl Road {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Frees what it took once that is done, however it ended.
 struct OnItsWay {
-    inboxes: Vec<UserId>,
-    back: mpsc::Sender<Vec<UserId>>,
+    road: Arc<Road>,
+    group: bool,
+    inboxes: BTreeSet<UserId>,
+}
+
+impl OnItsWay {
+    /// A group with all its inboxes.
+    fn group(road: &Arc<Road>, inboxes: BTreeSet<UserId>) -> Self {
+        let mut taken = road.taken();
+        taken.by_group = true;
+        taken.inboxes.extend(&inboxes);
+        Self { road: Arc::clone(road), group: true, inboxes }
+    }
+
+    /// What goes on when the group is done.
+    fn part(&mut self, inbox: UserId) -> Self {
+        self.inboxes.remove(&inbox);
+        let inboxes = BTreeSet::from([inbox]);
+        Self { road: Arc::clone(&self.road), group: false, inboxes }
+    }
 }
 
 impl Drop for OnItsWay {
     fn drop(&mut self) {
-        // There is room for all that can be on their way. A line that has ended needs no word.
-        let _ = self.back.try_send(std::mem::take(&mut self.inboxes));
+        let mut taken = self.road.taken();
+        taken.by_group &= !self.group;
+        taken.inboxes.retain(|inbox| !self.inboxes.contains(inbox));
+        self.road.freed.notify_one();
     }
 }
 
 impl Line {
     fn new(shared: &Arc<Shared>) -> Self {
-        let (back, came_back) = mpsc::channel(ON_THEIR_WAY);
         Self {
             shared: Arc::clone(shared),
             lane: Arc::new(Lane::new(shared)),
             waiting: VecDeque::new(),
-            busy: HashSet::new(),
-            on_their_way: 0,
+            road: Arc::default(),
             last: 0,
             held: None,
-            back,
-            came_back,
         }
     }
 
     async fn run(mut self, mut drafts: mpsc::Receiver<Waiting>) {
         let mut open = true;
-        while open || !self.waiting.is_empty() || self.on_their_way > 0 {
-            while self.is_time()
-                && let Some(group) = self.next_group()
+        while open || !self.waiting.is_empty() {
+            if self.is_time()
+                && let Some((group, on_its_way)) = self.next_group()
             {
-                self.send_off(group);
+                self.send_off(group, on_its_way);
             }
             let held = self.held;
             tokio::select! {
                 () = sleep_until(held.unwrap_or_else(Instant::now)), if held.is_some() => {}
-                Some(inboxes) = self.came_back.recv() => {
-                    self.on_their_way -= 1;
-                    self.busy.retain(|inbox| !inboxes.contains(inbox));
-                }
+                () = self.road.freed.notified() => {}
                 draft = drafts.recv(), if open && self.waiting.len() < WAITING => {
                     open = draft.is_some();
                     self.waiting.extend(draft);
@@ -154,7 +184,9 @@ impl Line {
     /// for those who were just answered and send again: a small group costs the servers as
     /// much as a large one.
     fn is_time(&mut self) -> bool {
-        if self.on_their_way >= ON_THEIR_WAY || self.waiting.is_empty() {
+        let taken = self.road.taken();
+        let is_free = |waiting: &Waiting| !taken.inboxes.contains(&waiting.draft.to);
+        if taken.by_group || taken.inboxes.len() >= APART || !self.waiting.iter().any(is_free) {
             self.held = None;
             return false;
         }
@@ -168,40 +200,45 @@ impl Line {
     }
 
     /// What can be written now, in the order in which it came; nothing where all has to wait.
-    fn next_group(&mut self) -> Option<Vec<Waiting>> {
+    fn next_group(&mut self) -> Option<(Vec<Waiting>, OnItsWay)> {
         let (mut group, mut bytes) = (Vec::new(), 0);
-        let mut ours = HashSet::new();
+        let mut inboxes = BTreeSet::new();
         let mut later = VecDeque::new();
-        while let Some(waiting) = self.waiting.pop_front() {
+        let taken = self.road.taken();
+        while group.len() < GROUP
+            && bytes < GROUP_BYTES
+            && let Some(waiting) = self.waiting.pop_front()
+        {
             let inbox = waiting.draft.to;
-            if !ours.contains(&inbox) && self.busy.contains(&inbox) {
+            if taken.inboxes.contains(&inbox) {
                 later.push_back(waiting);
                 continue;
             }
-            ours.insert(inbox);
+            inboxes.insert(inbox);
             bytes += waiting.draft.content.len();
             group.push(waiting);
-            if group.len() >= GROUP || bytes >= GROUP_BYTES {
-                break;
-            }
         }
+        drop(taken);
         later.append(&mut self.waiting);
         self.waiting = later;
-        self.busy.extend(ours);
+        if group.is_empty() {
+            return None;
+        }
         self.last = group.len();
-        (!group.is_empty()).then_some(group)
+        Some((group, OnItsWay::group(&self.road, inboxes)))
     }
 
-    fn send_off(&mut self, group: Vec<Waiting>) {
-        let mut inboxes: Vec<UserId> = group.iter().map(|waiting| waiting.draft.to).collect();
-        inboxes.sort_unstable();
-        inboxes.dedup();
-        self.on_their_way += 1;
-        let under_way = OnItsWay { inboxes, back: self.back.clone() };
-        let lane = Arc::clone(&self.lane);
+    fn send_off(&mut self, group: Vec<Waiting>, mut on_its_way: OnItsWay) {
+        let (lane, tasks) = (Arc::clone(&self.lane), self.shared.tasks.clone());
         self.shared.tasks.spawn(async move {
-            let _under_way = under_way;
-            lane.write_group(group).await;
+            for (inbox, apart) in lane.write_group(group).await {
+                let (lane, on_its_way) = (Arc::clone(&lane), on_its_way.part(inbox));
+                tasks.spawn(async move {
+                    let _on_its_way = on_its_way;
+                    lane.one_by_one(apart).await;
+                });
+            }
+            drop(on_its_way);
         });
     }
 }
