@@ -3,42 +3,32 @@
 //!
 //! What is heard live is a hint that the network may lose. The sequences of a stream have
 //! no gaps: one that is not the next shows that something was missed, and that is read.
+//!
+//! The revocations are followed apart from everything else: what is taken back is in force
+//! within a second, whatever has to be waited for meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::log::Pair;
+use super::look::{LOOK, LOOK_FOR_REVOCATIONS, Seen, look_at};
 use super::names::Names;
 use super::raw::Raw;
 use super::read_state::ReadState;
 use super::record::Kept;
 use super::revoked;
 use super::shared::Shared;
-use crate::ids::UserId;
+use crate::ids::{Sender, UserId};
+use crate::message::Profile;
 use crate::store::{Announcement, Cursor, Entry, ReadReceipt, StoreError, Stored};
-
-/// How often the leaders are asked how far their streams reach: so soon is noticed what
-/// was missed when nothing follows it.
-const LOOK: Duration = Duration::from_millis(400);
-
-/// The same for the revocations, apart from the others and believed at once: what is taken
-/// back is in force everywhere within a second, also where its announcement was lost.
-const LOOK_FOR_REVOCATIONS: Duration = Duration::from_millis(250);
-
-/// How long a leader may be missed before that is a fault: a new one takes up to nine seconds,
-/// in which what is sent waits.
-const SILENT: Duration = Duration::from_secs(10);
-
-/// Leaders that are asked at once.
-const AT_ONCE: usize = 16;
 
 /// What was heard and is told at once.
 const BATCH: usize = 256;
@@ -46,8 +36,23 @@ const BATCH: usize = 256;
 /// Inboxes whose last message is kept in mind; past it all are forgotten.
 const INBOXES: usize = 200_000;
 
+/// How long the name of a sender is waited for whom this node does not know: until the second
+/// try of a question. Everybody's messages wait for it.
+const NAME: Duration = Duration::from_millis(500);
+
+/// For how long no name is asked for after one that did not come: its leader hangs, and would
+/// be waited for with the message of every stranger.
+const NAMELESS: Duration = Duration::from_secs(2);
+
 /// How long the end waits for what was written to be heard, before it is read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Which streams a follower follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    Revocations,
+    Others,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -69,20 +74,17 @@ struct Followed {
     behind: Option<(u64, u64)>,
 }
 
-/// How far a stream reaches, seen by a look.
-type Seen = (usize, u64);
-
-/// A stream by its number and its name.
-type Named = (usize, String);
-
 pub(super) struct Follower {
     shared: Arc<Shared>,
+    share: Share,
     live: Subscriber,
     streams: Vec<Followed>,
     /// Which of them is told of on a subject.
     by_subject: HashMap<String, usize>,
     /// The last message of each inbox.
     latest: HashMap<UserId, Cursor>,
+    /// Until when no name is asked for.
+    nameless_until: Option<Instant>,
     announce: mpsc::Sender<Vec<Announcement>>,
     batch: Vec<Announcement>,
 }
@@ -91,21 +93,35 @@ impl Follower {
     /// Begins to listen: everything that is written from now on will be told.
     pub(super) async fn new(
         shared: &Arc<Shared>,
+        share: Share,
         announce: mpsc::Sender<Vec<Announcement>>,
     ) -> Result<Self, StoreError> {
         let log = &shared.log;
-        let subscribed = shared.client.subscribe(log.names.live("*")).await;
+        let live = match share {
+            Share::Revocations => log.names.live(&log.names.revocations()),
+            Share::Others => log.names.live("*"),
+        };
+        let subscribed = shared.client.subscribe(live).await;
         let live = subscribed.map_err(|_| StoreError::Unavailable)?;
         shared.client.flush().await.map_err(|_| StoreError::Unavailable)?;
-        let mut streams = followed(&log.names);
+        let mut streams = followed(&log.names, share);
         for stream in &mut streams {
             stream.next = log.reads.reach(&stream.name).await?.last + 1;
         }
         let subjects = streams.iter().map(|stream| log.names.live(&stream.name));
         let by_subject = subjects.zip(0..).collect();
         let shared = Arc::clone(shared);
-        let (latest, batch) = (HashMap::new(), Vec::new());
-        Ok(Self { shared, live, streams, by_subject, latest, announce, batch })
+        Ok(Self {
+            shared,
+            share,
+            live,
+            streams,
+            by_subject,
+            latest: HashMap::new(),
+            nameless_until: None,
+            announce,
+            batch: Vec::new(),
+        })
     }
 
     /// What asks the leaders from time to time, and whenever the connection was made anew.
@@ -114,19 +130,16 @@ impl Follower {
         made: watch::Receiver<u64>,
     ) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Seen>) {
         let (tell, seen) = mpsc::channel(64);
-        let streams = self.streams.iter().enumerate();
-        let (first, others): (Vec<_>, Vec<_>) = streams
-            .map(|(number, stream)| ((number, stream.name.clone()), stream.kind))
-            .partition(|(_, kind)| *kind == Kind::Revocations);
-        let named = |streams: Vec<(Named, Kind)>| streams.into_iter().map(|(named, _)| named);
-        let (first, others): (Vec<_>, Vec<_>) = (named(first).collect(), named(others).collect());
-        let shared = Arc::clone(&self.shared);
+        let streams: Vec<_> = self.streams.iter().map(|stream| stream.name.clone()).collect();
+        let (shared, share) = (Arc::clone(&self.shared), self.share);
         let looking = async move {
-            let (same, told) = (made.clone(), tell.clone());
-            tokio::join!(
-                look_at(&shared, &first, LOOK_FOR_REVOCATIONS, same, told, |_| {}),
-                look_at(&shared, &others, LOOK, made, tell, |why| shared.trouble(why)),
-            );
+            let trouble = |why| shared.trouble(why);
+            match share {
+                Share::Revocations => {
+                    look_at(&shared, &streams, LOOK_FOR_REVOCATIONS, made, tell, |_| {}).await;
+                }
+                Share::Others => look_at(&shared, &streams, LOOK, made, tell, trouble).await,
+            }
         };
         (looking, seen)
     }
@@ -280,11 +293,26 @@ impl Follower {
         }
         let previous = self.latest.insert(to, kept.message.id.into());
         let origin = kept.origin;
-        // A name that cannot be had now is had by whoever reads the message.
-        let sender = shared.profile(from).await.unwrap_or_default();
+        let sender = self.sender(from).await;
         let entry = Entry { message: kept.message, sender, client_id: kept.client_id };
         let stored = Stored { entry: Arc::new(entry), previous, origin };
         self.batch.push(Announcement::Stored(stored));
+    }
+
+    /// What is known of who sent something. A name that cannot be had now is had by whoever
+    /// reads the message.
+    async fn sender(&mut self, from: Sender) -> Arc<Profile> {
+        if let Some(known) = self.shared.known_profile(from) {
+            return known;
+        }
+        if self.nameless_until.is_some_and(|until| Instant::now() < until) {
+            return Arc::default();
+        }
+        let asked = timeout(NAME, self.shared.profile(from)).await;
+        asked.ok().and_then(Result::ok).unwrap_or_else(|| {
+            self.nameless_until = Some(Instant::now() + NAMELESS);
+            Arc::default()
+        })
     }
 
     async fn read(&mut self, part: u64, raw: &Raw) -> Result<(), StoreError> {
@@ -338,56 +366,13 @@ impl Follower {
     }
 }
 
-/// Looks at streams, and says what is wrong where one of them is silent for long.
-async fn look_at(
-    shared: &Shared,
-    streams: &[Named],
-    every: Duration,
-    mut made: watch::Receiver<u64>,
-    tell: mpsc::Sender<Seen>,
-    trouble: impl Fn(Option<String>),
-) {
-    let mut times = interval(every);
-    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut silent: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            _ = times.tick() => {}
-            changed = made.changed() => if changed.is_err() { return },
-        }
-        let mut quiet = None;
-        // Several at once: streams that do not answer are waited for together.
-        let reads = &shared.log.reads;
-        let asked = streams.iter().map(|stream| async move {
-            let (_, name) = stream;
-            (stream, reads.glance(name).await)
-        });
-        let mut glances = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
-        while let Some(((number, name), glance)) = glances.next().await {
-            shared.metrics.cluster.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
-            match glance {
-                Ok(glance) => {
-                    if tell.send((*number, glance.last)).await.is_err() {
-                        return;
-                    }
-                    if !glance.is_led {
-                        quiet = Some(name);
-                    }
-                }
-                Err(_) => quiet = Some(name),
-            }
-        }
-        silent = quiet.map(|_| silent.unwrap_or_else(Instant::now));
-        let for_long = silent.is_some_and(|since| since.elapsed() >= SILENT);
-        let why = |name| format!("the stream {name} has no leader with a majority");
-        trouble(quiet.filter(|_| for_long).map(why));
-    }
-}
-
-/// The streams of a deployment, messages before the marks on them.
-fn followed(names: &Names) -> Vec<Followed> {
+/// The streams of a share, messages before the marks on them.
+fn followed(names: &Names, share: Share) -> Vec<Followed> {
     let follow = |kind, name, filter| Followed { kind, name, filter, next: 1, behind: None };
-    let mut streams = vec![follow(Kind::Revocations, names.revocations(), names.all_revocations())];
+    if share == Share::Revocations {
+        return vec![follow(Kind::Revocations, names.revocations(), names.all_revocations())];
+    }
+    let mut streams = Vec::new();
     for part in 0..names.partitions() {
         let kind = Kind::Messages(part);
         streams.push(follow(kind, names.messages(part), names.all_messages(part)));

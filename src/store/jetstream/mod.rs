@@ -23,6 +23,7 @@ mod lanes;
 mod lately;
 mod line;
 mod log;
+mod look;
 mod marking;
 mod marks;
 pub mod migrate;
@@ -59,7 +60,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub use self::audit::{AuditStream, Filed, Topic};
-use self::follow::Follower;
+use self::follow::{Follower, Share};
 use self::line::Lines;
 use self::log::Log;
 use self::names::Names;
@@ -116,12 +117,17 @@ pub async fn open(
     let (announce, tail) = mpsc::channel(TAIL);
     let (typing, telling) = Typing::new(&shared, announce.clone()).await?;
     around.spawn(until_over(Box::pin(telling)));
-    let follower = Follower::new(&shared, announce).await?;
+    let followers = [
+        Follower::new(&shared, Share::Revocations, announce.clone()).await?,
+        Follower::new(&shared, Share::Others, announce).await?,
+    ];
     recall::recall(&shared, &around, &over).await;
-    let (looking, seen) = follower.look(connection.made);
-    around.spawn(until_over(Box::pin(looking)));
     let following = TaskTracker::new();
-    following.spawn(follower.run(seen, finish.clone()));
+    for follower in followers {
+        let (looking, seen) = follower.look(connection.made.clone());
+        around.spawn(until_over(Box::pin(looking)));
+        following.spawn(follower.run(seen, finish.clone()));
+    }
     let removed = shared.metrics.removed.clone();
     around.spawn(until_over(Box::pin(upkeep::run(shared.log.clone(), config.retention, removed))));
     info!(
@@ -145,7 +151,7 @@ struct Inner {
     /// Gone once the store is closed.
     lines: Mutex<Option<Lines>>,
     typing: Typing,
-    /// Tells the follower to come to its end.
+    /// Tells the followers to come to their end.
     finish: CancellationToken,
     following: TaskTracker,
     /// Ends all that runs.

@@ -68,6 +68,16 @@ impl Profiles {
 }
 
 impl Shared {
+    /// The same as [`Shared::profile`], where nothing has to be asked for it.
+    pub(super) fn known_profile(&self, of: Sender) -> Option<Arc<Profile>> {
+        match of {
+            Sender::User(user) => {
+                self.profiles.known().by_user.get(&user).map(|(_, profile)| Arc::clone(profile))
+            }
+            Sender::System => Some(Arc::default()),
+        }
+    }
+
     /// What is known of who sent something; empty for the system and for strangers.
     pub(super) async fn profile(&self, of: Sender) -> Result<Arc<Profile>, StoreError> {
         let Sender::User(user) = of else { return Ok(Arc::default()) };

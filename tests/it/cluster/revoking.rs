@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::nats;
+use crate::nats::{self, Cluster};
 use crate::support::{Admin, Call, Claims, Client, Closed, Nodes, TestServer, Upgrade, refused};
 
 /// The contract's second, once the act is acknowledged.
@@ -110,4 +110,56 @@ async fn a_node_that_was_away_learns_at_once_what_was_taken_back_meanwhile() {
     let took = back.elapsed();
     assert!(took <= SOON, "{took:?}");
     refused(&Upgrade::token(&token).send(&b).await, "taken back");
+}
+
+/// Sees to it that one server leads the profiles, and another one whatever else is written here.
+async fn only_the_profiles_are_led_by(server: usize, cluster: &Cluster, nodes: &Nodes) {
+    let stranger = nodes.stranger().await;
+    for stream in ["profiles", "msg-0", "rd-0", "revoked", "audit"] {
+        let name = format!("{}-{stream}", nodes.prefix());
+        let is_so = || {
+            let leader = cluster.leader(&name);
+            leader.is_some_and(|leader| (leader == server) == (stream == "profiles"))
+        };
+        let wanted = if stream == "profiles" { server } else { (server + 1) % 3 };
+        while !is_so() {
+            let body = json!({ "placement": { "preferred": format!("n{wanted}") } });
+            let answer = stranger.ask("STREAM.LEADER.STEPDOWN", stream, &body).await;
+            assert_eq!(answer["success"], true, "{stream}: {answer}");
+            let asked = Instant::now();
+            while !is_so() && asked.elapsed() < SOON {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_waits_for_nothing_else_that_a_node_has_to_read() {
+    let cluster = Cluster::start();
+    let others = &cluster.place().urls()[1..];
+    let nodes =
+        Nodes::on(cluster.place()).set("store.jetstream.servers", &json!(others).to_string());
+    let [a, b] = [nodes.start().await, nodes.start().await];
+    let token = Claims::of(1).with("jti", "leaked").token();
+    let mut connection = Client::with_token(&b, 1, &token).await;
+    let (mut stranger, mut reader) = (Client::connect(&a, 7).await, Client::connect(&b, 8).await);
+    // What comes next is told as it was heard: the inbox need not be read for it.
+    Client::connect(&a, 1).await.say(8, "the first", "1").await;
+    assert_eq!(reader.message().await.1, "the first");
+    only_the_profiles_are_led_by(0, &cluster, &nodes).await;
+    cluster.signal(0, "STOP");
+    // Nobody can say what they are called.
+    stranger.say(8, "who am I?", "1").await;
+    let said = Instant::now();
+    Admin::post("/admin/revocations", &json!({ "jti": "leaked" })).done(&a).await;
+    let done = Instant::now();
+    assert_eq!(connection.closed().await, gone());
+    let took = done.elapsed();
+    assert!(took <= SOON, "{took:?}");
+    refused(&Upgrade::token(&token).send(&b).await, "taken back");
+    // What they say does not wait for it either.
+    assert_eq!(reader.message().await.1, "who am I?");
+    let took = said.elapsed();
+    assert!(took <= 2 * SOON, "{took:?}");
 }
