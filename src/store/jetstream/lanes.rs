@@ -288,8 +288,7 @@ impl Lane {
         shared.tallies.begin(inbox);
         let (heads, states) = shared.log.inbox(inbox).await?;
         let newest = heads.into_iter().map(|(peer, head)| (peer, head.chain.ordinal));
-        shared.tallies.count(inbox, newest, states.into_iter());
-        Ok(shared.tallies.unread(inbox).unwrap_or_default())
+        Ok(shared.tallies.count(inbox, newest, states.into_iter()))
     }
 
     /// The newest message of a pair; where there is none, what is known of those gone.

@@ -49,18 +49,22 @@ impl Tallies {
         tallies.entry(inbox).or_default();
     }
 
-    /// Adds what the streams say.
+    /// Adds what the streams say, and gives how many unread messages that makes. It is not
+    /// kept in mind where the inbox was forgotten since [`Tallies::begin`]: of what was heard
+    /// meanwhile nobody took note.
     pub(super) fn count(
         &self,
         inbox: UserId,
         newest: impl Iterator<Item = (Sender, u64)>,
         states: impl Iterator<Item = (Sender, ReadState)>,
-    ) {
+    ) -> u64 {
         let mut tallies = self.locked();
-        let Some(tally) = tallies.get_mut(&inbox) else { return };
+        let mut forgotten = Tally::default();
+        let tally = tallies.get_mut(&inbox).unwrap_or(&mut forgotten);
         newest.for_each(|(peer, ordinal)| tally.stored(peer, ordinal));
         states.for_each(|(peer, state)| tally.marked(peer, &state));
         tally.whole = true;
+        tally.unread
     }
 
     /// There is a message.
@@ -132,13 +136,25 @@ mod tests {
         let mut state = ReadState::default();
         state.read.add(2, 3);
         let newest = [(Sender::System, 4), (inbox.into(), 7)];
-        tallies.count(inbox, newest.into_iter(), [(Sender::System, state)].into_iter());
+        let states = [(Sender::System, state)];
+        let counted = tallies.count(inbox, newest.into_iter(), states.into_iter());
+        assert_eq!(counted, 3 + 7);
         assert_eq!(tallies.unread(inbox), Some(3 + 7));
         // What is older changes nothing.
         tallies.marked(inbox, Sender::System, &ReadState::default());
         assert_eq!(tallies.unread(inbox), Some(10));
         let names = Names::new("im", 1);
         tallies.forget(&names, 0);
+        assert_eq!(tallies.unread(inbox), None);
+    }
+
+    #[test]
+    fn an_inbox_that_is_forgotten_while_it_is_counted_is_counted_all_the_same() {
+        let (tallies, inbox) = (Tallies::default(), UserId::new(2).unwrap());
+        tallies.begin(inbox);
+        tallies.forget_one(inbox);
+        let newest = [(Sender::System, 4)];
+        assert_eq!(tallies.count(inbox, newest.into_iter(), std::iter::empty()), 4);
         assert_eq!(tallies.unread(inbox), None);
     }
 }
