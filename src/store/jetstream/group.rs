@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use futures_util::future::{join, join_all};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::claims::Claimed;
 use super::lanes::{Head, Lane, body, client_id, name_of};
@@ -76,7 +76,8 @@ impl Lane {
         apart
     }
 
-    /// Reads what has to be known and is not, all at once.
+    /// Reads what has to be known and is not, all at once, for as long as the first of those
+    /// who wait has time.
     async fn look_up(&self, waiting: &[Waiting]) {
         let drafts = waiting.iter().map(|waiting| &waiting.draft);
         let pairs: BTreeSet<Pair> =
@@ -86,11 +87,12 @@ impl Lane {
         let uncounted = inboxes.into_iter().filter(|inbox| tallies.unread(*inbox).is_none());
         let unknown = pairs.into_iter().filter(|pair| self.known_head(*pair).is_none());
         // Whatever cannot be read goes apart, and says so there.
-        join(
+        let reading = join(
             join_all(uncounted.map(|inbox| self.unread(inbox))),
             join_all(unknown.map(|pair| self.head(pair))),
-        )
-        .await;
+        );
+        let first = waiting.iter().map(|waiting| waiting.since).min();
+        let _ = timeout_at(first.unwrap_or_else(Instant::now) + WRITE, reading).await;
     }
 
     /// Finds a message its place in the group, or apart.
