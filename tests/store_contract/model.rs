@@ -282,8 +282,15 @@ async fn walk<B: Backend>(bench: &Bench<B>, model: &Model, who: u64, peer: u64, 
         assert_eq!(found, expected);
     }
     let (list, unread) = walking::list(&*bench.store, who, limit()).await.unwrap();
+    assert!(list.is_sorted_by(|a, b| a.last.message.stored_at >= b.last.message.stored_at));
     let list = list.iter().map(|listed| (listed.peer.get(), listed.unread, listed.last.message.id));
-    assert_eq!(list.collect::<Vec<_>>(), model.list(who));
+    let (mut list, mut expected) = (list.collect::<Vec<_>>(), model.list(who));
+    if !B::ONE_ORDER {
+        // What was stored within a millisecond to inboxes of several partitions has no order.
+        list.sort_unstable();
+        expected.sort_unstable();
+    }
+    assert_eq!(list, expected);
     assert_eq!(unread, model.unread(who));
     assert_eq!(bench.store.inbox_head(user(who)).await, Ok(model.head(who)));
 }

@@ -128,8 +128,8 @@ pub async fn open(
         around.spawn(until_over(Box::pin(looking)));
         following.spawn(follower.run(seen, finish.clone()));
     }
-    let removed = shared.metrics.removed.clone();
-    around.spawn(until_over(Box::pin(upkeep::run(shared.log.clone(), config.retention, removed))));
+    let upkeep = upkeep::run(shared.log.clone(), config.retention, shared.metrics.clone());
+    around.spawn(until_over(Box::pin(upkeep)));
     info!(
         servers = config.jetstream.servers.join(", "),
         prefix = config.jetstream.prefix,

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::log::Log;
+use crate::metrics::StoreMetrics;
 
 /// How often it is looked for what is old enough to go, at the least.
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -18,7 +18,7 @@ const OUTSTAY: u32 = 16;
 /// Between two looks, at the least.
 const PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(log: Log, retention: Duration, removed: Counter) {
+pub(super) async fn run(log: Log, retention: Duration, metrics: StoreMetrics) {
     let every = if retention.is_zero() { EVERY } else { (retention / OUTSTAY).min(EVERY) };
     let mut times = interval(every.max(PAUSE));
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -33,7 +33,7 @@ pub(super) async fn run(log: Log, retention: Duration, removed: Counter) {
         match log.sweep(retention).await {
             Ok(0) => {}
             Ok(messages) => {
-                removed.inc_by(messages);
+                metrics.removed.inc_by(messages);
                 info!(messages, "messages that were read went by age");
             }
             Err(error) => warn!(%error, "what is old could not be removed"),
