@@ -75,20 +75,22 @@ impl Lane {
         if claimed == Claimed::Elsewhere {
             return Err(AppendError::IdReused);
         }
-        let outcome = match again {
-            false => self.write(draft, name).await,
-            true => match self.first_try(draft).await {
-                Ok(Some(first)) => Ok(first),
-                Ok(None) => self.write(draft, name).await,
-                Err(error) => Err(error),
-            },
+        let first = match again {
+            false => Ok(None),
+            true => self.named(draft).await,
         };
-        // It stands for what was written, or perhaps was.
-        let written = matches!(
-            outcome,
-            Ok(Appended { duplicate: false, .. }) | Err(AppendError::Unavailable)
-        );
-        if claimed == Claimed::Now && !written {
+        let mut is_over = false;
+        let outcome = match first {
+            Ok(Some(first)) => {
+                let window = self.shared.rules.dedup_window;
+                is_over = !is_young(first.message.stored_at, StoredAt::now(), window);
+                same(draft, &first)
+            }
+            Ok(None) => self.write(draft, name).await,
+            Err(_) => Err(AppendError::Unavailable),
+        };
+        // A message from before the window keeps its name from nobody.
+        if claimed == Claimed::Now && (is_over || is_refused(&outcome)) {
             self.shared.claims.give_back(draft.from, id);
         }
         outcome
@@ -134,15 +136,6 @@ impl Lane {
     fn share(&self, of: usize) -> usize {
         let partitions = usize::try_from(self.shared.log.names.partitions()).unwrap_or(usize::MAX);
         (of / partitions.max(1)).max(256)
-    }
-
-    /// What a packet came to that the client says to have sent before.
-    async fn first_try(&self, draft: &Draft) -> Result<Option<Appended>, AppendError> {
-        let found = match self.named(draft).await {
-            Ok(found) => found,
-            Err(_) => return Err(AppendError::Unavailable),
-        };
-        found.map(|first| same(draft, &first)).transpose()
     }
 
     /// The newest message of a pair with the name of `draft`, however old.
@@ -325,6 +318,13 @@ impl Lane {
     }
 }
 
+/// Whether a name stands for nothing that was written. It does stand for what was written
+/// before, perhaps by a first try of the same call whose answer was lost, and for what perhaps
+/// was.
+fn is_refused(outcome: &Result<Appended, AppendError>) -> bool {
+    matches!(outcome, Err(AppendError::IdReused | AppendError::InboxFull))
+}
+
 /// What a name that is known stands for.
 enum Known {
     /// The same packet, or another one that may not have this name.
@@ -399,4 +399,21 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_given_back_only_where_nothing_was_written() {
+        let id = MessageId::new(1).unwrap();
+        for duplicate in [false, true] {
+            assert!(!is_refused(&Ok(Appended { id, duplicate })), "{duplicate}");
+        }
+        assert!(!is_refused(&Err(AppendError::Unavailable)));
+        for refused in [AppendError::IdReused, AppendError::InboxFull] {
+            assert!(is_refused(&Err(refused)));
+        }
+    }
 }
