@@ -1,23 +1,16 @@
 //! A store that nobody has open, read by somebody who takes everything along to another one.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::Flock;
-
-use super::census::Census;
+use super::aside::Aside;
 use super::export;
 use super::keys::Pair;
-use super::log::Log;
-use super::manifest;
-use super::open::{self, database};
+use super::open;
 use super::reader;
-use super::record::{self, ResendMark, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, schema, unfinished, unusable};
-use super::rehearsal::Rehearsal;
-use super::staging;
+use super::record::ResendMark;
+use super::refusal::OpenError;
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::StoredAt;
 use crate::store::{PacketDigest, Record, StoreError};
@@ -26,11 +19,7 @@ use crate::store::{PacketDigest, Record, StoreError};
 /// begin to write to it.
 #[derive(Debug)]
 pub struct Departure {
-    // In the order in which they go: the database is closed before its copy is removed.
-    log: Log,
-    _copy: Rehearsal,
-    _lock: Flock<std::fs::File>,
-    census: Census,
+    aside: Aside,
     dir: PathBuf,
 }
 
@@ -41,31 +30,8 @@ impl Departure {
     /// What is in the way, or does not fit; the directory is left as it was.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
         open::must_exist(dir)?;
-        open::prepare(dir)?;
-        let lock = open::lock(dir)?;
-        if staging::is_unfinished(dir) {
-            return Err(unfinished(dir));
-        }
-        let Some(manifest) = open::read_manifest(dir)? else {
-            return Err(damaged(dir, "there is no manifest.json in it".to_owned()));
-        };
-        if !record::is_known(manifest.schema) {
-            return Err(schema(dir, manifest.schema));
-        }
-        if manifest.schema < SCHEMA_VERSION {
-            return Err(OpenError::Older { path: dir.to_owned(), found: manifest.schema });
-        }
-        let original = database(dir);
-        let copy = Rehearsal::of(&original).map_err(|error| unusable(&original, error))?;
-        let copy =
-            copy.ok_or_else(|| unusable(&manifest::path(dir), io::ErrorKind::StorageFull.into()))?;
-        let (log, census) = open::guarded(dir, || {
-            let db = open::open_sled(dir, copy.path(), cache_bytes)?;
-            let census = open::believe(dir, &db, &manifest)?;
-            let log = Log::load(dir, (*db).clone());
-            Ok((log.map_err(|error| damaged(dir, error.to_string()))?, census))
-        })?;
-        Ok(Self { log, _copy: copy, _lock: lock, census, dir: dir.to_owned() })
+        let aside = Aside::open(dir, cache_bytes)?;
+        Ok(Self { aside, dir: dir.to_owned() })
     }
 
     /// Where it lies.
@@ -75,12 +41,12 @@ impl Departure {
 
     /// The highest id that was given or passed over; 0: none.
     pub fn last_id(&self) -> u64 {
-        self.census.last_id
+        self.aside.census.last_id
     }
 
     /// How many messages there are.
     pub fn messages(&self) -> u64 {
-        self.census.kept()
+        self.aside.census.kept()
     }
 
     /// Gives everything as an export does: profiles, revocations, what is gone, then
@@ -92,7 +58,7 @@ impl Departure {
         &self,
         take: &mut impl FnMut(Record) -> Result<(), E>,
     ) -> Result<(), E> {
-        export::all(&self.log, u64::MAX, take)
+        export::all(&self.aside.log, u64::MAX, take)
     }
 
     /// What a reader has read of a peer: ordinals, as ranges that rise.
@@ -100,7 +66,7 @@ impl Departure {
     /// # Errors
     /// What cannot be read.
     pub fn read_of(&self, reader: UserId, peer: Sender) -> Result<Vec<(u64, u64)>, StoreError> {
-        let state = reader::read_state(&self.log, Pair { to: reader, from: peer })?;
+        let state = reader::read_state(&self.aside.log, Pair { to: reader, from: peer })?;
         let floor = (state.floor.ordinal > 0).then_some((1, state.floor.ordinal));
         let islands = state.chunks.values().flatten().map(|island| (island.first, island.last));
         Ok(floor.into_iter().chain(islands).collect())
@@ -118,7 +84,7 @@ impl Departure {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let since = StoredAt(StoredAt::now().0.saturating_sub(window));
         let mut packets = HashMap::new();
-        for commit in reader::commits(&self.log, 0).rev() {
+        for commit in reader::commits(&self.aside.log, 0).rev() {
             let commit = commit?;
             if commit.stored_at < since {
                 break;
@@ -139,7 +105,7 @@ impl Departure {
     /// # Errors
     /// What cannot be read.
     pub fn erasures(&self) -> Result<Vec<(UserId, u64)>, StoreError> {
-        let begun = reader::erasures(&self.log)?.into_iter();
+        let begun = reader::erasures(&self.aside.log)?.into_iter();
         Ok(begun.map(|(user, erasure)| (user, erasure.up_to)).collect())
     }
 }

@@ -6,6 +6,7 @@
 //! where the disk fails, and where it was full until all of it was read again.
 
 mod anew;
+mod aside;
 mod backup;
 mod blobs;
 mod books;
