@@ -45,6 +45,17 @@ fn exported(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
+fn each_watches_what_is_there(files: &[&str], exported: &BTreeSet<String>) {
+    for file in files {
+        let text = read(file);
+        let named = named(&text);
+        assert!(!named.is_empty(), "{file} names no metric");
+        for metric in named {
+            assert!(exported.contains(metric), "{file} watches {metric}, which nobody exports");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_metric_that_is_watched_is_there() {
     let server = TestServer::new().await;
@@ -58,20 +69,14 @@ async fn every_metric_that_is_watched_is_there() {
     assert_eq!(Call::get(1, "me").send(&server).await.status, 200);
     assert_eq!(Admin::get("/admin/status").send(&server).await.status, 200);
     let exported = exported(&admin(&server, "/metrics").await.body);
-    for file in [
+    let files = [
         "deploy/prometheus/imserver.rules.yml",
         "deploy/prometheus/imserver.rules.test.yml",
         "deploy/grafana/imserver.json",
         "docs/operations.md",
         "SECURITY.md",
-    ] {
-        let text = read(file);
-        let named = named(&text);
-        assert!(!named.is_empty(), "{file} names no metric");
-        for metric in named {
-            assert!(exported.contains(metric), "{file} watches {metric}, which nobody exports");
-        }
-    }
+    ];
+    each_watches_what_is_there(&files, &exported);
 }
 
 #[tokio::test]
@@ -92,19 +97,13 @@ async fn every_metric_of_a_cluster_that_is_watched_is_there() {
     let mut exported = exported(&page);
     // There from the first failure on, on either kind of server.
     exported.insert("imserver_failures_total".to_owned());
-    for file in [
+    let files = [
         "deploy/prometheus/cluster.rules.yml",
         "deploy/prometheus/cluster.rules.test.yml",
         "deploy/grafana/cluster.json",
         "docs/runbook.md",
-    ] {
-        let text = read(file);
-        let named = named(&text);
-        assert!(!named.is_empty(), "{file} names no metric");
-        for metric in named {
-            assert!(exported.contains(metric), "{file} watches {metric}, which nobody exports");
-        }
-    }
+    ];
+    each_watches_what_is_there(&files, &exported);
 }
 
 #[test]
