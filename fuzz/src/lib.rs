@@ -18,6 +18,7 @@ pub mod frame;
 pub mod handshake;
 pub mod key_set;
 pub mod lines;
+pub mod proxy_header;
 pub mod request;
 pub mod row;
 mod strict;

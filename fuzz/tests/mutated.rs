@@ -136,6 +136,11 @@ fn handshakes_let_in_one_token_at_the_most() {
 }
 
 #[test]
+fn proxy_headers_say_what_another_reader_finds() {
+    try_all("proxy_header", imserver_fuzz::proxy_header::check, 50_000);
+}
+
+#[test]
 fn a_changed_audit_log_is_noticed_and_goes_on_where_it_may() {
     try_all("audit", imserver_fuzz::audit::check, 5_000);
 }

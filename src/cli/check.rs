@@ -43,7 +43,13 @@ fn summary(config: &Config) -> String {
         [] => "no web pages may connect".to_owned(),
         origins => format!("web pages of {} may connect", origins.join(", ")),
     };
-    format!("\nIt would serve {scheme}://{}; {origins}.", config.server.listen)
+    let proxies = match &config.server.proxy_protocol {
+        none if none.is_empty() => String::new(),
+        proxies => format!(
+            "\nConnections from {proxies} must begin with a PROXY header, which names the client."
+        ),
+    };
+    format!("\nIt would serve {scheme}://{}; {origins}.{proxies}", config.server.listen)
 }
 
 fn pair(tls: &Tls) -> Result<String, String> {

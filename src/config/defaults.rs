@@ -1,6 +1,8 @@
 //! What holds where `config.toml` says nothing.
 
-use super::{Auth, Backend, JetStream, Limits, Log, LogFormat, Server, Store, Tls, TlsMode};
+use super::{
+    Auth, Backend, JetStream, Limits, Log, LogFormat, Networks, Server, Store, Tls, TlsMode,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ impl Default for Server {
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9443)),
             origins: vec!["https://localhost:8443".to_owned()],
             drain_timeout: Duration::from_secs(10),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: Networks::default(),
+            proxy_protocol: Networks::default(),
             chat_page: true,
         }
     }

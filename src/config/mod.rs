@@ -7,6 +7,7 @@ mod defaults;
 mod fault;
 mod https_address;
 mod jetstream;
+mod networks;
 mod origin;
 mod reader;
 mod sections;
@@ -18,11 +19,12 @@ mod values;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use fault::{Error, Fault, Place};
+pub use networks::Networks;
 pub use reader::Override;
 
 /// The `config.toml` at the top of the repository: every key with its default.
@@ -113,8 +115,10 @@ pub struct Server {
     pub origins: Vec<String>,
     /// How long a stopping server waits for what is in flight.
     pub drain_timeout: Duration,
-    /// Addresses whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
+    /// Whose connections begin with a PROXY header, which is believed.
+    pub proxy_protocol: Networks,
     /// Whether `/` serves the page to try the service with.
     pub chat_page: bool,
 }

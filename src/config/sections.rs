@@ -5,6 +5,7 @@
 
 use super::https_address;
 use super::jetstream;
+use super::networks;
 use super::origin;
 use super::reader::{Reader, Section};
 use super::values::{self, Raw, Wrong, plain, quoted};
@@ -54,7 +55,8 @@ fn server(mut s: Section<'_, '_>) -> Server {
         admin_listen: s.take("admin_listen", d.admin_listen, |raw| raw.address()),
         origins: s.list("origins", d.origins, origin::read),
         drain_timeout: s.take("drain_timeout", d.drain_timeout, |raw| raw.duration(OR_OFF)),
-        trusted_proxies: s.list("trusted_proxies", d.trusted_proxies, values::ip),
+        trusted_proxies: s.list("trusted_proxies", Vec::new(), networks::read).into(),
+        proxy_protocol: s.list("proxy_protocol", Vec::new(), networks::read).into(),
         chat_page: s.take("chat_page", d.chat_page, |raw| raw.switch()),
     }
 }

@@ -106,8 +106,8 @@ fn values_of_the_wrong_kind_say_what_would_be_right() {
         ("[server]\norigins = [1]", "2: server.origins: the list holds something that is no text"),
         ("[server]\nchat_page = \"yes\"", "2: server.chat_page: \"yes\" is neither true nor false"),
         (
-            "[server]\ntrusted_proxies = [\"10.0.0.0/8\"]",
-            "2: server.trusted_proxies: \"10.0.0.0/8\" is no IP",
+            "[server]\ntrusted_proxies = [\"10.0.0\"]",
+            "2: server.trusted_proxies: \"10.0.0\" is no IP address and no network; write",
         ),
         (
             "[server]\ndrain_timeout = 10",
@@ -294,6 +294,41 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn proxies_are_addresses_and_networks_and_never_everybody() {
+    let all = r#"["10.0.0.7", "10.1.0.0/16", "::ffff:192.0.2.7", "2001:db8::/32"]"#;
+    for key in ["trusted_proxies", "proxy_protocol"] {
+        let server = parse(&format!("[server]\n{key} = {all}")).unwrap().server;
+        let list =
+            if key == "proxy_protocol" { server.proxy_protocol } else { server.trusted_proxies };
+        assert_eq!(list.to_string(), "10.0.0.7, 10.1.0.0/16, 192.0.2.7, 2001:db8::/32");
+        for (address, listed) in [
+            ("10.0.0.7", true),
+            ("::ffff:10.0.0.7", true),
+            ("10.0.0.8", false),
+            ("10.1.255.1", true),
+            ("10.2.0.0", false),
+            ("192.0.2.7", true),
+            ("2001:db8:1::1", true),
+            ("2001:db9::1", false),
+        ] {
+            assert_eq!(list.contain(address.parse().unwrap()), listed, "{address}");
+        }
+        for (bad, expected) in [
+            ("0.0.0.0/0", "\"0.0.0.0/0\" is everybody, who could then claim to be anybody; write"),
+            ("::/0", "\"::/0\" is everybody"),
+            ("::ffff:0:0/96", "\"::ffff:0:0/96\" is everybody"),
+            ("10.0.0.7/8", "\"10.0.0.7/8\" is an address within a network; write \"10.0.0.7\" or"),
+            ("10.0.0.0/33", "\"10.0.0.0/33\" is no IP address and no network; write"),
+            ("balancer", "\"balancer\" is no IP address and no network; write"),
+            ("10.0.0.7:443", "\"10.0.0.7:443\" is no IP address and no network; write"),
+        ] {
+            let found = fault(&format!("[server]\n{key} = [\"{bad}\"]"));
+            assert!(found.starts_with(&format!("2: server.{key}: {expected}")), "{found}");
+        }
+    }
+}
+
+#[test]
 fn origins_are_written_as_browsers_write_them() {
     for good in [
         "https://chat.example.com",
@@ -363,7 +398,7 @@ fn variables_override_the_file() {
     .unwrap();
     assert_eq!(config.server.listen, "127.0.0.1:2".parse().unwrap());
     assert_eq!(config.server.origins, ["https://a.example", "https://b.example"]);
-    assert_eq!(config.server.trusted_proxies.len(), 2);
+    assert_eq!(config.server.trusted_proxies.to_string(), "10.0.0.7, ::1");
     assert!(!config.server.chat_page);
     assert_eq!(config.limits.violations, 3);
     assert_eq!(config.limits.write_timeout, Duration::from_secs(90));

@@ -1,6 +1,6 @@
 //! How single values are read: from TOML, or from the text of an override.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml_edit::{Document, Item, Value};
@@ -188,16 +188,6 @@ fn texts_of(item: &Item, right: &str) -> Result<Vec<String>, Wrong> {
         text.ok_or_else(|| Wrong::new("the list holds something that is no text", right))
     };
     array.iter().map(text).collect()
-}
-
-/// Reads an address without a port.
-pub(super) fn ip(text: &str) -> Result<IpAddr, Wrong> {
-    text.parse().map_err(|_| {
-        Wrong::new(
-            format!("{} is no IP address", quoted(text)),
-            "write single addresses, such as \"10.0.0.7\"",
-        )
-    })
 }
 
 /// Reads a text that must not be empty and holds nothing unprintable.

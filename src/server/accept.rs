@@ -1,4 +1,5 @@
-//! The accept loop: TCP, TLS, one request head, each within its time.
+//! The accept loop: TCP, a proxy's word for whom it is, TLS, one request head, each within its
+//! time.
 //!
 //! Ours instead of warp's, which has no TLS, no header timeout, and loses sight of
 //! upgraded connections. Nothing that a peer does ends the loop.
@@ -24,10 +25,11 @@ use tracing::{debug, warn};
 use warp::filters::BoxedFilter;
 
 use super::crowd::{Counted, Crowd};
+use super::introductions::Introductions;
 use super::refusal::Refusal;
 use super::routes::Answer;
 use super::stream::{Stream, Watched};
-use super::terms::CurrentTerms;
+use super::terms::{CurrentTerms, Terms};
 use crate::metrics::ServerMetrics;
 
 /// Headers a request may have, and the bytes of its whole head: a token of 8 KiB fits.
@@ -44,6 +46,8 @@ const HALF_ASKED: Duration = Duration::from_secs(1);
 /// Where a request came from, and its connection's places.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
+    /// The other end of the connection, or the client for whom a proxy says that it has made
+    /// it. Everything that is counted or written down goes by this.
     pub(super) peer: SocketAddr,
     place: Arc<OwnedSemaphorePermit>,
     /// Counted with its address until it is upgraded.
@@ -62,6 +66,8 @@ pub(super) struct Listener {
     pub(super) tcp: TcpListener,
     /// `None`: a proxy on this host has ended TLS.
     pub(super) tls: Option<TlsAcceptor>,
+    /// `None`: nobody comes by a proxy here.
+    pub(super) introductions: Option<Introductions>,
     pub(super) routes: BoxedFilter<(Answer,)>,
     pub(super) terms: CurrentTerms,
     /// TCP connections in all, handshakes included.
@@ -88,14 +94,20 @@ impl Listener {
             let Ok(place) = place else { return };
             match accepted {
                 Ok((tcp, peer)) => {
-                    let Ok(counted) = listener.count(&crowd, peer) else {
-                        listener.metrics.refused("too_many_arrivals");
-                        debug!(%peer, "too many of this address are arriving");
-                        continue;
-                    };
-                    let arrival = Arrival { peer, place: Arc::new(place), _counted: counted };
+                    let terms = listener.terms.get();
+                    let (place, crowd) = (Arc::new(place), crowd.clone());
                     let (listener, shutdown) = (Arc::clone(&listener), shutdown.clone());
-                    tracker.spawn(async move { listener.serve(tcp, arrival, shutdown).await });
+                    if listener.is_introduced(peer, &terms) {
+                        // Not counted yet: its address stands for all whom it brings.
+                        tracker.spawn(async move {
+                            listener.introduce(tcp, peer, place, &crowd, &terms, shutdown).await;
+                        });
+                    } else if let Some(arrival) = listener.count(&crowd, peer, place, &terms) {
+                        tracker.spawn(async move {
+                            let deadline = terms.handshake_deadline();
+                            listener.serve(tcp, arrival, &terms, deadline, shutdown).await;
+                        });
+                    }
                 }
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -107,38 +119,84 @@ impl Listener {
 
     /// Counts somebody who arrives with those of the same address that shake hands or ask:
     /// one address must not take all places by saying nothing. Those who are upgraded are
-    /// counted apart, and those whom a proxy of ours brings by what it says of them.
-    ///
-    /// # Errors
-    /// When there are `limits.connections_per_address` of them.
-    fn count(&self, crowd: &Crowd, peer: SocketAddr) -> Result<Option<Arc<Counted>>, ()> {
-        let terms = self.terms.get();
-        let address = peer.ip().to_canonical();
-        match terms.limits.connections_per_address {
-            0 => Ok(None),
-            _ if terms.trusted_proxies.contains(&address) => Ok(None),
-            max => crowd.enter(address, max).map(|counted| Some(Arc::new(counted))).ok_or(()),
+    /// counted apart, and those whom a proxy of ours brings by what it says of them. Nothing
+    /// where there are `limits.connections_per_address` of them.
+    fn count(
+        &self,
+        crowd: &Crowd,
+        peer: SocketAddr,
+        place: Arc<OwnedSemaphorePermit>,
+        terms: &Terms,
+    ) -> Option<Arrival> {
+        let counted = match terms.limits.connections_per_address {
+            0 => None,
+            _ if terms.trusted_proxies.contain(peer.ip()) => None,
+            max => match crowd.enter(peer.ip(), max) {
+                Some(counted) => Some(Arc::new(counted)),
+                None => {
+                    self.metrics.refused("too_many_arrivals");
+                    debug!(%peer, "too many of this address are arriving");
+                    return None;
+                }
+            },
+        };
+        Some(Arrival { peer, place, _counted: counted })
+    }
+
+    /// Whether `peer` has to say for whom it connects.
+    fn is_introduced(&self, peer: SocketAddr, terms: &Terms) -> bool {
+        self.introductions.is_some() && Introductions::expected_from(peer, terms)
+    }
+
+    /// Serves whom a proxy brings, counted by the client's own address.
+    async fn introduce(
+        &self,
+        mut tcp: TcpStream,
+        proxy: SocketAddr,
+        place: Arc<OwnedSemaphorePermit>,
+        crowd: &Crowd,
+        terms: &Terms,
+        shutdown: CancellationToken,
+    ) {
+        let Some(introductions) = &self.introductions else { return };
+        let deadline = terms.handshake_deadline();
+        let hearing = introductions.hear(&mut tcp, proxy, deadline);
+        let Some(Some(peer)) = shutdown.run_until_cancelled(hearing).await else { return };
+        if let Some(arrival) = self.count(crowd, peer, place, terms) {
+            self.serve(tcp, arrival, terms, deadline, shutdown).await;
         }
     }
 
-    /// One connection, from its first byte until it is closed or upgraded.
-    async fn serve(&self, tcp: TcpStream, arrival: Arrival, shutdown: CancellationToken) {
-        let limits = Arc::clone(&self.terms.get().limits);
-        let deadline = Instant::now() + limits.handshake_timeout;
+    /// One connection, from its own first byte until it is closed or upgraded.
+    async fn serve(
+        &self,
+        tcp: TcpStream,
+        arrival: Arrival,
+        terms: &Terms,
+        deadline: Instant,
+        shutdown: CancellationToken,
+    ) {
         // Frames are small and wanted at once. Where it fails the peer is gone already.
         let _ = tcp.set_nodelay(true);
-        let watched = Watched::new(tcp, limits.write_timeout);
+        let watched = Watched::new(tcp, terms.limits.write_timeout);
         let stream = match &self.tls {
             None => Stream::Plain(watched),
             Some(tls) => {
                 let shaken = tokio::select! {
-                    shaken = timeout_at(deadline, tls.accept(watched)) => shaken,
+                    shaken = timeout_at(deadline, tls.accept(watched).into_fallible()) => shaken,
                     // Nothing was asked, so nobody waits for an answer.
                     () = shutdown.cancelled() => return,
                 };
                 match shaken {
                     Ok(Ok(tls)) => Stream::Tls(Box::new(tls)),
-                    Ok(Err(error)) => return self.no_handshake(&arrival, &error),
+                    Ok(Err((error, watched))) => {
+                        if let Some(introductions) = &self.introductions
+                            && watched.began_with_proxy_header()
+                        {
+                            introductions.uninvited(arrival.peer);
+                        }
+                        return self.no_handshake(&arrival, &error);
+                    }
                     Err(_) => return self.no_handshake(&arrival, &"it took too long"),
                 }
             }

@@ -82,11 +82,12 @@ impl Doorkeeper {
         self.admission.guessed_wrong(address, limits)
     }
 
-    /// The client's address: the peer's own, or what trusted proxies say it is.
+    /// The client's address: the peer's own (which a PROXY header may have named), or what
+    /// trusted proxies say it is.
     pub(super) fn address(arrival: &Arrival, headers: &HeaderMap, terms: &Terms) -> IpAddr {
         let peer = arrival.peer.ip().to_canonical();
-        let trusted = |address: &IpAddr| terms.trusted_proxies.contains(address);
-        if !trusted(&peer) {
+        let trusted = |address: IpAddr| terms.trusted_proxies.contain(address);
+        if !trusted(peer) {
             return peer;
         }
         // The rightmost address that is not a proxy of ours: what stands left of it
@@ -96,7 +97,7 @@ impl Doorkeeper {
                 let said = str::from_utf8(said).ok();
                 match said.and_then(|said| said.trim().parse::<IpAddr>().ok()) {
                     None => return peer,
-                    Some(address) if trusted(&address.to_canonical()) => {}
+                    Some(address) if trusted(address) => {}
                     Some(address) => return address.to_canonical(),
                 }
             }

@@ -1,10 +1,14 @@
 //! A door for fuzzers to what reads requests. Nothing else uses it.
 
+use std::net::SocketAddr;
+
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use super::admin::fuzzing::{Notification, notification, revocation, token};
 pub use super::api::fuzzing::{cursor, query};
 use super::handshake::{self, Token};
+use super::proxy_header;
 use crate::protocol::Dialect;
 
 /// A request for an upgrade that is in good form.
@@ -36,4 +40,11 @@ pub fn handshake(path: &str, query: Option<&str>, headers: &[(&str, &str)]) -> O
     };
     let after = handshake.after.map(|cursor| cursor.get());
     Some(Accepted { token, in_url, v2: handshake.dialect == Dialect::V2, after })
+}
+
+/// Reads the PROXY header at the start of a stream: what it says, and how many bytes it has.
+pub fn proxy_header(stream: &[u8]) -> Option<(Option<SocketAddr>, usize)> {
+    let mut rest = stream;
+    let said = proxy_header::read(&mut rest).now_or_never()?.ok()?;
+    Some((said, stream.len() - rest.len()))
 }

@@ -14,9 +14,11 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handshake;
+mod introductions;
 mod paced;
 mod page;
 mod provider;
+mod proxy_header;
 mod refusal;
 mod reload;
 mod routes;
@@ -48,6 +50,7 @@ use self::admission::Admission;
 use self::api::Api;
 use self::door::Door;
 use self::doorkeeper::Doorkeeper;
+use self::introductions::Introductions;
 use self::provider::Provider;
 use self::reload::Reload;
 pub use self::reload::Source;
@@ -297,7 +300,8 @@ impl Server {
         let public = public.open()?;
         let address = public.local_addr().unwrap_or(config.server.listen);
         let routes = routes::public(upgrades, api, terms.clone());
-        sessions.listen(front.listener(public, routes, room.sockets));
+        let introductions = Some(Introductions::new(metrics.clone()));
+        sessions.listen(Listener { introductions, ..front.listener(public, routes, room.sockets) });
         info!(%address, admin = %admin_address, "serving");
         ready(address);
         supervisor::ready(address);
@@ -372,6 +376,8 @@ impl Front {
         Listener {
             tcp,
             tls: self.tls.clone(),
+            // Administrators, Prometheus and the looks of a balancer come by themselves.
+            introductions: None,
             routes,
             terms: self.terms.clone(),
             sockets,

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
+use super::proxy_header;
+
 /// What a connection runs over.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -70,13 +72,21 @@ impl AsyncWrite for Stream {
 pub(super) struct Watched {
     tcp: TcpStream,
     patience: Duration,
+    /// The first bytes that came, to tell what the other side takes us for.
+    opening: [u8; 6],
+    is_open: bool,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(super) fn new(tcp: TcpStream, patience: Duration) -> Self {
-        Self { tcp, patience, stalled: None }
+        Self { tcp, patience, opening: [0; 6], is_open: false, stalled: None }
+    }
+
+    /// Whether what came first is the beginning of a PROXY header.
+    pub(super) fn began_with_proxy_header(&self) -> bool {
+        proxy_header::begins(self.opening)
     }
 }
 
@@ -86,7 +96,14 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
+        if !self.is_open && read.is_ready() {
+            self.is_open = true;
+            let came = buffer.filled().iter().skip(before);
+            self.opening.iter_mut().zip(came).for_each(|(opening, byte)| *opening = *byte);
+        }
+        read
     }
 }
 

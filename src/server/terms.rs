@@ -4,19 +4,21 @@
 //! A request takes the terms once and keeps them to its end, a connection those of the
 //! request that it began with: nobody meets half of a change, and no frame asks for them.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
+use tracing::info;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Networks};
 
 /// What holds for whoever comes in now.
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) origins: Vec<String>,
-    pub(super) trusted_proxies: Vec<IpAddr>,
+    pub(super) trusted_proxies: Networks,
+    pub(super) proxy_protocol: Networks,
     pub(super) chat_page: bool,
     pub(super) drain_timeout: Duration,
     pub(super) limits: Arc<config::Limits>,
@@ -28,12 +30,20 @@ pub(super) struct CurrentTerms(Arc<ArcSwap<Terms>>);
 
 impl CurrentTerms {
     pub(super) fn new(config: &Config) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Terms::of(config))))
+        let terms = Terms::of(config);
+        if !terms.proxy_protocol.is_empty() {
+            terms.say_who_introduces();
+        }
+        Self(Arc::new(ArcSwap::from_pointee(terms)))
     }
 
     /// Puts others in force, all at once.
     pub(super) fn replace(&self, config: &Config) {
-        self.0.store(Arc::new(Terms::of(config)));
+        let terms = Arc::new(Terms::of(config));
+        let before = self.0.swap(Arc::clone(&terms));
+        if before.proxy_protocol != terms.proxy_protocol {
+            terms.say_who_introduces();
+        }
     }
 
     /// Those in force now.
@@ -48,9 +58,26 @@ impl Terms {
         Self {
             origins: server.origins.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
+            proxy_protocol: server.proxy_protocol.clone(),
             chat_page: server.chat_page,
             drain_timeout: server.drain_timeout,
             limits: Arc::new(limits.clone()),
+        }
+    }
+
+    /// Until when somebody who comes now must have asked for something.
+    pub(super) fn handshake_deadline(&self) -> Instant {
+        Instant::now() + self.limits.handshake_timeout
+    }
+
+    /// Tells the log whom the server believes who its clients are.
+    fn say_who_introduces(&self) {
+        match &self.proxy_protocol {
+            none if none.is_empty() => info!("no PROXY header is expected or believed any more"),
+            proxies => info!(
+                %proxies,
+                "these must begin with a PROXY header, which is believed; nobody else may send one"
+            ),
         }
     }
 }
@@ -66,6 +93,7 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         origins: _,
         drain_timeout: _,
         trusted_proxies: _,
+        proxy_protocol: _,
         chat_page: _,
     } = server;
     let config::Tls { mode, cert, key } = tls;

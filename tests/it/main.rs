@@ -33,6 +33,7 @@ mod first_start;
 mod frames;
 mod handshake;
 mod health;
+mod introductions;
 mod jwks;
 mod last_ids;
 mod lifecycle;
