@@ -20,7 +20,8 @@ from proxies import DEPLOY
 CHART = DEPLOY / "helm/imserver"
 KUBERNETES = "1.37.0"
 EVERYTHING = ["--set", "certManager.enabled=true,certManager.hosts={im.example.com},monitoring.enabled=true",
-              "--set", "networkPolicy.httpsOut=true,origins={https://www.example.com}"]
+              "--set", "networkPolicy.httpsOut=true,origins={https://www.example.com}",
+              "--set", "service.proxyProtocol={10.0.0.0/16,2001:db8::7}"]
 # Of these there are no schemas here: the operators' own kinds.
 FOREIGN = {"Certificate", "ServiceMonitor", "PrometheusRule"}
 
@@ -119,6 +120,7 @@ def runs(objects, imserver, nats, folder):
     done = subprocess.run([imserver, "--config", config, "config", "check"], text=True, capture_output=True,
                           env={**os.environ, **variables})
     assert "every setting is valid" in done.stdout, done.stdout + done.stderr
+    assert variables["IMSERVER_SERVER__PROXY_PROTOCOL"] == "10.0.0.0/16,2001:db8::7", variables
     # The files of the pod, as the kubelet lays them: root's, for the group of the pod, behind links.
     sources = next(volume for volume in node["volumes"] if volume["name"] == "certs")["projected"]
     secrets = folder / "secrets"
@@ -163,6 +165,7 @@ def runs(objects, imserver, nats, folder):
     done = subprocess.run([imserver, "--config", config, "config", "check"], text=True, capture_output=True,
                           env={**os.environ, **variables, **own}, **who)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Connections from 10.0.0.0/16, 2001:db8::7 must begin with a PROXY header" in done.stdout, done.stdout
     # The password is read where a server is called: there is none here.
     done = subprocess.run([imserver, "--config", config, "cluster", "check"], text=True, capture_output=True,
                           env={**os.environ, **variables, **own}, **who)
@@ -222,7 +225,7 @@ def main():
     assert not of(render("--is-upgrade"), "Job")
     assert not of(render("--set", "createStreams=false"), "Job")
     for wrong in ("nats.replicas=4", "imserver.replica=3", "origins={http://www.example.com}",
-                  "nats.maxFileStore=70", "imserver.env.SECRET=x", "certManager.enabled=true"):
+                  "nats.maxFileStore=70", "imserver.env.SECRET=x", "service.proxyProtocol={0.0.0.0/0}", "certManager.enabled=true"):
         why = helm("template", "im", CHART, "--set", wrong, fails=True)
         assert "schema" in why, why
     print(f"helm renders {len(plain)} to {len(full)} objects that fit Kubernetes {KUBERNETES} and each other")

@@ -2,7 +2,8 @@
 
 Commands, variables and files are those that docker-compose.yml names; only addresses and folders
 are replaced. TLS everywhere. A message goes from node to node through the load balancer, a NATS
-server and a node are taken down the way that the containers are, and nobody notices.
+server and a node are taken down the way that the containers are, and nobody notices. The nodes know
+clients by the addresses that HAProxy tells them.
 
     cluster.py IMSERVER NATS-SERVER HAPROXY
 """
@@ -28,6 +29,12 @@ from proxies import DEPLOY, PATIENCE, free_port, receive, replaced, send
 COMPOSE = DEPLOY / "compose/docker-compose.yml"
 NATS = ("nats-1", "nats-2", "nats-3")
 NODES = ("imserver-1", "imserver-2")
+# What HAProxy connects from here; clients have other addresses.
+BALANCER = "127.0.0.1"
+
+
+def home(user):
+    return f"127.0.9.{user}"
 
 
 def wait(what, found, seconds=60):
@@ -121,6 +128,9 @@ class Cluster:
 
     def node_environment(self, service):
         own = {"IMSERVER_STORE__PATH": str(self.folder / service / "var/lib/imserver")}
+        balancer = self.services["balancer"]["networks"]["inner"]["ipv4_address"]
+        assert self.environment(service)["IMSERVER_SERVER__PROXY_PROTOCOL"] == balancer
+        own["IMSERVER_SERVER__PROXY_PROTOCOL"] = BALANCER
         if f"{service}:8443" in self.ports:
             own["IMSERVER_SERVER__LISTEN"] = f"127.0.0.1:{self.ports[f'{service}:8443']}"
             own["IMSERVER_SERVER__ADMIN_LISTEN"] = f"127.0.0.1:{self.ports[f'{service}:9443']}"
@@ -161,10 +171,10 @@ class Cluster:
         self.run("balancer", [self.haproxy, "-f", conf])
 
     def connect(self, user, token):
-        """A WebSocket through the load balancer; nothing while it has no node."""
+        """A WebSocket through the load balancer, from an address of the user's own; nothing while it has no node."""
         context = ssl.create_default_context(cafile=self.secrets / "imserver/server.pem")
         try:
-            tcp = socket.create_connection(("127.0.0.1", self.ports["balancer:8443"]), PATIENCE)
+            tcp = socket.create_connection(("127.0.0.1", self.ports["balancer:8443"]), PATIENCE, (home(user), 0))
             stream = context.wrap_socket(tcp, server_hostname="localhost")
         except ssl.SSLCertVerificationError:
             raise
@@ -196,6 +206,11 @@ class Cluster:
 
     def connections(self, name):
         return json.loads(self.good(name, "status", "--json"))["connections"]
+
+    def addresses(self, name):
+        """From where the users of a node are connected, as it knows them."""
+        lines = self.good(name, "connection", "list").splitlines()
+        return {line["userId"]: line["address"] for line in map(json.loads, lines)}
 
     def stop(self, name, number, seconds):
         process = self.processes[name]
@@ -281,7 +296,19 @@ def check(cluster):
     assert [cluster.connections(name) for name in NODES] == [1, 1], "they are on one node"
     say(ming, 1, 2, "across nodes")
     heard(hong, "across nodes")
-    print("a message from a user on one node to one on the other, through HAProxy")
+    known = {**cluster.addresses(NODES[0]), **cluster.addresses(NODES[1])}
+    assert known == {1: home(1), 2: home(2)}, known
+    # The balancer's address is not enough: the client's must be told.
+    with socket.create_connection((BALANCER, cluster.ports[f"{NODES[0]}:8443"]), PATIENCE, (BALANCER, 0)) as tcp:
+        try:
+            ssl.create_default_context(cafile=cluster.secrets / "imserver/server.pem").wrap_socket(
+                tcp, server_hostname="localhost")
+            raise AssertionError("it came in without a PROXY header")
+        except (ssl.SSLError, ConnectionError):
+            pass
+    wait("a word in the log", lambda: "a proxy did not say for whom it connects" in
+         (cluster.folder / f"{NODES[0]}.log").read_text() or None)
+    print("a message from a user on one node to one on the other, through HAProxy, which says who they are")
 
     # A new certificate is taken up by a reload, and old connections go on.
     before = cluster.monitor("nats-1", "/varz")["config_load_time"]

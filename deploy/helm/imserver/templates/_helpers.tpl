@@ -76,6 +76,8 @@ topologySpreadConstraints:
   value: {{ join "," .Values.origins | quote }}
 - name: IMSERVER_LIMITS__CONNECTIONS_PER_ADDRESS
   value: {{ .Values.service.connectionsPerAddress | quote }}
+- name: IMSERVER_SERVER__PROXY_PROTOCOL
+  value: {{ join "," .Values.service.proxyProtocol | quote }}
 {{- range $name, $value := .Values.imserver.env }}
 - name: {{ $name }}
   value: {{ $value | quote }}
