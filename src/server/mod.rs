@@ -293,7 +293,7 @@ impl Server {
         let upgrades = Arc::new(Upgrades {
             doorkeeper,
             hub,
-            context,
+            context: Arc::new(context),
             metrics: metrics.clone(),
             sessions: sessions.tracker.clone(),
         });
