@@ -105,7 +105,7 @@ pub async fn open(
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;
-    let reads = Reads::new(client.clone(), context.clone(), Arc::clone(&replies));
+    let reads = Reads::new(client.clone(), context.clone(), replies);
     let log = Log { names, reads, context };
     let shared = Arc::new(Shared::new(client, log, Rules::of(config, limits), metrics));
 
@@ -119,7 +119,7 @@ pub async fn open(
     let (announce, tail) = mpsc::channel(TAIL);
     let (typing, telling) = Typing::new(&shared, announce.clone()).await?;
     around.spawn(until_over(Box::pin(telling)));
-    let (neighbours, living) = Neighbours::new(&shared, replies).await?;
+    let (neighbours, living) = Neighbours::new(&shared).await?;
     around.spawn(until_over(Box::pin(living)));
     let followers = [
         Follower::new(&shared, Share::Revocations, announce.clone()).await?,

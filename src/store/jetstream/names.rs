@@ -251,6 +251,17 @@ impl Names {
         format!("{}.nodes.asked", self.prefix)
     }
 
+    /// Below what a node is answered. Not an inbox: nodes need not be allowed to write to others'.
+    pub(super) fn answers(&self, node: u64) -> String {
+        format!("{}.nodes.told.{node:016x}", self.prefix)
+    }
+
+    /// Whether a subject is below some node's [`Names::answers`].
+    pub(super) fn is_answer(&self, subject: &str) -> bool {
+        let rest = subject.strip_prefix(&self.prefix);
+        rest.is_some_and(|rest| rest.starts_with(".nodes.told."))
+    }
+
     /// Where what a stream takes in is told to every node.
     pub(super) fn live(&self, stream: &str) -> String {
         format!("{}.live.{stream}", self.prefix)
@@ -314,6 +325,8 @@ mod tests {
         assert_eq!(Names::pair(&names.read(user, user.into())), Some((user, user.into())));
         assert_eq!(Names::user(&names.profile(user)), Some(user));
         assert_eq!(Names::pair("im.msg"), None);
+        assert!(names.is_answer(&format!("{}.1", names.answers(7))));
+        assert!(!names.is_answer("in.nodes.told.7.1") && !names.is_answer(&names.profile(user)));
         assert_eq!(Names::pair(&names.nothing(3)), None);
     }
 }

@@ -113,23 +113,27 @@ impl Neighbours {
     /// Begins to listen. The future listens and answers, and says that this node is there.
     pub(super) async fn new(
         shared: &Arc<Shared>,
-        replies: Arc<Replies>,
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + use<>), StoreError> {
-        let names = &shared.log.names;
+        let (names, node) = (&shared.log.names, fastrand::u64(..));
         let presence = shared.client.subscribe(names.presence()).await;
         let questions = shared.client.subscribe(names.questions()).await;
         let unavailable = |_| StoreError::Unavailable;
         let heard = (presence.map_err(unavailable)?, questions.map_err(unavailable)?);
+        let replies = Replies::at(&shared.client, names.answers(node)).await;
+        let (replies, sorting) = replies.map_err(unavailable)?;
         let neighbours = Arc::new(Self {
             shared: Arc::clone(shared),
             replies,
-            node: fastrand::u64(..),
+            node,
             place: OnceLock::new(),
             ready: Notify::new(),
             left: AtomicBool::new(false),
             known: Mutex::default(),
         });
-        let running = Arc::clone(&neighbours).run(heard.0, heard.1);
+        let living = Arc::clone(&neighbours).run(heard.0, heard.1);
+        let running = async move {
+            tokio::join!(living, sorting);
+        };
         Ok((neighbours, running))
     }
 
@@ -241,6 +245,10 @@ impl Neighbours {
 
     /// Answers a question of another node.
     async fn answer(self: &Arc<Self>, payload: Bytes, reply: Subject) {
+        // Nobody has an answer put where messages lie.
+        if !self.shared.log.names.is_answer(&reply) {
+            return;
+        }
         let me = Arc::clone(self);
         // Off the runtime's threads: it may look at every connection there is.
         let answering = tokio::task::spawn_blocking(move || {

@@ -23,7 +23,14 @@ impl Replies {
     pub(super) async fn new(
         client: &Client,
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + use<>), SubscribeError> {
-        let inbox = client.new_inbox();
+        Self::at(client, client.new_inbox()).await
+    }
+
+    /// The same where answers come to subjects below `inbox`.
+    pub(super) async fn at(
+        client: &Client,
+        inbox: String,
+    ) -> Result<(Arc<Self>, impl Future<Output = ()> + use<>), SubscribeError> {
         let answers = client.subscribe(format!("{inbox}.*")).await?;
         let waiting = Mutex::default();
         let replies = Arc::new(Self { inbox, next: AtomicU64::new(1), waiting });
