@@ -29,6 +29,7 @@ mod marks;
 pub mod migrate;
 mod names;
 mod old_ids;
+mod pace;
 mod profiles;
 mod raw;
 mod read_state;
