@@ -17,17 +17,28 @@ interface Connection {
   dialect: string;
   jti: string | null;
   kid: string | null;
+  /** Null where there is one node alone. */
+  node: string | null;
+}
+
+interface Page {
+  connections: Connection[];
+  total: number;
+  /** Names of nodes. */
+  unanswered: string[];
 }
 
 export function Connections({ calls }: { calls: Calls }) {
   const [user, setUser] = useState<number | null>(null);
   const [total, setTotal] = useState(0);
+  const [unanswered, setUnanswered] = useState<string[]>([]);
   const [wrong, setWrong] = useState("");
   const act = useAct();
   const list = useList(async () => {
     const query = user === null ? "" : `&user=${user}`;
-    const page = await calls.json<{ connections: Connection[]; total: number }>("GET", `connections?limit=200${query}`);
+    const page = await calls.json<Page>("GET", `connections?limit=200${query}`);
     setTotal(page.total);
+    setUnanswered(page.unanswered);
     return page.connections;
   }, [user]);
   const filter = (event: SubmitEvent) => {
@@ -39,13 +50,16 @@ export function Connections({ calls }: { calls: Calls }) {
     list.reload();
   };
   const close = (path: string) => act.run(async () => {
-    const { closed } = await calls.json<{ closed: number }>("DELETE", path);
+    const { closed, unanswered } = await calls.json<{ closed: number; unanswered: string[] }>("DELETE", path);
     list.reload();
-    return words.closedSome(closed);
+    const said = words.closedSome(closed);
+    if (unanswered.length > 0) throw new Error(`${said} ${words.notAsked(unanswered.join(", "))}`);
+    return said;
   });
   const closeAll = async (user: number) => {
     if (await ask(words.sureToClose(user, total), words.closeAll)) await close(`connections?user=${user}`);
   };
+  const several = list.rows.some((one) => one.node !== null);
   return (
     <section class="card">
       <form class="row" onSubmit={filter} noValidate>
@@ -58,13 +72,14 @@ export function Connections({ calls }: { calls: Calls }) {
       {wrong && <p class="wrong" role="alert">{wrong}</p>}
       <Outcome act={act} />
       {!list.bad && <p class="quiet">{words.shownOf(count(list.rows.length), count(total))} {words.closingHint}</p>}
+      {!list.bad && unanswered.length > 0 && <p class="wrong" role="alert">{words.notAsked(unanswered.join(", "))}</p>}
       <Table
         label={words.connections} list={list} empty={words.nobodyConnected}
-        head={[words.user, words.since, words.address, words.speaks, words.key, "jti", ""]}
+        head={[words.user, ...(several ? [words.node] : []), words.since, words.address, words.speaks, words.key, "jti", ""]}
         row={(one) => ({
           key: one.id,
           cells: [
-            one.userId, when(one.since), one.address, one.dialect, <code>{one.kid ?? "–"}</code>, <code>{one.jti ?? "–"}</code>,
+            one.userId, ...(several ? [one.node ?? "–"] : []), when(one.since), one.address, one.dialect, <code>{one.kid ?? "–"}</code>, <code>{one.jti ?? "–"}</code>,
             <button class="link" aria-label={words.closeOf(one.userId)} onClick={() => void close(`connections/${one.id}`)}>{words.close}</button>,
           ],
         })}

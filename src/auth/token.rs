@@ -4,6 +4,7 @@
 //! the claims (RFC 8725, section 3). The header chooses among our keys and
 //! nothing else; what it could make us fetch, skip or unpack is refused.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jsonwebtoken::crypto;
@@ -33,7 +34,8 @@ const REFUSED_PARAMETERS: [&str; 9] =
 pub struct Verifier {
     keys: CurrentKeys,
     revocations: Revocations,
-    rules: Rules,
+    /// Shared: each connection has a verifier.
+    rules: Arc<Rules>,
 }
 
 /// Checks administrators' tokens: the same, for another audience.
@@ -48,7 +50,7 @@ impl Verifier {
     /// Makes a verifier that follows `keys` when they are replaced, and `revocations`.
     pub fn new(keys: &CurrentKeys, revocations: &Revocations, auth: &Auth) -> Self {
         let (keys, revocations) = (keys.clone(), revocations.clone());
-        Self { keys, revocations, rules: Rules::user(auth) }
+        Self { keys, revocations, rules: Arc::new(Rules::user(auth)) }
     }
 
     /// Believes a token, or says why not.

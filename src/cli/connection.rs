@@ -1,5 +1,7 @@
-//! `imserver connection`: who is connected to the running server, and sending them away.
+//! `imserver connection`: who is connected, to the running server and to all other nodes, and
+//! sending them away.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use http::Method;
@@ -16,6 +18,9 @@ use crate::ids::{ConnectionId, UserId};
 #[command(after_help = "\
 A connection that is closed is told so (1001) and may come back at once: to keep somebody
 out, revoke their tokens.
+
+With several nodes both are about all of them: each connection names its node, and where one
+does not answer within a second that is said, with exit code 1.
 
 Examples:
   imserver connection list --user 1
@@ -71,7 +76,7 @@ fn list(server: &Remote, user: Option<UserId>, kid: Option<&str>) -> Result<(), 
     if let Some(kid) = kid {
         narrow += &format!("&kid={}", escaped(kid));
     }
-    let mut cursor = String::new();
+    let (mut cursor, mut unanswered) = (String::new(), BTreeSet::new());
     loop {
         let target = format!("/admin/connections?limit=1000{narrow}{cursor}");
         let page = server.call(Method::GET, &target, None)?;
@@ -79,11 +84,28 @@ fn list(server: &Remote, user: Option<UserId>, kid: Option<&str>) -> Result<(), 
         for one in all.into_iter().flatten() {
             print(one)?;
         }
+        unanswered.extend(silent(&page));
         match page.get("next").and_then(Value::as_str) {
             Some(next) => cursor = format!("&cursor={next}"),
-            None => return Ok(()),
+            None => return all_answered(&unanswered, "theirs are not among these"),
         }
     }
+}
+
+/// The nodes that did not answer, by an answer of the one that asked them.
+pub(super) fn silent(answer: &Value) -> BTreeSet<String> {
+    let names = answer.get("unanswered").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(Value::as_str);
+    names.map(str::to_owned).collect()
+}
+
+/// Fails where there are nodes that did not answer: of their connections, `what`.
+fn all_answered(unanswered: &BTreeSet<String>, what: &str) -> Result<(), Failure> {
+    if unanswered.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = unanswered.iter().map(String::as_str).collect();
+    Err(Failure::failed(format!("not every node answered ({}): {what}", names.join(", "))))
 }
 
 fn close(server: &Remote, id: Option<ConnectionId>, user: Option<UserId>) -> Result<(), Failure> {
@@ -95,7 +117,8 @@ fn close(server: &Remote, id: Option<ConnectionId>, user: Option<UserId>) -> Res
     let answer = server.call(Method::DELETE, &target, None)?;
     let closed = answer.get("closed").and_then(Value::as_u64).unwrap_or_default();
     let s = if closed == 1 { "" } else { "s" };
-    print(format!("{closed} connection{s} told to go; they may come back"))
+    print(format!("{closed} connection{s} told to go; they may come back"))?;
+    all_answered(&silent(&answer), "what is connected there was perhaps not told; ask again")
 }
 
 /// `text` as it stands in a query.

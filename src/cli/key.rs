@@ -1,12 +1,13 @@
 //! `imserver key`: the keys that sign and check tokens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::SystemTime;
 
 use http::Method;
 use serde_json::Value;
 
+use super::connection::silent;
 use super::remote::Remote;
 use super::{Failure, print};
 use crate::admin::audit::{Act, FILE};
@@ -124,13 +125,15 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
     let of_file = |fault| Failure::usage(format!("{}: {fault}", path.display()));
     keys.retire(kid).map_err(of_file)?;
     let server = Remote::connect(config, token)?;
-    let connections = server.as_ref().map_or(Ok(0), |server| connections(server, kid))?;
+    let (connections, silent) =
+        server.as_ref().map_or(Ok((0, BTreeSet::new())), |server| connections(server, kid))?;
     let audit = Audit::of(&config.store)?;
     let tokens = ledger::outstanding(&audit, SystemTime::now())?;
     let tokens = tokens.get(kid).map_or(0, |known| known.tokens);
     let cut = format!(
-        "{} and {} of the ledger that {} not expired",
+        "{}{} and {} of the ledger that {} not expired",
         count(connections, "live connection"),
+        unasked(&silent),
         count(tokens, "token"),
         if tokens == 1 { "has" } else { "have" }
     );
@@ -162,17 +165,25 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{s}")
 }
 
-/// How many live connections there are that live by a token of this key.
-fn connections(server: &Remote, kid: &str) -> Result<usize, Failure> {
+/// What is to be said of nodes that did not answer.
+fn unasked(silent: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = silent.iter().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" (without {})", names.join(", ")) }
+}
+
+/// How many live connections there are that live by a token of this key, and the nodes that
+/// did not say.
+fn connections(server: &Remote, kid: &str) -> Result<(usize, BTreeSet<String>), Failure> {
     let kid: String = kid.bytes().map(in_query).collect();
     let target = format!("/admin/connections?limit=1&kid={kid}");
     let answer = server.call(Method::GET, &target, None)?;
     let total = answer.get("total").and_then(Value::as_u64);
-    total.and_then(|total| usize::try_from(total).ok()).ok_or_else(|| {
+    let total = total.and_then(|total| usize::try_from(total).ok()).ok_or_else(|| {
         Failure::failed(
             "the server does not say how many connections there are: is it an older one?",
         )
-    })
+    })?;
+    Ok((total, silent(&answer)))
 }
 
 /// A byte as it stands in a query (RFC 3986, section 2).

@@ -45,7 +45,7 @@ use tracing::{info, warn};
 use warp::filters::BoxedFilter;
 
 use self::accept::Listener;
-use self::admin::{Admin, Gate, Probes, Recent, Service};
+use self::admin::{Admin, Gate, Probes, Recent, Service, everywhere};
 use self::admission::Admission;
 use self::api::Api;
 use self::door::Door;
@@ -70,6 +70,7 @@ use crate::https::HttpsError;
 use crate::hub::Hub;
 use crate::metrics::{ProviderMetrics, ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::{Context, Retry};
+use crate::store::jetstream::Neighbours;
 use crate::store::sled::OpenError;
 use crate::store::{self, Store, StoreError, Tail};
 use crate::telemetry::LogLevel;
@@ -251,7 +252,7 @@ impl Server {
         let recent = Arc::new(Recent::new(store_metrics.clone(), session_metrics.clone()));
         let opening = open_store(&config, store_metrics);
         let (opened, provider) = tokio::join!(opening, provider::first(provider, &keys, &stop));
-        let Opened { store, tail, tickets, audit } = opened?;
+        let Opened { store, tail, tickets, audit, neighbours } = opened?;
         let _ = administration.audit.set(audit);
         if let Some(provider) = provider {
             background.spawn_until_stopped(provider.run());
@@ -288,12 +289,18 @@ impl Server {
         });
         let looking = Arc::clone(&recent);
         background.spawn_until_stopped(async move { looking.keep_looking().await });
-        let service = Service { context: context.clone(), hub: Arc::clone(&hub), recent };
+        if let Some(neighbours) = &neighbours {
+            let hub = Arc::clone(&hub);
+            let name = node_name(&config.store.jetstream);
+            neighbours.settle(name, move |question| everywhere::answer(&hub, question));
+        }
+        let service =
+            Service { context: context.clone(), hub: Arc::clone(&hub), neighbours, recent };
         let _ = administration.service.set(service);
         let upgrades = Arc::new(Upgrades {
             doorkeeper,
             hub,
-            context,
+            context: Arc::new(context),
             metrics: metrics.clone(),
             sessions: sessions.tracker.clone(),
         });
@@ -323,6 +330,8 @@ struct Opened {
     tail: Tail,
     tickets: Arc<dyn TicketBook>,
     audit: Audit,
+    /// The other nodes, where there can be any.
+    neighbours: Option<Arc<Neighbours>>,
 }
 
 /// Opens the store that is configured.
@@ -337,7 +346,7 @@ async fn open_store(config: &Config, metrics: StoreMetrics) -> Result<Opened, Ru
             let (store, tail) = opened.map_err(StartError::Store)?;
             let tickets = Arc::new(OneNode::default());
             let audit = Audit::at(&config.store.path);
-            Ok(Opened { store: Arc::new(store), tail, tickets, audit })
+            Ok(Opened { store: Arc::new(store), tail, tickets, audit, neighbours: None })
         }
         Backend::JetStream => {
             let opened = store::jetstream::open(&store, &limits, metrics).await;
@@ -345,7 +354,8 @@ async fn open_store(config: &Config, metrics: StoreMetrics) -> Result<Opened, Ru
             let tickets = Arc::new(store.clone());
             let node = node_name(&config.store.jetstream);
             let audit = Audit::shared(store.audit(), node, Handle::current());
-            Ok(Opened { store: Arc::new(store), tail, tickets, audit })
+            let neighbours = Some(store.neighbours());
+            Ok(Opened { store: Arc::new(store), tail, tickets, audit, neighbours })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The byte stream of a connection, TLS or plain, that gives up on a peer who takes nothing.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -107,20 +107,47 @@ impl AsyncRead for Watched {
     }
 }
 
+impl Watched {
+    /// What came of a try to write; an error where the peer has taken nothing for too long.
+    fn outcome(
+        &mut self,
+        tried: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if tried.is_ready() {
+            self.stalled = None;
+            return tried;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(written) = Pin::new(&mut self.tcp).poll_write(context, bytes) {
-            self.stalled = None;
-            return Poll::Ready(written);
-        }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let tried = Pin::new(&mut self.tcp).poll_write(context, bytes);
+        self.outcome(tried, context)
+    }
+
+    /// TLS hands over its records one by one in a list: what a handshake says would be as many
+    /// writes, and packets.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let tried = Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
+        self.outcome(tried, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -129,5 +156,26 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_handed_over_in_pieces_goes_out_in_one_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        let mut watched = Watched::new(tcp, Duration::from_secs(60));
+        let pieces = [&b"hello"[..], b"", b"finished"].map(IoSlice::new);
+        assert_eq!(watched.write_vectored(&pieces).await.unwrap(), 13);
+        let mut came = [0; 13];
+        peer.read_exact(&mut came).await.unwrap();
+        assert_eq!(&came, b"hellofinished");
     }
 }

@@ -37,7 +37,7 @@ const SWITCH: Duration = Duration::from_secs(10);
 pub(super) struct Upgrades {
     pub(super) doorkeeper: Arc<Doorkeeper>,
     pub(super) hub: Arc<Hub>,
-    pub(super) context: Context,
+    pub(super) context: Arc<Context>,
     pub(super) metrics: ServerMetrics,
     pub(super) sessions: TaskTracker,
 }
@@ -82,13 +82,17 @@ impl Upgrades {
         let address = Doorkeeper::address(arrival, headers, &terms);
         let admitted = self.admit(&handshake, address, &terms).await?;
         let response = switching(&handshake)?;
-        let upgrades = Arc::clone(self);
-        let place = arrival.place();
+        let (upgrades, socket_place) = (Arc::clone(self), arrival.place());
+        let Admitted { opening, place } = admitted;
+        // Boxed, as is all that happens once: a task has room for the largest thing it waits
+        // for, to its end, and twice for what is moved within it.
+        let beginning = Box::pin(Arc::clone(self).begin(opening, switch));
         self.sessions.spawn(async move {
-            // The TCP connection's place must not be given back while the upgraded
-            // connection lives.
-            upgrades.converse(admitted, switch).await;
-            drop(place);
+            if let Some(session) = beginning.await {
+                upgrades.converse(session).await;
+            }
+            // Neither must be given back while the upgraded connection lives.
+            drop((place, socket_place));
         });
         Ok(response)
     }
@@ -124,31 +128,32 @@ impl Upgrades {
         Ok(Admitted { opening, place })
     }
 
-    /// The connection's life from the 101 to its end.
-    async fn converse(&self, admitted: Admitted, switch: OnUpgrade) {
-        let Admitted { opening, place } = admitted;
-        let Ok(Ok(upgraded)) = tokio::time::timeout(SWITCH, switch).await else {
-            return;
-        };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else {
-            return;
-        };
+    /// The session of who was admitted, once the 101 is out; nothing when they are gone.
+    async fn begin(
+        self: Arc<Self>,
+        opening: Opening,
+        switch: OnUpgrade,
+    ) -> Option<Box<Session<WebSocket>>> {
+        let upgraded = tokio::time::timeout(SWITCH, switch).await.ok()?.ok()?;
+        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
         let stream = parts.io.into_inner();
         let socket = WebSocket::new(stream, parts.read_buf, &opening.limits).await;
+        Some(Box::new(Session::new(opening, socket, Arc::clone(&self.context))))
+    }
+
+    /// The connection's life from there to its end.
+    async fn converse(&self, session: Box<Session<WebSocket>>) {
         // Not for every level: nothing above `debug` is said in it, and it would be entered with
         // every frame and kept for every connection.
-        let span = debug_span!("connection", user = %opening.identity.user());
+        let span = debug_span!("connection", user = %session.user());
         self.metrics.connections.inc();
-        let session = Session::new(opening, socket, self.context.clone());
         let (socket, ended) = session.run().instrument(span.clone()).await;
         self.metrics.connections.dec();
         if let Ended::Close(close) = ended {
             self.context.metrics.close(close.name());
         }
         span.in_scope(|| debug!(?ended, "connection ended"));
-        // Boxed, so that nobody holds room for their end all the time.
         Box::pin(socket.finish(ended)).await;
-        drop(place);
     }
 }
 

@@ -101,18 +101,25 @@ impl Inbox {
         }
     }
 
-    /// The frames that come next: from hand when they follow the cursor, otherwise a
-    /// page of the log.
+    /// The frames that come next where the log need not be read for them: those of what was
+    /// handed over behind the cursor.
+    pub(super) fn in_hand(&mut self) -> Option<Vec<Bytes>> {
+        if self.stage != Stage::Live {
+            return None;
+        }
+        let news = self.subscription.take();
+        let frames = self.of_news(news);
+        Some(self.with_report(frames))
+    }
+
+    /// The frames that come next, with a page of the log where they are not in hand.
     pub(super) async fn next(&mut self, store: &dyn Store) -> Result<Vec<Bytes>, StoreError> {
-        let mut frames = match self.stage {
+        let frames = match self.stage {
             Stage::Resume { after } => {
                 self.resume(after, store.inbox_head(self.user).await?);
                 Vec::new()
             }
-            Stage::Live => {
-                let news = self.subscription.take();
-                self.in_hand(news)
-            }
+            Stage::Live => return Ok(self.in_hand().unwrap_or_default()),
             Stage::Behind => {
                 let page = self.page(store, None, false).await?;
                 if page.up_to >= page.head {
@@ -131,12 +138,17 @@ impl Inbox {
                 self.of_page(&page)
             }
         };
+        Ok(self.with_report(frames))
+    }
+
+    /// With the word that the client is up to date, once it is.
+    fn with_report(&mut self, mut frames: Vec<Bytes>) -> Vec<Bytes> {
         if self.stage == Stage::Live
             && let Some(complete) = self.report.take()
         {
             frames.push(reply::up_to_date(self.user, self.head.get(), complete).into());
         }
-        Ok(frames)
+        frames
     }
 
     /// Begins behind the client's own cursor; where that is none of this inbox, with the
@@ -158,7 +170,7 @@ impl Inbox {
         store.read_inbox(self.user, Span { after: self.cursor, until, unread_only }).await
     }
 
-    fn in_hand(&mut self, news: News) -> Vec<Bytes> {
+    fn of_news(&mut self, news: News) -> Vec<Bytes> {
         let mut frames = Vec::with_capacity(news.events.len());
         for event in news.events {
             match event {

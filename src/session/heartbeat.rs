@@ -1,7 +1,5 @@
 //! Is the client still there? A ping now and then, and a time to answer it.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::config;
@@ -9,8 +7,6 @@ use crate::config;
 /// Pings, and whether they were answered.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    interval: Duration,
-    timeout: Duration,
     /// When there is something to do.
     pub(super) next: Instant,
     waiting: bool,
@@ -27,15 +23,10 @@ impl Heartbeat {
     pub(super) fn new(limits: &config::Limits) -> Self {
         // Spread, so that those who came together are not pinged together.
         let first = limits.ping_interval.mul_f64(0.5 + fastrand::f64() / 2.0);
-        Self {
-            interval: limits.ping_interval,
-            timeout: limits.pong_timeout,
-            next: Instant::now() + first,
-            waiting: false,
-        }
+        Self { next: Instant::now() + first, waiting: false }
     }
 
-    pub(super) fn due(&mut self, now: Instant) -> Beat {
+    pub(super) fn due(&mut self, now: Instant, limits: &config::Limits) -> Beat {
         if now < self.next {
             return Beat::Wait;
         }
@@ -43,13 +34,13 @@ impl Heartbeat {
             return Beat::Dead;
         }
         self.waiting = true;
-        self.next = now + self.timeout;
+        self.next = now + limits.pong_timeout;
         Beat::Ping
     }
 
-    pub(super) fn pong(&mut self, now: Instant) {
+    pub(super) fn pong(&mut self, now: Instant, limits: &config::Limits) {
         if std::mem::take(&mut self.waiting) {
-            self.next = now + self.interval;
+            self.next = now + limits.ping_interval;
         }
     }
 }

@@ -21,7 +21,7 @@ impl<S: Socket> Session<S> {
             Received::Ping if self.rates.allow_control() => Ok(()),
             Received::Ping => Err(Ended::Close(Close::TooManyViolations)),
             Received::Pong => {
-                self.heartbeat.pong(Instant::now());
+                self.heartbeat.pong(Instant::now(), &self.limits);
                 if self.rates.allow_control() {
                     Ok(())
                 } else {
@@ -43,7 +43,7 @@ impl<S: Socket> Session<S> {
         }
         let rules = frame::Rules {
             sender: self.user,
-            content_max: self.content_max,
+            content_max: self.limits.content_bytes,
             dialect: self.dialect,
         };
         let mut parsed = frame::parse(text, rules);

@@ -6,6 +6,7 @@
 //! never touches a TCP stream; it speaks to a [`Socket`].
 
 mod answers;
+mod apart;
 pub(crate) mod claims;
 mod delivery;
 mod heartbeat;
@@ -22,14 +23,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use self::answers::PATIENCE;
 use self::answers::{Answer, Answers, Name, Packet};
+use self::apart::Apart;
 use self::claims::End;
 use self::delivery::Inbox;
 use self::heartbeat::{Beat, Heartbeat};
@@ -129,7 +129,8 @@ pub struct Opening {
 pub struct Session<S> {
     user: UserId,
     dialect: Dialect,
-    claimed: ClaimedProfile,
+    /// What the token says of the user, until the store knows it.
+    claimed: Option<Box<ClaimedProfile>>,
     /// When the token ends.
     ends: End,
     tokens: Arc<Tokens>,
@@ -138,13 +139,25 @@ pub struct Session<S> {
     socket: S,
     inbox: Inbox,
     answers: Answers,
-    content_max: usize,
+    limits: Arc<config::Limits>,
     rates: Rates,
     violations: Violations,
     turns: Turns,
     typing: Typing,
     heartbeat: Heartbeat,
-    context: Context,
+    context: Arc<Context>,
+}
+
+/// What a connection goes on with. What an idle one waits in is as large as the largest of its
+/// ways on, so that those that are rare are boxed, and events are made this first.
+enum Step {
+    Stopping,
+    Alarm,
+    /// A question is answered, where anything is said of it.
+    Answered(Option<Bytes>),
+    News,
+    /// A frame was taken in.
+    Taken,
 }
 
 /// Why a session ended: what to tell the client, or nothing when it is gone.
@@ -164,56 +177,58 @@ impl From<Gone> for Ended {
 
 impl<S: Socket> Session<S> {
     /// Makes the session of the identity that came in on `socket`.
-    pub fn new(opening: Opening, socket: S, context: Context) -> Self {
+    pub fn new(opening: Opening, socket: S, context: Arc<Context>) -> Self {
         let Opening { identity, subscription, dialect, after, limits } = opening;
         let tokens = Arc::new(Tokens::new(subscription.token(), context.verifier.clone()));
         Self {
             user: identity.user(),
             dialect,
-            claimed: claims::profile(&identity),
+            claimed: Some(Box::new(claims::profile(&identity))),
             ends: End::of(&identity),
             watch: tokens.watch(),
             tokens,
             socket,
             inbox: Inbox::new(identity.user(), subscription, dialect, after),
             answers: Answers::default(),
-            content_max: limits.content_bytes,
             rates: Rates::new(&limits),
             violations: Violations::new(limits.violations),
             turns: Turns::new(limits.resend_after),
             typing: Typing::default(),
             heartbeat: Heartbeat::new(&limits),
+            limits,
             context,
         }
     }
 
+    /// Whose it is.
+    pub fn user(&self) -> UserId {
+        self.user
+    }
+
     /// Serves the connection to its end. Gives the socket back, to be closed.
-    pub fn run(self) -> impl Future<Output = (S, Ended)> + Send {
-        // Boxed, for a future keeps a place for what was moved into it besides the one that
-        // it was moved to: an idle connection would hold its session twice.
-        let mut session = Box::new(self);
-        async move {
-            // A fault of ours, wherever below, ends this connection and nothing else; the log has
-            // its place, and what is owed may be half done.
-            let conversation = AssertUnwindSafe(session.converse_until_the_end());
-            let Ok(ended) = conversation.catch_unwind().await else {
-                return (session.socket, Ended::Close(Close::Internal));
-            };
-            session.answers.see_through().await;
-            (session.socket, ended)
-        }
+    ///
+    /// In a box, for a future keeps a place for what was moved into it besides the one that
+    /// it was moved to: an idle connection would hold its session twice.
+    pub async fn run(mut self: Box<Self>) -> (S, Ended) {
+        // A fault of ours, wherever below, ends this connection and nothing else; the log has
+        // its place, and what is owed may be half done.
+        let conversation = AssertUnwindSafe(self.converse_until_the_end());
+        let Ok(ended) = conversation.catch_unwind().await else {
+            return (self.socket, Ended::Close(Close::Internal));
+        };
+        Box::pin(self.answers.see_through()).await;
+        (self.socket, ended)
     }
 
     async fn converse_until_the_end(&mut self) -> Ended {
         let tokens = Arc::clone(&self.tokens);
-        // A set of one: that is polled only when it was woken, so that a frame costs none of
-        // the locks that waiting for news of all tokens takes.
-        let mut taken_back: FuturesUnordered<_> =
-            std::iter::once(async move { tokens.taken_back().await }).collect();
+        let taken_back = std::pin::pin!(tokens.taken_back());
         tokio::select! {
             // Whatever else is going on, be it a write that waits for a slow reader.
             biased;
-            Some(()) = taken_back.next() => Ended::Close(Close::TokenRevoked),
+            // Apart, so that a frame costs none of the locks that waiting for news of all
+            // tokens takes.
+            () = Apart::new(taken_back) => Ended::Close(Close::TokenRevoked),
             ended = self.converse() => match ended {
                 Ok(never) => match never {},
                 Err(ended) => ended,
@@ -222,24 +237,18 @@ impl<S: Socket> Session<S> {
     }
 
     async fn converse(&mut self) -> Result<std::convert::Infallible, Ended> {
-        self.introduce().await?;
-        // A set of one, for the same reason: all connections wait for this behind one lock.
-        let mut stopping: FuturesUnordered<_> =
-            std::iter::once(self.context.shutdown.clone().cancelled_owned()).collect();
+        Box::pin(self.introduce()).await?;
+        // For the same reason: all connections wait for this behind one lock.
+        let stopping = std::pin::pin!(self.context.shutdown.clone().cancelled_owned());
+        let mut stopping = Apart::new(stopping);
         let mut alarm = std::pin::pin!(sleep_until(self.next_alarm()));
         loop {
-            let notes_under_way = self.answers.notes_under_way();
-            tokio::select! {
-                // Ends come first: a token that is over sends nothing any more. Answers
-                // come before news, so that the id of an own note is known in time.
-                biased;
-                Some(()) = stopping.next() => return Err(self.drain().await),
-                () = &mut alarm => self.on_alarm().await?,
-                answer = self.answers.next() => self.answer(answer).await?,
-                () = self.inbox.ready(notes_under_way) => self.deliver().await?,
-                received = self.socket.receive(), if self.answers.has_room() => {
-                    self.receive(received)?;
-                }
+            match self.step(&mut stopping, alarm.as_mut()).await? {
+                Step::Stopping => return Err(Box::pin(self.drain()).await),
+                Step::Alarm => Box::pin(self.on_alarm()).await?,
+                Step::Answered(None) | Step::Taken => {}
+                Step::Answered(Some(frame)) => self.socket.send(frame).await?,
+                Step::News => self.deliver().await?,
             }
             self.take_what_is_ready().await?;
             self.socket.flush().await?;
@@ -247,10 +256,32 @@ impl<S: Socket> Session<S> {
         }
     }
 
+    /// Waits for the next event.
+    async fn step(
+        &mut self,
+        stopping: impl Future<Output = ()> + Unpin,
+        alarm: std::pin::Pin<&mut Sleep>,
+    ) -> Result<Step, Ended> {
+        let notes_under_way = self.answers.notes_under_way();
+        Ok(tokio::select! {
+            // Ends come first: a token that is over sends nothing any more. Answers
+            // come before news, so that the id of an own note is known in time.
+            biased;
+            () = stopping => Step::Stopping,
+            () = alarm => Step::Alarm,
+            answer = self.answers.next() => Step::Answered(self.answered(answer)?),
+            () = self.inbox.ready(notes_under_way) => Step::News,
+            received = self.socket.receive(), if self.answers.has_room() => {
+                self.receive(received)?;
+                Step::Taken
+            }
+        })
+    }
+
     /// Lets the store know the name and picture that the token brought.
     async fn introduce(&mut self) -> Result<(), Ended> {
-        let claimed = std::mem::take(&mut self.claimed);
-        let remembered = self.context.store.set_profile(self.user, claimed);
+        let claimed = self.claimed.take().unwrap_or_default();
+        let remembered = self.context.store.set_profile(self.user, *claimed);
         match tokio::time::timeout(answers::PATIENCE, remembered).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(self.try_later()),
@@ -260,14 +291,9 @@ impl<S: Socket> Session<S> {
     /// After one event, whatever else is there already, so that one write carries it all.
     async fn take_what_is_ready(&mut self) -> Result<(), Ended> {
         for _ in 0..READY_MAX {
-            if let Some(answer) = self.answers.next().now_or_never() {
-                self.answer(answer).await?;
-            } else if self.answers.has_room()
-                && let Some(received) = self.socket.receive().now_or_never()
-            {
-                self.receive(received)?;
-            } else {
-                break;
+            let Some(frame) = self.what_is_ready() else { break };
+            if let Some(frame) = frame? {
+                self.socket.send(frame).await?;
             }
         }
         if self.inbox.ready(self.answers.notes_under_way()).now_or_never().is_some() {
@@ -276,16 +302,29 @@ impl<S: Socket> Session<S> {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
-        match answer {
-            Answer::Frame(frame) => self.socket.send(frame).await?,
-            Answer::Silent => {}
+    /// Takes an answer that is there, or a frame, and gives what is said of it, if anything.
+    fn what_is_ready(&mut self) -> Option<Result<Option<Bytes>, Ended>> {
+        if let Some(answer) = self.answers.next().now_or_never() {
+            return Some(self.answered(answer));
+        }
+        if !self.answers.has_room() {
+            return None;
+        }
+        let received = self.socket.receive().now_or_never()?;
+        Some(self.receive(received).map(|()| None))
+    }
+
+    /// What is said of an answered question, if anything.
+    fn answered(&mut self, answer: Answer) -> Result<Option<Bytes>, Ended> {
+        let frame = match answer {
+            Answer::Frame(frame) => frame,
+            Answer::Silent => return Ok(None),
             Answer::Stored { packet, id, note } => {
                 if note {
                     self.inbox.own(id);
                 }
                 self.context.metrics.acknowledged(packet.came.elapsed());
-                self.socket.send(self.success(&packet, id)).await?;
+                self.success(&packet, id)
             }
             Answer::Refreshed { timestamp, ends, token } => {
                 self.ends = ends;
@@ -294,7 +333,7 @@ impl<S: Socket> Session<S> {
                 self.inbox.refreshed(token);
                 // It may have been taken back before it was one of ours.
                 self.look_at_tokens()?;
-                self.socket.send(reply::success(self.user, &timestamp).into()).await?;
+                reply::success(self.user, &timestamp).into()
             }
             Answer::Failed { code, timestamp, name } => {
                 let client_id = match name {
@@ -306,11 +345,10 @@ impl<S: Socket> Session<S> {
                     None => None,
                 };
                 let message = inbound::explain(code).into();
-                let frame = self.failure(&Failure { code, message, timestamp, client_id })?;
-                self.socket.send(frame).await?;
+                self.failure(&Failure { code, message, timestamp, client_id })?
             }
-        }
-        Ok(())
+        };
+        Ok(Some(frame))
     }
 
     /// Ends the session when one of its tokens was taken back.
@@ -346,13 +384,11 @@ impl<S: Socket> Session<S> {
 
     async fn deliver(&mut self) -> Result<(), Ended> {
         if self.inbox.is_sent_away() {
-            return Err(self.drain().await);
+            return Err(Box::pin(self.drain()).await);
         }
-        let reading = self.inbox.next(&*self.context.store);
-        // Nothing else happens meanwhile: neither the token's end nor the server's.
-        let frames = match tokio::time::timeout(answers::PATIENCE, reading).await {
-            Ok(Ok(frames)) => frames,
-            Ok(Err(_)) | Err(_) => return Err(self.try_later()),
+        let frames = match self.inbox.in_hand() {
+            Some(frames) => frames,
+            None => Box::pin(self.read()).await?,
         };
         self.context.metrics.delivered.inc_by(frames.len() as u64);
         for frame in frames {
@@ -361,19 +397,31 @@ impl<S: Socket> Session<S> {
         Ok(())
     }
 
+    /// The frames that come next in the log.
+    async fn read(&mut self) -> Result<Vec<Bytes>, Ended> {
+        let reading = self.inbox.next(&*self.context.store);
+        // Nothing else happens meanwhile: neither the token's end nor the server's.
+        match tokio::time::timeout(answers::PATIENCE, reading).await {
+            Ok(Ok(frames)) => Ok(frames),
+            Ok(Err(_)) | Err(_) => Err(self.try_later()),
+        }
+    }
+
     /// Whatever has come due by the clock.
     async fn on_alarm(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
         if self.ends.has_come(now) {
             return Err(Ended::Close(Close::TokenExpired));
         }
-        match self.heartbeat.due(now) {
+        match self.heartbeat.due(now, &self.limits) {
             Beat::Wait => {}
             Beat::Ping => self.socket.ping().await?,
             Beat::Dead => return Err(Ended::Close(Close::NoPong)),
         }
         while let Some(answer) = self.answers.overdue(now) {
-            self.answer(answer).await?;
+            if let Some(frame) = self.answered(answer)? {
+                self.socket.send(frame).await?;
+            }
         }
         Ok(())
     }
@@ -403,8 +451,14 @@ impl<S: Socket> Session<S> {
                     None => continue,
                 },
             };
-            if let Err(ended) = self.answer(answer).await {
-                return ended;
+            let frame = match self.answered(answer) {
+                Ok(frame) => frame,
+                Err(ended) => return ended,
+            };
+            if let Some(frame) = frame
+                && self.socket.send(frame).await.is_err()
+            {
+                return Ended::Gone;
             }
         }
         if self.socket.flush().await.is_err() {

@@ -18,7 +18,8 @@ fn number(mut number: u64) -> Vec<u8> {
 
 /// Lets an empty store go on behind `last`, as if the ids up to it had been skipped.
 fn skip(setup: &Setup, last: u64) {
-    let db = sled::open(setup.path("data").join("sled")).unwrap();
+    let path = setup.path("data").join("sled");
+    let db = sled::Config::new().path(path).segment_size(4 << 20).open().unwrap();
     let body = [vec![1], number(last), number(last)].concat();
     db.insert(b"K", seal(b"K", &body)).unwrap();
     db.flush().unwrap();

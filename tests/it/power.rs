@@ -64,6 +64,11 @@ impl Rig {
         self.path("pool").join(format!("disk-{}.img", self.images))
     }
 
+    /// The disk as the last cut left it: a start changes it.
+    fn last_cut(&self) -> PathBuf {
+        self.path("pool").join("cut.img")
+    }
+
     /// An empty disk, mounted as the data directory of a new server.
     fn fresh(&mut self, server: &str, environment: &[(&str, &str)]) -> io::Result<Torture> {
         let _ = self.unmount();
@@ -116,6 +121,15 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         let _ = self.unmount();
+        if std::thread::panicking() {
+            // What nobody can make again by the seed alone.
+            let kept = std::env::temp_dir().join("imserver-power-cut.img");
+            let paths = [self.last_cut(), kept.clone()];
+            match run("cp", &["--sparse=always"], &[&paths[0], &paths[1]]) {
+                Ok(()) => eprintln!("the disk as the last cut left it: {}", kept.display()),
+                Err(error) => eprintln!("the disk of the last cut is not kept: {error}"),
+            }
+        }
         let _ = run("umount", &[], &[&self.path("pool")]);
     }
 }
@@ -132,6 +146,7 @@ impl Blow for Cut<'_> {
         self.rig.images += 1;
         let new = self.rig.image();
         run("cp", &["--reflink=always"], &[&old, &new])?;
+        run("cp", &["--reflink=always"], &[&new, &self.rig.last_cut()])?;
         server.kill()?;
         run("umount", &[], &[&self.data])?;
         fs::remove_file(old)?;

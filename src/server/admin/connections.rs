@@ -1,7 +1,11 @@
 //! `/admin/connections`: who is connected, and sending somebody away for the moment.
 
-use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
+use super::everywhere::Together;
 use super::{Admin, Call, answer, milliseconds};
 use crate::admin::{Act, Who};
 use crate::hub::{Connected, Wanted, Wants};
@@ -13,17 +17,27 @@ use crate::server::routes::Answer;
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1000;
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Item {
-    id: String,
+/// A connection, as it is answered and as nodes tell each other.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Item {
+    pub(super) id: String,
     user_id: u64,
     /// Milliseconds since the Unix epoch.
     since: u64,
     address: String,
-    dialect: &'static str,
+    dialect: Cow<'static, str>,
     jti: Option<String>,
     kid: Option<String>,
+    /// Where it is, with several nodes.
+    node: Option<String>,
+}
+
+impl Item {
+    /// The same, at this node.
+    pub(super) fn at(self, node: Option<String>) -> Self {
+        Self { node, ..self }
+    }
 }
 
 impl From<Connected> for Item {
@@ -36,11 +50,12 @@ impl From<Connected> for Item {
             since: milliseconds(since),
             address: address.to_string(),
             dialect: match wants {
-                Wants::Inbox => "document",
-                Wants::Everything => "im.v2",
+                Wants::Inbox => Cow::Borrowed("document"),
+                Wants::Everything => Cow::Borrowed("im.v2"),
             },
             jti: text(&token.jti),
             kid: text(&token.kid),
+            node: None,
         }
     }
 }
@@ -51,16 +66,20 @@ struct Page {
     /// How many there are of those asked for.
     total: usize,
     next: Option<String>,
+    /// The names of nodes that did not answer, whose connections are not among them.
+    unanswered: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Closed {
     closed: usize,
+    /// The names of nodes that did not answer, whose connections may not have been told.
+    unanswered: BTreeSet<String>,
 }
 
 impl Admin {
     /// `GET`: a page of them, `?user=` and `?kid=` narrow it down.
-    pub(super) fn connections(&self, call: Call<'_>) -> Result<Answer, Refusal> {
+    pub(super) async fn connections(&self, call: Call<'_>) -> Result<Answer, Refusal> {
         call.without_body()?;
         let wanted = wanted(&call)?;
         let after = match call.query.get("cursor")? {
@@ -68,23 +87,25 @@ impl Admin {
             Some(cursor) => Some(ConnectionId::parse(cursor).ok_or(Refusal::BadCursor)?),
         };
         let limit = call.query.limit_to(PAGE, PAGE_MAX)?;
-        let (mut found, total) = self.service()?.hub.roll(&wanted, after, limit + 1);
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|last| last.id.to_string());
-        let connections = found.into_iter().map(Item::from).collect();
-        Ok(answer::json(&Page { connections, total, next }))
+        let found = self.service()?.everywhere().list(&wanted, after, limit).await;
+        let Together { connections, total, more, unanswered } = found;
+        let next = connections.last().filter(|_| more).map(|last| last.id.clone());
+        Ok(answer::json(&Page { connections, total, next, unanswered }))
     }
 
     /// `DELETE /admin/connections/{id}`.
     pub(super) async fn close(&self, call: Call<'_>, id: ConnectionId) -> Result<Answer, Refusal> {
         call.without_body()?;
         let wanted = Wanted { id: Some(id), ..Wanted::default() };
-        let (found, _) = self.service()?.hub.roll(&wanted, None, 1);
-        let connected = found.first().ok_or(Refusal::NotFound)?;
+        let found = self.service()?.everywhere().list(&wanted, None, 1).await;
+        let connected = found.connections.first().ok_or(if found.unanswered.is_empty() {
+            Refusal::NotFound
+        } else {
+            Refusal::Unavailable("it is at no node that answered, and not all of them did")
+        })?;
         let act = Act::new("connection.close")
             .with("connection", id.to_string())
-            .with("user", connected.token.user.get());
+            .with("user", connected.user_id);
         self.send_away(&call.who, &wanted, act).await
     }
 
@@ -102,10 +123,11 @@ impl Admin {
     }
 
     async fn send_away(&self, who: &Who, wanted: &Wanted, act: Act) -> Result<Answer, Refusal> {
-        let hub = &self.service()?.hub;
-        let (_, count) = hub.roll(wanted, None, 0);
+        let everywhere = self.service()?.everywhere();
+        let count = everywhere.list(wanted, None, 0).await.total;
         self.note(who, &act.with("connections", count)).await?;
-        Ok(answer::json(&Closed { closed: hub.send_away(wanted) }))
+        let Together { total: closed, unanswered, .. } = everywhere.close(wanted).await;
+        Ok(answer::json(&Closed { closed, unanswered }))
     }
 }
 

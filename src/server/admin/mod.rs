@@ -9,6 +9,7 @@ mod audit;
 mod connections;
 mod data;
 mod erase;
+pub(super) mod everywhere;
 pub(super) mod fuzzing;
 mod gate;
 mod notifications;
@@ -32,6 +33,7 @@ use tracing::{error, info};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
+use self::everywhere::Everywhere;
 pub(super) use self::gate::Gate;
 pub(super) use self::probes::Probes;
 pub(super) use self::recent::Recent;
@@ -49,6 +51,7 @@ use crate::config;
 use crate::hub::Hub;
 use crate::metrics::ServerMetrics;
 use crate::session::Context;
+use crate::store::jetstream::Neighbours;
 
 /// How long a body may be: 50,000 user ids and the longest content fit.
 const BODY_BYTES: usize = 1 << 20;
@@ -81,7 +84,16 @@ pub(super) struct Admin {
 pub(super) struct Service {
     pub(super) context: Context,
     pub(super) hub: Arc<Hub>,
+    /// The other nodes, where there can be any.
+    pub(super) neighbours: Option<Arc<Neighbours>>,
     pub(super) recent: Arc<Recent>,
+}
+
+impl Service {
+    /// This node and all others.
+    fn everywhere(&self) -> Everywhere<'_> {
+        Everywhere { hub: &self.hub, neighbours: self.neighbours.as_deref() }
+    }
 }
 
 /// A call of somebody who was let in.
@@ -143,7 +155,7 @@ impl Admin {
         let call = Call { who, query, request, body };
         match (place, &request.method) {
             (Place::Audit, &Method::GET) => self.audit(call).await,
-            (Place::Connections, &Method::GET) => self.connections(call),
+            (Place::Connections, &Method::GET) => self.connections(call).await,
             (Place::Connections, &Method::DELETE) => self.close_all(call).await,
             (Place::Connection(id), &Method::DELETE) => self.close(call, id).await,
             (Place::Notifications, &Method::POST) => self.notify(call).await,

@@ -117,7 +117,7 @@ impl Certificate {
 impl Admin {
     pub(super) fn status(&self, call: Call<'_>) -> Result<Answer, Refusal> {
         call.without_body()?;
-        let Service { context, hub, recent } = self.service()?;
+        let Service { context, hub, recent, .. } = self.service()?;
         let now = recent.look();
         let sessions = &context.metrics;
         Ok(answer::json(&Status {

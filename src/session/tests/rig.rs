@@ -146,13 +146,13 @@ impl Plan {
         let takes = Arc::new(Semaphore::new(1));
         let wire = Wire { incoming, outgoing, buffer: Vec::new(), takes: Arc::clone(&takes) };
         let shutdown = CancellationToken::new();
-        let context = Context {
+        let context = Arc::new(Context {
             store: Arc::clone(&store) as Arc<dyn Store>,
             verifier: issuer.verifier.clone(),
             metrics: SessionMetrics::register(&mut Registry::default()),
             shutdown: shutdown.clone(),
             retry: Retry::default(),
-        };
+        });
         let identity = issuer.identity(ME, self.token_lives);
         let left = identity.ends_at().duration_since(SystemTime::now());
         let ends = Instant::now() + left.unwrap() - Duration::from_millis(100);
@@ -166,7 +166,7 @@ impl Plan {
         let after = self.after.map(|id| MessageId::new(id).map_or(Cursor::START, Cursor::from));
         let (dialect, limits) = (self.dialect, Arc::new(self.limits));
         let opening = Opening { identity, subscription, dialect, after, limits };
-        let session = tasks.spawn(Session::new(opening, wire, context).run());
+        let session = tasks.spawn(Box::new(Session::new(opening, wire, context)).run());
         Rig { store, shutdown, ends, hub, issuer, say, hear, takes, session }
     }
 }

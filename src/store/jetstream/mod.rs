@@ -28,6 +28,7 @@ mod marking;
 mod marks;
 pub mod migrate;
 mod names;
+mod neighbours;
 mod old_ids;
 mod pace;
 mod profiles;
@@ -65,6 +66,7 @@ use self::follow::{Follower, Share};
 use self::line::Lines;
 use self::log::Log;
 use self::names::Names;
+pub use self::neighbours::{Heard, Neighbours};
 use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
@@ -104,7 +106,7 @@ pub async fn open(
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;
-    let reads = Reads::new(client.clone(), context.clone(), replies);
+    let reads = Reads::new(client.clone(), context.clone(), Arc::clone(&replies));
     let log = Log { names, reads, context };
     let shared = Arc::new(Shared::new(client, log, Rules::of(config, limits), metrics));
 
@@ -118,6 +120,8 @@ pub async fn open(
     let (announce, tail) = mpsc::channel(TAIL);
     let (typing, telling) = Typing::new(&shared, announce.clone()).await?;
     around.spawn(until_over(Box::pin(telling)));
+    let (neighbours, living) = Neighbours::new(&shared, replies).await?;
+    around.spawn(until_over(Box::pin(living)));
     let followers = [
         Follower::new(&shared, Share::Revocations, announce.clone()).await?,
         Follower::new(&shared, Share::Others, announce).await?,
@@ -139,7 +143,8 @@ pub async fn open(
     );
     let lines = Mutex::new(Some(Lines::new(&shared)));
     let ends = [finish.clone().drop_guard(), over.clone().drop_guard()];
-    let inner = Inner { shared, lines, typing, finish, following, over, around, _ends: ends };
+    let inner =
+        Inner { shared, lines, typing, neighbours, finish, following, over, around, _ends: ends };
     Ok((JetStream(Arc::new(inner)), tail))
 }
 
@@ -152,6 +157,7 @@ struct Inner {
     /// Gone once the store is closed.
     lines: Mutex<Option<Lines>>,
     typing: Typing,
+    neighbours: Arc<Neighbours>,
     /// Tells the followers to come to their end.
     finish: CancellationToken,
     following: TaskTracker,
@@ -170,6 +176,11 @@ impl fmt::Debug for JetStream {
 }
 
 impl JetStream {
+    /// The other nodes.
+    pub fn neighbours(&self) -> Arc<Neighbours> {
+        Arc::clone(&self.0.neighbours)
+    }
+
     /// Reads while the store is open.
     fn read<'a, T: Send + 'a>(
         &'a self,
@@ -314,6 +325,7 @@ impl Store for JetStream {
             let inner = &self.0;
             let lines = inner.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
             lines.map(drop).ok_or(StoreError::Unavailable)?;
+            inner.neighbours.leave().await;
             inner.shared.closing.cancel();
             // What is in line is written first.
             inner.shared.tasks.close();

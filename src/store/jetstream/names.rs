@@ -241,6 +241,16 @@ impl Names {
         format!("{}.typing", self.prefix)
     }
 
+    /// Where nodes say that they are there.
+    pub(super) fn presence(&self) -> String {
+        format!("{}.nodes.here", self.prefix)
+    }
+
+    /// Where nodes ask all others.
+    pub(super) fn questions(&self) -> String {
+        format!("{}.nodes.asked", self.prefix)
+    }
+
     /// Where what a stream takes in is told to every node.
     pub(super) fn live(&self, stream: &str) -> String {
         format!("{}.live.{stream}", self.prefix)

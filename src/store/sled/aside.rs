@@ -11,6 +11,7 @@ use super::census::Census;
 use super::log::Log;
 use super::manifest;
 use super::open::{self, database};
+use super::panics::guarded;
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
@@ -50,7 +51,7 @@ impl Aside {
         let copy = Rehearsal::of(&original).map_err(|error| unusable(&original, error))?;
         let copy =
             copy.ok_or_else(|| unusable(&manifest::path(dir), io::ErrorKind::StorageFull.into()))?;
-        let (log, census) = open::guarded(dir, || {
+        let (log, census) = guarded(dir, || {
             let db = open::open_sled(dir, copy.path(), cache_bytes)?;
             let census = open::believe(dir, &db, &manifest)?;
             let log = Log::load(dir, (*db).clone());

@@ -1,9 +1,10 @@
 //! The files that sled keeps its largest pages in, and never syncs.
 //!
-//! A page of more than a quarter of a segment (128 KiB: sixteen messages of 8 KiB) goes into
-//! a file of its own before the log names it. sled 0.34.7 leaves it to the system when that
-//! reaches the disk (`write_blob`), so that a power cut takes what the log, which is synced,
-//! then lacks.
+//! A page of more than a quarter of a segment goes into a file of its own before the log
+//! names it. sled 0.34.7 leaves it to the system when that reaches the disk (`write_blob`),
+//! so that a power cut takes what the log, which is synced, then lacks. In new databases no
+//! page is so large ([`super::segment`]); those with segments of 512 KiB have such files
+//! from sixteen messages of 8 KiB on, and their moment of danger is only made short here.
 
 use std::collections::HashSet;
 use std::ffi::OsString;

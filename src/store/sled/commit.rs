@@ -32,7 +32,7 @@ use crate::store::{
 pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
 /// Bytes of a row of the log, about, unless a single message is larger: sled holds 16 rows in
-/// a page, and puts one of more than 128 KiB into a file of its own, which it does not sync.
+/// a page, which is written anew as a whole now and then.
 pub(super) const PIECE_BYTES: usize = 6 << 10;
 
 /// What a message takes in a row of the log beside its value, at the most.

@@ -18,6 +18,7 @@ use super::log::Log;
 use super::manifest::{self, Manifest};
 use super::open::{self, Opened};
 use super::packer::{self, Desk, Hindrance};
+use super::panics::guarded;
 use super::record::SCHEMA_VERSION;
 use super::refusal::{self, OpenError};
 use super::rehearsal::Rehearsal;
@@ -71,7 +72,7 @@ pub fn compact(
     let folder = volume::folder(dir);
     let size = || Ok(seal::size(&database)? + seal::size_if_any(&folder)?);
     let before = size().map_err(failed)?;
-    open::guarded(dir, || {
+    guarded(dir, || {
         let desk = Alone { log: &log, file: &file, database: &database, last_id: census.last_id };
         packer::rewrite(&desk, true).map_err(|hindrance| match hindrance {
             Hindrance::Io(error) => failed(error),
@@ -80,7 +81,7 @@ pub fn compact(
         })
     })?;
     let fresh = Rehearsal::empty(&database).map_err(failed)?;
-    open::guarded(dir, || {
+    guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
         copy_rows(&db, &copy, |_| true, &mut tell).map_err(|error| not_copied(&database, error))?;
         Ok(())
@@ -88,7 +89,7 @@ pub fn compact(
     drop((db, log, file, manifest));
     open::released(&database);
     open::released(fresh.path());
-    let counted = open::guarded(dir, || {
+    let counted = guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
         let log = Log::load(dir, (*copy).clone())
             .map_err(|error| refusal::damaged(dir, error.to_string()))?;

@@ -1,12 +1,9 @@
 //! Opening a data directory: made when it is new, refused when it is not as it was left.
 
-use std::cell::Cell;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -19,11 +16,13 @@ use super::keys;
 use super::log::Log;
 use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
+use super::panics::guarded;
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, in_use, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::renew::renew;
 use super::seal::Seal;
+use super::segment;
 use super::staging;
 
 /// An open database and what was counted in it.
@@ -122,6 +121,10 @@ impl Checked<'_> {
         let file = File::options().write(true).open(&path).map_err(|e| unusable(&path, e))?;
         // What sled replayed from its log may still be on its way to the disk.
         file.sync_all().map_err(|error| unusable(&path, error))?;
+        // sled never syncs what it wrote down of its own settings.
+        let settings = database(dir).join("conf");
+        let synced = File::open(&settings).and_then(|settings| settings.sync_all());
+        synced.map_err(|error| unusable(&settings, error))?;
         for dir in [dir, &database(dir)] {
             manifest::sync_dir(dir).map_err(|error| unusable(dir, error))?;
         }
@@ -292,8 +295,11 @@ fn is_small(database: &Path) -> bool {
 }
 
 pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
-    let config =
-        sled::Config::new().path(at).cache_capacity(cache_bytes / SLED_SHARE).flush_every_ms(None);
+    let config = sled::Config::new()
+        .path(at)
+        .segment_size(segment::bytes(at))
+        .cache_capacity(cache_bytes / SLED_SHARE)
+        .flush_every_ms(None);
     config.open().map_err(|error| match error {
         sled::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => in_use(dir),
         // sled reports its lock as an error of no kind, in words.
@@ -371,32 +377,4 @@ fn layout(dir: &Path, db: &Db) -> Result<Option<u64>, OpenError> {
         Some(Some(found)) => Err(schema(dir, found)),
         Some(None) => Err(damaged(dir, "its version record is not whole".to_owned())),
     }
-}
-
-thread_local! {
-    /// Set while a panic of this thread is expected and answered.
-    static EXPECTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Keeps panics that become our error from being shown: their own words would only
-/// frighten beside it. Set up once and for good, since every thread shares the hook.
-static QUIET: LazyLock<()> = LazyLock::new(|| {
-    let others = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if !EXPECTED.get() {
-            others(panic);
-        }
-    }));
-});
-
-/// Runs what may meet a damaged file: sled answers some damage with a panic.
-pub(super) fn guarded<T>(
-    dir: &Path,
-    work: impl FnOnce() -> Result<T, OpenError>,
-) -> Result<T, OpenError> {
-    LazyLock::force(&QUIET);
-    EXPECTED.set(true);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
-    EXPECTED.set(false);
-    outcome.unwrap_or_else(|_| Err(damaged(dir, "the database cannot be read".to_owned())))
 }

@@ -20,6 +20,7 @@ use super::gone::Gone;
 use super::keys::{self, Pair};
 use super::log::Log;
 use super::open::{self, database};
+use super::panics::guarded;
 use super::record::{self, CommitRecord, LogPiece, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, unusable};
 use super::rehearsal::Rehearsal;
@@ -47,7 +48,7 @@ pub(super) fn renew(
         fs::remove_dir_all(&folder).map_err(failed)?;
     }
     info!(path = %dir.display(), messages = counted.kept(), "the store gets a new layout");
-    open::guarded(dir, || {
+    guarded(dir, || {
         let rows = open::open_sled(dir, &original, cache_bytes)?;
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
         let written = convert(&rows, &copy, &folder, counted.kept());
@@ -58,7 +59,7 @@ pub(super) fn renew(
     })?;
     open::released(&original);
     open::released(fresh.path());
-    let found = open::guarded(dir, || {
+    let found = guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
         let log = Log::load(at, (*copy).clone()).map_err(|e| damaged(dir, e.to_string()))?;
         census::take(&log).map_err(|what| damaged(dir, format!("in the new layout, {what}")))

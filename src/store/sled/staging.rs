@@ -22,6 +22,7 @@ use super::keys;
 use super::log::Log;
 use super::manifest::{self, Manifest};
 use super::open::{self, database};
+use super::panics::guarded;
 use super::record::{self, ROWS_VERSION, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, unusable};
 use super::renew::renew;
@@ -194,13 +195,13 @@ impl Staging {
     fn counted(&self) -> Result<(Census, Findings), FillError> {
         let built = self.built();
         // What it was filled with are rows.
-        let rows = open::guarded(&self.dir, || {
+        let rows = guarded(&self.dir, || {
             let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
             census::of_rows(&db).map_err(|what| damaged(&self.dir, what))
         })?;
         open::released(&database(&built));
         renew(&self.dir, &built, self.cache_bytes, rows)?;
-        let counted = open::guarded(&self.dir, || {
+        let counted = guarded(&self.dir, || {
             let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
             let log = Log::load(&built, (*db).clone())
                 .map_err(|error| damaged(&self.dir, error.to_string()))?;

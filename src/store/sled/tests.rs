@@ -158,7 +158,8 @@ async fn closed() -> TempDir {
 
 /// The bare database of a closed store, for as long as `work` takes.
 pub(super) fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> T {
-    let db = ::sled::open(folder.path().join("sled")).unwrap();
+    let db = folder.path().join("sled");
+    let db = open::open_sled(folder.path(), &db, 16 << 20).unwrap();
     let outcome = work(&db);
     drop(db);
     open::released(&open::database(folder.path()));
@@ -501,4 +502,26 @@ async fn memory_stays_bounded_under_load_and_no_value_is_large() {
     assert_eq!(blobs.count(), 0, "sled put a value into a file of its own");
     drop(tree);
     store.close().await.unwrap();
+}
+
+/// A page in a file of its own is what a power cut takes, whatever is synced and when.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_page_is_so_large_that_sled_gives_it_a_file() {
+    let folder = folder();
+    let (store, tail) = open_at(folder.path()).unwrap();
+    drop(tail);
+    let files = folder.path().join("sled/blobs");
+    let untouched = fs::metadata(&files).unwrap().modified().unwrap();
+    let mut receipts = Vec::new();
+    for number in 0..400 {
+        // The largest there are, and in the end such as fill a row together.
+        let bytes = if number < 200 { 48 << 10 } else { 6 << 10 };
+        let draft = Draft { content: "x".repeat(bytes), ..draft(number) };
+        receipts.push(store.append(draft).await.unwrap());
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    store.close().await.unwrap();
+    assert_eq!(fs::metadata(&files).unwrap().modified().unwrap(), untouched);
 }

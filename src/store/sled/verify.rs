@@ -6,7 +6,7 @@ use std::path::Path;
 use super::aside::Aside;
 use super::census;
 use super::fingerprint::{self, Findings};
-use super::open;
+use super::panics::guarded;
 use super::refusal::{OpenError, damaged, unusable};
 
 /// Reads every row of the store in `dir`, in a copy of it, and checks that all fits
@@ -20,7 +20,7 @@ pub fn verify(dir: &Path, cache_bytes: u64) -> Result<Findings, OpenError> {
     }
     let aside = Aside::open(dir, cache_bytes)?;
     let log = &aside.log;
-    open::guarded(dir, || {
+    guarded(dir, || {
         census::peers(log).map_err(|what| damaged(dir, what))?;
         census::volumes(log).map_err(|what| damaged(dir, what))?;
         fingerprint::of(log, aside.census).map_err(|error| damaged(dir, error.to_string()))

@@ -69,7 +69,7 @@ async fn who_is_sent_away_is_told_to_come_back_and_may() {
     let mut other = server.connect(2).await;
 
     let gone = Admin::new("DELETE", &format!("/admin/connections/{id}"), "").done(&server).await;
-    assert_eq!(gone, json!({ "closed": 1 }));
+    assert_eq!(gone, json!({ "closed": 1, "unanswered": [] }));
     let closed = phone.closed().await;
     assert_eq!(closed.code, 1001);
     assert!(closed.reason.starts_with("drain retry_ms="), "{closed:?}");

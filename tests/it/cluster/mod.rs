@@ -1,6 +1,7 @@
 //! Several nodes, which share what three NATS servers keep.
 
 mod audit;
+mod connections;
 mod decentralized;
 mod faults;
 mod groups;
