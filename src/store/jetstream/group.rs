@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::claims::Claimed;
 use super::lanes::{Head, Lane, body, client_id, name_of};
-use super::line::Waiting;
+use super::line::{OnItsWay, Waiting};
 use super::log::Pair;
 use super::record::print;
 use super::writes::{Together, WRITE, Write, put_together};
@@ -52,6 +52,7 @@ impl Lane {
     pub(super) async fn write_group(
         &self,
         waiting: Vec<Waiting>,
+        on_its_way: &OnItsWay,
     ) -> BTreeMap<UserId, VecDeque<Apart>> {
         let waiting = in_time(waiting);
         self.look_up(&waiting).await;
@@ -66,7 +67,7 @@ impl Lane {
                 self.one_by_one(entries.drain(..).map(Apart::from).collect()).await;
                 entries
             }
-            _ => self.put(entries, heads).await,
+            _ => self.put(entries, heads, on_its_way).await,
         };
         // These come before what goes apart anyway.
         for entry in alone.into_iter().rev() {
@@ -137,7 +138,12 @@ impl Lane {
     }
 
     /// Writes a group and answers for it; gives it back where its messages must go apart.
-    async fn put(&self, entries: Vec<Entry>, heads: HashMap<Pair, Head>) -> Vec<Entry> {
+    async fn put(
+        &self,
+        entries: Vec<Entry>,
+        heads: HashMap<Pair, Head>,
+        on_its_way: &OnItsWay,
+    ) -> Vec<Entry> {
         let began = Instant::now();
         let writes: Vec<&Write> = entries.iter().map(|entry| &entry.write).collect();
         let mut outcome = put_together(&self.shared.client, &writes).await;
@@ -152,6 +158,7 @@ impl Lane {
                 metrics.messages.inc_by(entries.len() as u64);
                 metrics.commit_messages.observe(entries.len() as f64);
                 metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                on_its_way.is_answered();
                 self.written(entries, heads, first);
                 Vec::new()
             }

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::lanes::Lane;
+use super::pace::Pace;
 use super::shared::Shared;
 use crate::ids::UserId;
 use crate::store::{AppendError, Appended, Draft, Receipt};
@@ -27,9 +27,6 @@ const WAITING: usize = 4096;
 
 /// Inboxes with something on its way. Past it there is no further group.
 const APART: usize = 4096;
-
-/// How long a group waits to be as large as the one before it.
-const HOLD: Duration = Duration::from_millis(1);
 
 /// Messages in a group. The servers take 1,000 at the most.
 const GROUP: usize = 256;
@@ -82,9 +79,8 @@ struct Line {
     lane: Arc<Lane>,
     waiting: VecDeque<Waiting>,
     road: Arc<Road>,
-    /// How large the last group was.
-    last: usize,
-    /// Until when the next one waits to be as large.
+    pace: Pace,
+    /// Until when the next group waits for others.
     held: Option<Instant>,
 }
 
@@ -99,6 +95,8 @@ struct Road {
 #[derive(Default)]
 struct Taken {
     by_group: bool,
+    /// When those in the last group were answered.
+    answered: Option<Instant>,
     /// Inboxes with messages on their way.
     inboxes: HashSet<UserId>,
 }
@@ -110,7 +108,7 @@ impl Road {
 }
 
 /// Frees what it took once that is done, however it ended.
-struct OnItsWay {
+pub(super) struct OnItsWay {
     road: Arc<Road>,
     group: bool,
     inboxes: BTreeSet<UserId>,
@@ -120,9 +118,14 @@ impl OnItsWay {
     /// A group with all its inboxes.
     fn group(road: &Arc<Road>, inboxes: BTreeSet<UserId>) -> Self {
         let mut taken = road.taken();
-        taken.by_group = true;
+        (taken.by_group, taken.answered) = (true, None);
         taken.inboxes.extend(&inboxes);
         Self { road: Arc::clone(road), group: true, inboxes }
+    }
+
+    /// All in the group are answered from now on: what comes later may come from them.
+    pub(super) fn is_answered(&self) {
+        self.road.taken().answered = Some(Instant::now());
     }
 
     /// What goes on when the group is done.
@@ -149,7 +152,7 @@ impl Line {
             lane: Arc::new(Lane::new(shared)),
             waiting: VecDeque::new(),
             road: Arc::default(),
-            last: 0,
+            pace: Pace::default(),
             held: None,
         }
     }
@@ -180,23 +183,24 @@ impl Line {
         }
     }
 
-    /// Whether a group may go now. While it is smaller than the last one it waits a moment
-    /// for those who were just answered and send again: a small group costs the servers as
-    /// much as a large one.
+    /// Whether a group may go now.
     fn is_time(&mut self) -> bool {
+        self.held = None;
         let taken = self.road.taken();
-        let is_free = |waiting: &Waiting| !taken.inboxes.contains(&waiting.draft.to);
-        if taken.by_group || taken.inboxes.len() >= APART || !self.waiting.iter().any(is_free) {
-            self.held = None;
+        if taken.by_group {
             return false;
         }
-        let now = Instant::now();
-        let is_time = self.waiting.len() >= self.last || self.held.is_some_and(|end| end <= now);
-        self.held = match is_time {
-            true => None,
-            false => self.held.or(Some(now + HOLD)),
-        };
-        is_time
+        let (waiting, now) = (self.waiting.len(), Instant::now());
+        self.pace.is_back(now, GROUP, || {
+            let answered = taken.answered.unwrap_or(now);
+            self.waiting.iter().filter(|waiting| waiting.since <= answered).count()
+        });
+        let is_free = |waiting: &Waiting| !taken.inboxes.contains(&waiting.draft.to);
+        if taken.inboxes.len() >= APART || !self.waiting.iter().any(is_free) {
+            return false;
+        }
+        self.held = self.pace.until(waiting, now);
+        self.held.is_none()
     }
 
     /// What can be written now, in the order in which it came; nothing where all has to wait.
@@ -224,14 +228,14 @@ impl Line {
         if group.is_empty() {
             return None;
         }
-        self.last = group.len();
+        self.pace.went(group.len(), Instant::now());
         Some((group, OnItsWay::group(&self.road, inboxes)))
     }
 
     fn send_off(&mut self, group: Vec<Waiting>, mut on_its_way: OnItsWay) {
         let (lane, tasks) = (Arc::clone(&self.lane), self.shared.tasks.clone());
         self.shared.tasks.spawn(async move {
-            for (inbox, apart) in lane.write_group(group).await {
+            for (inbox, apart) in lane.write_group(group, &on_its_way).await {
                 let (lane, on_its_way) = (Arc::clone(&lane), on_its_way.part(inbox));
                 tasks.spawn(async move {
                     let _on_its_way = on_its_way;

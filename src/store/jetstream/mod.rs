@@ -30,6 +30,7 @@ pub mod migrate;
 mod names;
 mod neighbours;
 mod old_ids;
+mod pace;
 mod profiles;
 mod raw;
 mod read_state;
