@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::nats::{self, Cluster};
-use crate::support::{Admin, Client, Nodes, TestServer, V2, is_refusal, within};
+use crate::support::{Admin, Client, Nodes, TestServer, V2, admin, is_refusal, within};
 
 /// Nodes by these names.
 async fn named<const N: usize>(nodes: &Nodes, names: [&str; N]) -> [TestServer; N] {
@@ -126,8 +126,12 @@ async fn a_node_that_does_not_answer_is_named() {
 
     b.signal("CONT");
     let answered = |page: &Value| page["unanswered"] == json!([]);
-    // What it was asked to do waited for it.
-    sent_away(&mut there).await;
+    // What it was asked to do waited for it, if it did not end the connection by itself before,
+    // having heard nothing of the streams for so long.
+    let closed = there.closed().await;
+    assert!(matches!(closed.code, 1001 | 1013), "{closed:?}");
+    let ready = async { while admin(&b, "/readyz").await.status != 200 {} };
+    within("a node that is ready", ready).await;
     let _hong = b.connect(2).await;
     let listed = page_once(&a, "all nodes", answered).await;
     assert!(who_is_where(&listed).contains(&(2, "b".to_owned())), "{listed}");
