@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::faults::{Before, ELECTION, NOTICED, SOME};
+use super::faults::{Before, ELECTION, NOTICED, SILENT, SOME};
 use super::ledger::Load;
 use crate::nats::{Cluster, Network};
 use crate::support::{Client, Nodes, TestServer, V2, admin, described, named};
@@ -116,7 +116,7 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing() {
     let (struck, before) = (Instant::now(), Before::look(&rig.cluster, &stream));
     rig.network().cut(&[leader, alone], &[&others[..], &majority[..]].concat());
     let refused = put(&mut client, "while it was cut", false);
-    let goes_on = before.survived(&rig.cluster, &rig.load);
+    let goes_on = before.survived(&rig.cluster, &rig.load, SILENT);
     let (answer, ()) = tokio::join!(refused, goes_on);
     assert_eq!(answer, (1, Some("store_unavailable".to_owned())));
     eprintln!("refused after {:?}", struck.elapsed());
