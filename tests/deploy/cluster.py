@@ -130,7 +130,8 @@ class Cluster:
         own = {"IMSERVER_STORE__PATH": str(self.folder / service / "var/lib/imserver")}
         balancer = self.services["balancer"]["networks"]["inner"]["ipv4_address"]
         assert self.environment(service)["IMSERVER_SERVER__PROXY_PROTOCOL"] == balancer
-        own["IMSERVER_SERVER__PROXY_PROTOCOL"] = BALANCER
+        # Where there is no balancer clients come by themselves.
+        own["IMSERVER_SERVER__PROXY_PROTOCOL"] = BALANCER if self.haproxy else "[]"
         if f"{service}:8443" in self.ports:
             own["IMSERVER_SERVER__LISTEN"] = f"127.0.0.1:{self.ports[f'{service}:8443']}"
             own["IMSERVER_SERVER__ADMIN_LISTEN"] = f"127.0.0.1:{self.ports[f'{service}:9443']}"
