@@ -314,6 +314,14 @@ impl<S: Socket> Session<S> {
         Some(self.receive(received).map(|()| None))
     }
 
+    /// Says what is to be said of an answered question.
+    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
+        match self.answered(answer)? {
+            Some(frame) => Ok(self.socket.send(frame).await?),
+            None => Ok(()),
+        }
+    }
+
     /// What is said of an answered question, if anything.
     fn answered(&mut self, answer: Answer) -> Result<Option<Bytes>, Ended> {
         let frame = match answer {
@@ -419,9 +427,7 @@ impl<S: Socket> Session<S> {
             Beat::Dead => return Err(Ended::Close(Close::NoPong)),
         }
         while let Some(answer) = self.answers.overdue(now) {
-            if let Some(frame) = self.answered(answer)? {
-                self.socket.send(frame).await?;
-            }
+            self.answer(answer).await?;
         }
         Ok(())
     }
@@ -451,14 +457,8 @@ impl<S: Socket> Session<S> {
                     None => continue,
                 },
             };
-            let frame = match self.answered(answer) {
-                Ok(frame) => frame,
-                Err(ended) => return ended,
-            };
-            if let Some(frame) = frame
-                && self.socket.send(frame).await.is_err()
-            {
-                return Ended::Gone;
+            if let Err(ended) = self.answer(answer).await {
+                return ended;
             }
         }
         if self.socket.flush().await.is_err() {
