@@ -18,12 +18,13 @@ pub const ELECTION: Duration = Duration::from_secs(10);
 /// How long the service may take once a stream has a leader.
 pub const BACK: Duration = Duration::from_secs(1);
 
-/// How long the users of a node may wait whose NATS server falls silent: it is asked three
-/// times, a second apart, and perhaps tried once more for two seconds before another one.
-pub const NOTICED: Duration = Duration::from_secs(6);
+/// How long the service may be away where the leader is killed, unless the election alone took
+/// longer.
+pub const KILLED: Duration = Duration::from_secs(6);
 
-/// How long the service may be away in all where the leader falls silent without being gone:
-/// the others vote while those who are connected to it notice, go elsewhere and try again.
+/// How long it may be away where a server falls silent without being gone: who is connected to
+/// it asks three times, a second apart, perhaps tries it once more for two seconds before it
+/// goes elsewhere, and sends again. If it led, the others vote meanwhile.
 pub const SILENT: Duration = Duration::from_secs(10);
 
 /// How long a server that goes by itself may be missed.
@@ -66,7 +67,7 @@ impl Rig {
     /// Waits until the load goes on after its leader was killed, and checks that it does in
     /// time.
     pub async fn survives(&self, before: Before) {
-        before.survived(&self.cluster, &self.load, NOTICED).await;
+        before.survived(&self.cluster, &self.load, KILLED).await;
     }
 
     /// The same after its leader fell silent.
@@ -150,7 +151,7 @@ async fn servers_that_hang_lose_nothing() {
     let struck = Instant::now();
     rig.cluster.signal(follower, "STOP");
     // Who is connected to it has to notice.
-    rig.goes_on_within(NOTICED, struck).await;
+    rig.goes_on_within(SILENT, struck).await;
     rig.cluster.signal(follower, "CONT");
     rig.cluster.wait();
     let before = rig.before();
