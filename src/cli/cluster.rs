@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{Failure, print};
 use crate::config::{Backend, Config};
-use crate::store::jetstream::{self, OpenError, Surveyed};
+use crate::store::jetstream::{self, Created, OpenError, Surveyed};
 
 /// Between two looks at servers that are not ready.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -23,6 +23,7 @@ These speak to the NATS servers of [store.jetstream] and need no imserver that r
 
 Examples:
   imserver cluster create                   once, for a new deployment
+  imserver cluster create --wait 1h         after store.jetstream.replicas was raised
   imserver cluster check --wait 5m          until a node could serve
   imserver cluster status                   who leads, who keeps, who is behind")]
 pub(super) struct Args {
@@ -32,7 +33,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make the streams of a new deployment. Those that are there already stay as they are
+    /// Make the streams that are not there, and have each kept by `replicas` servers where
+    /// fewer do, one after the other. Nodes may serve meanwhile; nothing else is changed
     Create(Waiting),
     /// Could a node serve? Looks at what its start looks at, and changes nothing
     Check(Waiting),
@@ -68,14 +70,27 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let prefix = &config.store.jetstream.prefix;
     match &args.command {
         Command::Create(Waiting { wait }) => {
-            let made = patiently(&runtime, *wait, || jetstream::create(&config.store))?;
-            match made.as_slice() {
-                [] => print(format!("all streams of {prefix:?} were there; nothing was changed")),
-                made => print(format!("made {}", made.join(", "))),
+            let mut created = Created::default();
+            let outcome = patiently(&runtime, *wait, async || {
+                jetstream::create(&config.store, &mut created).await
+            });
+            // Also where it did not come to its end.
+            let Created { made, raised } = created;
+            if !made.is_empty() {
+                print(format!("made {}", made.join(", ")))?;
+            }
+            if !raised.is_empty() {
+                let copies = config.store.jetstream.replicas;
+                print(format!("kept by {copies} servers from now on: {}", raised.join(", ")))?;
+            }
+            outcome?;
+            match made.is_empty() && raised.is_empty() {
+                true => print(format!("all streams of {prefix:?} were there; nothing was changed")),
+                false => Ok(()),
             }
         }
         Command::Check(Waiting { wait }) => {
-            patiently(&runtime, *wait, || jetstream::check(&config.store))?;
+            patiently(&runtime, *wait, async || jetstream::check(&config.store).await)?;
             print(format!("a node can serve: all streams of {prefix:?} are there and led"))
         }
         Command::Status(Status { json }) => {
@@ -96,15 +111,16 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
 
 /// Does something until it works or its time is over; says why it does not yet, once for
 /// each reason.
-fn patiently<T, W>(runtime: &Runtime, wait: Duration, work: impl Fn() -> W) -> Result<T, Failure>
-where
-    W: Future<Output = Result<T, OpenError>>,
-{
+fn patiently(
+    runtime: &Runtime,
+    wait: Duration,
+    mut work: impl AsyncFnMut() -> Result<(), OpenError>,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let mut told = String::new();
     loop {
         let error = match runtime.block_on(work()) {
-            Ok(done) => return Ok(done),
+            Ok(()) => return Ok(()),
             Err(error) => error,
         };
         // A file does not come by itself.

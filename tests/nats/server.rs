@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 use super::network::Network;
 
-/// How many servers make a cluster.
+/// How many servers make a cluster, unless it grows.
 const SERVERS: usize = 3;
 
 /// How long a cluster may take to come up, also on a busy machine.
@@ -53,15 +54,13 @@ impl Place {
                     monitor: 8222,
                 })
                 .collect(),
-            None => free_ports(),
+            None => free_ports(SERVERS),
         };
         let place = Self { folder: folder.to_owned(), ports };
         let word: String = std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
         private(&place.password_file(), &word);
         certify(folder, place.ports.iter().map(|ports| ports.host));
-        for number in 0..SERVERS {
-            fs::write(place.config(number), place.configuration(number, &word)).unwrap();
-        }
+        place.configure(0..SERVERS, &word);
         let lines: String = place
             .ports
             .iter()
@@ -69,6 +68,21 @@ impl Place {
             .collect();
         fs::write(folder.join("ports"), lines).unwrap();
         place
+    }
+
+    /// Writes the configuration of these servers.
+    fn configure(&self, numbers: Range<usize>, word: &str) {
+        for number in numbers {
+            fs::write(self.config(number), self.configuration(number, word)).unwrap();
+        }
+    }
+
+    /// Makes room for more servers. Those that are there learn of them by the new ones.
+    fn grow(&mut self, more: usize) {
+        let there = self.ports.len();
+        self.ports.extend(free_ports(more));
+        let word = fs::read_to_string(self.password_file()).unwrap();
+        self.configure(there..self.ports.len(), &word);
     }
 
     /// A cluster that another process has made in `folder`, if there is one.
@@ -122,7 +136,7 @@ impl Place {
 
     /// Changes the configuration of every server, from their next start on.
     pub fn reconfigure(&self, from: &str, to: &str) {
-        for number in 0..SERVERS {
+        for number in 0..self.ports.len() {
             let path = self.config(number);
             let text = fs::read_to_string(&path).unwrap();
             assert!(text.contains(from), "{from}");
@@ -192,7 +206,7 @@ lame_duck_grace_period: "500ms"
     /// Waits until every server takes part and all of them have the same leader.
     pub(super) fn wait(&self) {
         let end = Instant::now() + PATIENCE;
-        while !(0..SERVERS).all(|number| self.is_healthy(number)) {
+        while !(0..self.ports.len()).all(|number| self.is_healthy(number)) {
             assert!(Instant::now() < end, "the cluster does not come up:\n{}", self.logs());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -200,7 +214,8 @@ lame_duck_grace_period: "500ms"
 
     fn logs(&self) -> String {
         let log = |number| fs::read_to_string(self.log_file(number)).unwrap_or_default();
-        (0..SERVERS).map(|number| format!("--- n{number} ---\n{}", log(number))).collect()
+        let numbers = 0..self.ports.len();
+        numbers.map(|number| format!("--- n{number} ---\n{}", log(number))).collect()
     }
 
     pub(super) fn log_file(&self, number: usize) -> PathBuf {
@@ -258,12 +273,19 @@ impl Cluster {
 
     /// The same, on what was left behind.
     pub fn run_all(&mut self) {
-        for number in 0..SERVERS {
+        for number in 0..self.servers.len() {
             if self.servers[number].is_none() {
                 self.run(number);
             }
         }
         self.place.wait();
+    }
+
+    /// Starts so many more servers, and waits until all are one.
+    pub fn grow(&mut self, more: usize) {
+        self.place.grow(more);
+        self.servers.extend((0..more).map(|_| None));
+        self.run_all();
     }
 
     /// Where it is.
@@ -341,14 +363,14 @@ impl Cluster {
 
     /// Which server leads a stream, by what any of them that answers says.
     pub fn leader(&self, stream: &str) -> Option<usize> {
-        let running = (0..SERVERS).filter(|number| self.servers[*number].is_some());
+        let running = (0..self.servers.len()).filter(|number| self.servers[*number].is_some());
         running.into_iter().find_map(|number| self.leader_by(number, stream))
     }
 
     /// How often a server of the cluster became the leader of a stream.
     pub fn elections(&self, stream: &str) -> usize {
         let line = format!("JetStream cluster new stream leader for '$G > {stream}'");
-        (0..SERVERS)
+        (0..self.servers.len())
             .map(|number| fs::read_to_string(self.place.log_file(number)).unwrap_or_default())
             .map(|log| log.matches(&line).count())
             .sum()
@@ -400,9 +422,9 @@ fn brought(folder: &str, options: &[&str]) -> PathBuf {
 }
 
 /// All at once, so that none is given twice; closed again right before the start.
-fn free_ports() -> Vec<Ports> {
+fn free_ports(servers: usize) -> Vec<Ports> {
     let held: Vec<TcpListener> =
-        (0..3 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        (0..3 * servers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let given: Vec<u16> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
     let ports = given.chunks(3).map(|three| Ports {
         host: Ipv4Addr::LOCALHOST,

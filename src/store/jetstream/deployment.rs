@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::connect::Connection;
+use super::copies;
 use super::migrate;
 use super::names::Names;
 use super::refusal::OpenError;
@@ -51,13 +52,13 @@ const READ_STATE: usize = 512 * 1024;
 const WINDOW: Duration = Duration::from_secs(2 * 60);
 
 /// How long servers are waited for that are choosing a leader.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Between two tries.
-const AGAIN: Duration = Duration::from_millis(200);
+pub(super) const AGAIN: Duration = Duration::from_millis(200);
 
 /// How JetStream says: not now.
-const BUSY: usize = 503;
+pub(super) const BUSY: usize = 503;
 
 /// "JetStream not enabled for account", which does not pass.
 const NO_ACCOUNT: u64 = 10039;
@@ -65,21 +66,52 @@ const NO_ACCOUNT: u64 = 10039;
 /// "No suitable peers": also while those that have just started find each other.
 const NO_PEERS: u64 = 10005;
 
-/// What a look at the streams came to.
-pub(super) struct Prepared {
-    /// The names as what was moved in asks for them.
-    pub(super) names: Names,
+/// What was done to the streams of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Created {
     /// The streams that were made.
-    pub(super) made: Vec<String>,
+    pub made: Vec<String>,
+    /// Those that more servers keep now.
+    pub raised: Vec<String>,
 }
 
-/// Looks at the servers and the streams, and makes those where that was asked for.
+/// Looks at the servers and the streams, and makes those where `config` asks for it. Gives the
+/// names as what was moved in asks for them.
 pub(super) async fn prepare(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
-) -> Result<Prepared, OpenError> {
+) -> Result<Names, OpenError> {
+    let mut created = Created::default();
+    let (names, few) = look(connection, names, config, &mut created).await?;
+    few.map_or(Ok(names), Err)
+}
+
+/// The same, and has each stream kept by as many servers as `config` says.
+pub(super) async fn complete(
+    connection: &Connection,
+    names: &Names,
+    config: &config::Store,
+    created: &mut Created,
+) -> Result<(), OpenError> {
+    let (names, few) = look(connection, names, config, created).await?;
+    if few.is_some() {
+        let streams = streams(&names, config);
+        copies::raise(&connection.context, &streams, &mut created.raised).await?;
+    }
+    Ok(())
+}
+
+/// Looks at the servers and the streams, and makes those where that was asked for: the names,
+/// and what is to be said where a stream is kept by too few servers.
+async fn look(
+    connection: &Connection,
+    names: &Names,
+    config: &config::Store,
+    created: &mut Created,
+) -> Result<(Names, Option<OpenError>), OpenError> {
     server(connection, config)?;
+    let mut few = None;
     let mut missing = Vec::new();
     let mut found = 0;
     let mut names = names.clone();
@@ -88,7 +120,8 @@ pub(super) async fn prepare(
         match stream(&connection.context, &wanted.name).await? {
             None => missing.push(wanted),
             Some(info) => {
-                check(&info, &wanted)?;
+                check_but_copies(&info, &wanted)?;
+                few = few.or(copies::check(&info, &wanted).err());
                 if wanted.name == names.messages(0) {
                     names = migrate::names(&names, &info.config.metadata)?;
                 }
@@ -98,7 +131,7 @@ pub(super) async fn prepare(
     }
     clock(&connection.context, &names.revocations()).await?;
     if missing.is_empty() {
-        return Ok(Prepared { names, made: Vec::new() });
+        return Ok((names, few));
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
@@ -122,14 +155,14 @@ pub(super) async fn prepare(
              and prefix"
         )));
     }
-    let mut made = Vec::new();
     for wanted in missing {
-        made.push(wanted.name.clone());
+        let name = wanted.name.clone();
         make(&connection.context, wanted).await?;
+        created.made.push(name);
     }
     // Where there was no stream before, nobody has said what time it is.
     clock(&connection.context, &names.revocations()).await?;
-    Ok(Prepared { names, made })
+    Ok((names, few))
 }
 
 /// Looks at one stream, for who needs no other.
@@ -245,6 +278,11 @@ pub(super) fn is_moving(found: &Config) -> bool {
 
 /// Whether a stream is the one that was made for this.
 pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
+    check_but_copies(found, wanted)?;
+    copies::check(found, wanted)
+}
+
+fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), OpenError> {
     let name = &wanted.name;
     let has = |key: &str| found.config.metadata.get(key).map_or("none", String::as_str);
     let refuse = |why: String| Err(OpenError::Streams(format!("the stream {name} {why}")));
@@ -299,13 +337,6 @@ pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
         return refuse(format!(
             "has another {what} than imserver needs (see docs/cluster.md): set it right with \
              `nats stream edit {name}`"
-        ));
-    }
-    if is.num_replicas < wanted.num_replicas {
-        return refuse(format!(
-            "is kept by {} servers, and store.jetstream.replicas is {}: raise it with `nats \
-             stream edit {name} --replicas {}`, or write less",
-            is.num_replicas, wanted.num_replicas, wanted.num_replicas
         ));
     }
     Ok(())

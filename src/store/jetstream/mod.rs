@@ -11,6 +11,7 @@ mod clock;
 mod codec;
 mod connect;
 mod conversations;
+mod copies;
 mod deployment;
 mod erase;
 mod export;
@@ -62,6 +63,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub use self::audit::{AuditStream, Filed, Topic};
+pub use self::deployment::Created;
 use self::follow::{Follower, Share};
 use self::line::Lines;
 use self::log::Log;
@@ -102,7 +104,7 @@ pub async fn open(
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
-    let names = deployment::prepare(&connection, &names, config).await?.names;
+    let names = deployment::prepare(&connection, &names, config).await?;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;

@@ -2,6 +2,8 @@
 
 use async_nats::jetstream::stream::Info;
 
+use super::connect::Connection;
+use super::deployment::Created;
 use super::names::Names;
 use super::refusal::OpenError;
 use super::{connect, deployment};
@@ -46,15 +48,18 @@ impl Surveyed {
     }
 }
 
-/// Makes the streams of a new deployment: the names of what was made.
+/// Makes the streams of a deployment that are not there, and has each kept by as many servers
+/// as `config` says, one after the other; nodes go on meanwhile. What was done is added to
+/// `created`.
 ///
 /// # Errors
-/// Says what is in the way and what to do. What was made before stays, and making it again
-/// changes nothing.
-pub async fn create(config: &config::Store) -> Result<Vec<String>, OpenError> {
+/// Says what is in the way and what to do. What was done before stays, and asked again it goes
+/// on from there.
+pub async fn create(config: &config::Store, created: &mut Created) -> Result<(), OpenError> {
     let mut asked = config.clone();
     asked.jetstream.create = true;
-    prepared(&asked).await
+    let (connection, names) = connected(&asked).await?;
+    deployment::complete(&connection, &names, &asked, created).await
 }
 
 /// Looks whether a node could serve, as its start does. Changes nothing.
@@ -64,14 +69,15 @@ pub async fn create(config: &config::Store) -> Result<Vec<String>, OpenError> {
 pub async fn check(config: &config::Store) -> Result<(), OpenError> {
     let mut asked = config.clone();
     asked.jetstream.create = false;
-    prepared(&asked).await.map(drop)
+    let (connection, names) = connected(&asked).await?;
+    deployment::prepare(&connection, &names, &asked).await.map(drop)
 }
 
-async fn prepared(config: &config::Store) -> Result<Vec<String>, OpenError> {
+async fn connected(config: &config::Store) -> Result<(Connection, Names), OpenError> {
     let metrics = StoreMetrics::unseen().cluster;
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream, metrics).await?;
-    Ok(deployment::prepare(&connection, &names, config).await?.made)
+    Ok((connection, names))
 }
 
 /// Tells how every stream is, in the order in which they are made.
@@ -79,9 +85,7 @@ async fn prepared(config: &config::Store) -> Result<Vec<String>, OpenError> {
 /// # Errors
 /// Says which stream is not there, or why nobody answers.
 pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> {
-    let metrics = StoreMetrics::unseen().cluster;
-    let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
-    let connection = connect::connect(&config.jetstream, metrics).await?;
+    let (connection, names) = connected(config).await?;
     let mut found = Vec::new();
     for wanted in deployment::streams(&names, config) {
         let info = deployment::stream(&connection.context, &wanted.name).await?;
@@ -92,7 +96,8 @@ pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> 
     Ok(found)
 }
 
-fn told(info: Info, configured: usize) -> Surveyed {
+/// How a stream is that `configured` servers should keep, or more.
+pub(super) fn told(info: Info, configured: usize) -> Surveyed {
     let cluster = info.cluster.unwrap_or_default();
     let replica = |it: async_nats::jetstream::stream::PeerInfo| Replica {
         server: it.name,

@@ -62,8 +62,9 @@ async fn connections_of_all_nodes_are_listed_and_closed_at_any() {
     let all = [(1, "a"), (1, "b"), (1, "c"), (2, "b"), (3, "c")];
     let all = all.map(|(user, node)| (user, node.to_owned())).into();
     for node in [&a, &b, &c] {
-        let page = page(node, "").await;
-        assert_eq!((&page["total"], &page["unanswered"]), (&json!(5), &json!([])), "{page}");
+        // A busy node may not answer in its second.
+        let page = page_once(node, "all nodes", |page| page["unanswered"] == json!([])).await;
+        assert_eq!(page["total"], 5, "{page}");
         assert_eq!(who_is_where(&page), all);
     }
     // In pages, by user and by key, and on the command line.
@@ -181,8 +182,8 @@ async fn a_node_that_is_cut_off_does_not_say_that_it_knows_all() {
     let nodes = Nodes::on(cluster.place());
     let [a, _b] = named(&nodes, ["a", "b"]).await;
     let _ming = a.connect(1).await;
-    let listed = page(&a, "").await;
-    assert_eq!((&listed["total"], &listed["unanswered"]), (&json!(1), &json!([])), "{listed}");
+    let listed = page_once(&a, "all nodes", |page| page["unanswered"] == json!([])).await;
+    assert_eq!(listed["total"], 1, "{listed}");
     for number in 0..3 {
         cluster.kill(number);
     }

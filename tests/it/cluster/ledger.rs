@@ -15,8 +15,8 @@ use crate::support::{Client, TestServer, V2, described, named};
 
 const SENDERS: u64 = 6;
 
-/// Their recipients have numbers of their own.
-const RECIPIENTS: [u64; 3] = [91, 92, 93];
+/// Their recipients have numbers of their own. Of three partitions each has one of them.
+const RECIPIENTS: [u64; 3] = [91, 92, 95];
 
 /// Between two tries to find a node that answers.
 const PAUSE: Duration = Duration::from_millis(50);

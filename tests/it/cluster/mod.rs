@@ -5,6 +5,7 @@ mod connections;
 mod decentralized;
 mod faults;
 mod groups;
+mod growing;
 mod house;
 mod ledger;
 mod moving;

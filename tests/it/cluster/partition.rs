@@ -113,7 +113,7 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing() {
 
     let others: Vec<usize> = (0..3).filter(|server| *server != leader).collect();
     let [alone, majority @ ..] = NODES;
-    let (struck, before) = (Instant::now(), Before::look(&rig.cluster, &stream));
+    let (struck, before) = (Instant::now(), Before::look(&rig.cluster, leader, vec![stream]));
     rig.network().cut(&[leader, alone], &[&others[..], &majority[..]].concat());
     let refused = put(&mut client, "while it was cut", false);
     let goes_on = before.survived(&rig.cluster, &rig.load, SILENT);

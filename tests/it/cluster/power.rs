@@ -34,7 +34,7 @@ fn cut(cluster: &mut Cluster, disks: &[Mount]) {
 async fn a_power_cut_at_all_servers_loses_nothing() {
     let cluster = Cluster::prepare();
     let Some(disks) = on_disks(&cluster) else { return };
-    let mut rig = Rig::on(cluster.begin()).await;
+    let mut rig = Rig::on(cluster.begin(), 3).await;
     cut(&mut rig.cluster, &disks);
     rig.settle().await;
     drop(disks);

@@ -16,12 +16,12 @@ async fn a_server_without_room_is_left_out_and_comes_back() {
         let Some(disk) = Mount::tmpfs(&cluster.place().store(server), "size=64m") else { return };
         disks.push(disk);
     }
-    let mut rig = Rig::on(cluster.begin()).await;
+    let mut rig = Rig::on(cluster.begin(), 1).await;
     // First one that follows, then one that leads.
     for leads in [false, true] {
         let (leader, follower) = rig.leader_and_follower();
         let server = if leads { leader } else { follower };
-        let before = rig.before();
+        let before = rig.before(server);
         let filling = rig.cluster.place().store(server).join("somebody-elses");
         fill(&filling);
         rig.cluster.wait_for_log(server, "will be DISABLED");
@@ -55,7 +55,7 @@ async fn a_slow_server_delays_and_loses_nothing() {
     let rig = Rig::new().await;
     let (leader, follower) = rig.leader_and_follower();
     // The others are a majority without it; what a leader sends out waits for it.
-    for (server, limit) in [(follower, BACK), (leader, 3 * BACK)] {
+    for (server, limit) in [(follower, BACK), (leader, 2 * BACK)] {
         let (since, over) = (Instant::now(), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -78,7 +78,7 @@ async fn a_slow_server_delays_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_restarted_one_by_one_and_nobody_waits() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::of_three_partitions().await;
     let since = Instant::now();
     for server in 0..3 {
         rig.cluster.dismiss(server, Dismissal::LameDuck);
