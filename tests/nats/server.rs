@@ -367,6 +367,15 @@ impl Cluster {
         running.into_iter().find_map(|number| self.leader_by(number, stream))
     }
 
+    /// The streams that a server leads, by what it says itself.
+    pub fn led_by(&self, number: usize) -> Vec<String> {
+        let Some(answer) = self.place.ask(number, "/jsz?streams=1") else { return Vec::new() };
+        let streams = answer["account_details"][0]["stream_detail"].as_array();
+        let leader = format!("n{number}");
+        let led = streams.into_iter().flatten().filter(|it| it["cluster"]["leader"] == leader);
+        led.filter_map(|stream| Some(stream["name"].as_str()?.to_owned())).collect()
+    }
+
     /// How often a server of the cluster became the leader of a stream.
     pub fn elections(&self, stream: &str) -> usize {
         let line = format!("JetStream cluster new stream leader for '$G > {stream}'");

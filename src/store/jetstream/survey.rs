@@ -6,7 +6,7 @@ use super::connect::Connection;
 use super::deployment::Created;
 use super::names::Names;
 use super::refusal::OpenError;
-use super::{connect, deployment};
+use super::{blueprint, connect, deployment};
 use crate::config;
 use crate::metrics::StoreMetrics;
 
@@ -87,7 +87,7 @@ async fn connected(config: &config::Store) -> Result<(Connection, Names), OpenEr
 pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> {
     let (connection, names) = connected(config).await?;
     let mut found = Vec::new();
-    for wanted in deployment::streams(&names, config) {
+    for wanted in blueprint::streams(&names, config) {
         let info = deployment::stream(&connection.context, &wanted.name).await?;
         let info =
             info.ok_or_else(|| OpenError::Streams(format!("there is no stream {}", wanted.name)))?;

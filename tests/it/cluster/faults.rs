@@ -12,12 +12,12 @@ pub const SOME: usize = 25;
 
 /// How long the others may take to have a new leader where the last one is gone without a
 /// word: nats-server's followers wait for four to nine seconds, drawn by chance, before they
-/// vote, and who wins may take a second to finish what the last leader has begun. Where two
-/// ask for votes at once nobody wins, and it takes as long again.
-pub const ELECTION: Duration = Duration::from_secs(10);
+/// vote, and draw again where nobody wins.
+pub const ELECTION: Duration = Duration::from_secs(20);
 
-/// How long the service may take once a stream has a leader: a write that was put in vain right
-/// before is put again after 0.85 s, and on a busy machine everybody does so at once.
+/// How long the service may take once all streams that it needs have a leader: a write that
+/// was put in vain right before is put again after 0.85 s, and on a busy machine everybody
+/// does so at once.
 pub const BACK: Duration = Duration::from_secs(2);
 
 /// How long the service may be away where the leader is killed, unless the election alone took
@@ -77,7 +77,7 @@ impl Rig {
 
     /// Looks at what is there before a server is struck.
     pub fn before(&self, server: usize) -> Before {
-        Before::look(&self.cluster, server, self.streams())
+        Before::look(&self.cluster, server, self.nodes.prefix())
     }
 
     /// Waits until the load goes on after its leader was killed, and checks that it does in
@@ -111,13 +111,18 @@ impl Rig {
 /// How things are right before a server is struck.
 pub struct Before {
     pub at: Instant,
-    /// The streams that it leads, and how often a leader of each was chosen.
+    /// The streams that it leads of those that a message needs, with the elections that each
+    /// has had.
     led: Vec<(String, usize)>,
 }
 
 impl Before {
-    pub fn look(cluster: &Cluster, server: usize, streams: Vec<String>) -> Self {
-        let led = streams.into_iter().filter(|stream| cluster.leader(stream) == Some(server));
+    pub fn look(cluster: &Cluster, server: usize, prefix: &str) -> Self {
+        let of_messages = |stream: &String| {
+            let kind = stream.strip_prefix(prefix).unwrap_or_default();
+            ["-msg-", "-rd-", "-profiles"].iter().any(|needed| kind.starts_with(needed))
+        };
+        let led = cluster.led_by(server).into_iter().filter(of_messages);
         let led = led.map(|stream| (stream.clone(), cluster.elections(&stream))).collect();
         Self { at: Instant::now(), led }
     }
