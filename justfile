@@ -26,7 +26,7 @@ test-deploy:
 
 # Serve for development: prints two chat links
 dev *ARGS:
-    cargo run --release --locked -- dev {{ARGS}}
+    cargo run --locked -- dev {{ARGS}}
 
 # What the binary is made of, as CycloneDX
 sbom:

@@ -21,6 +21,7 @@ mod profile;
 mod provided;
 mod refused;
 mod revocation;
+mod revocations;
 mod secret;
 #[cfg(test)]
 mod testing;
@@ -41,7 +42,8 @@ pub use keys::{KeyEntry, KeyPlace, KeySet, SetFault};
 pub use profile::ProfileFault;
 pub use provided::{PassedOver, Provided, ProvidedFault};
 pub use refused::Refused;
-pub use revocation::{Revocation, Revocations, TokenId, TokenRef};
+pub use revocation::{Revocation, TokenId, TokenRef};
+pub use revocations::Revocations;
 pub use ticket::{
     BookUnavailable, KEY_LIFE, OneNode, Spent, Ticket, TicketBook, TicketDigest, TicketError,
     Tickets,

@@ -28,16 +28,7 @@ pub(super) fn now() -> SystemTime {
 }
 
 pub(super) fn auth() -> Auth {
-    Auth {
-        keys: "keys.json".into(),
-        issuer: "imserver".to_owned(),
-        audience: "imserver".to_owned(),
-        admin_audience: "imserver-admin".to_owned(),
-        jwks_url: None,
-        require_jti: false,
-        leeway: Duration::from_secs(30),
-        max_lifetime: Duration::from_secs(30 * 24 * 3600),
-    }
+    Auth { keys: "keys.json".into(), ..Auth::default() }
 }
 
 /// An RSA key takes a second to make; the algorithms may share one here.

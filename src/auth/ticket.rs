@@ -30,7 +30,7 @@ use super::issue::{IssueError, TOKEN_ID_BYTES, sign};
 use super::json::{Json, from_base64url, to_base64url};
 use super::jwk::Key;
 use super::refused::Refused;
-use super::revocation::Revocations;
+use super::revocations::Revocations;
 use super::token::{Compact, check_signature};
 use crate::digest::digest128;
 use crate::ids::UserId;

@@ -17,7 +17,8 @@ use super::json::{Json, JsonFault, Object, from_base64url};
 use super::jwk::Key;
 use super::keys::KeySet;
 use super::refused::Refused;
-use super::revocation::{Revocations, TokenRef};
+use super::revocation::TokenRef;
+use super::revocations::Revocations;
 use super::watch::Watch;
 
 /// How long a token may be, in bytes.

@@ -4,7 +4,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use super::current::CurrentKeys;
-use super::revocation::Revocations;
+use super::revocations::Revocations;
 
 /// Tells when a token that was believed should be looked at again.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! The store of a server that does not run, opened by a command.
 
 use std::future::Future;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use super::Failure;
-use crate::admin::ExportLines;
+use crate::admin::{ExportLines, revoke};
 use crate::config::{self, Backend, Config};
 use crate::ids::UserId;
 use crate::metrics::StoreMetrics;
@@ -157,6 +157,17 @@ pub(super) fn must_be_here(config: &Config) -> Result<(), Failure> {
 
 /// A time in milliseconds since the Unix epoch, for people.
 pub(super) fn time(milliseconds: u64) -> String {
-    let time: Option<SystemTime> = UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    time.map_or_else(String::new, |time| humantime::format_rfc3339_seconds(time).to_string())
+    revoke::shown(milliseconds / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_nobody_can_write_is_the_last_that_one_can() {
+        assert_eq!(time(1_700_000_000_999), "2023-11-14T22:13:20Z");
+        // A panic once: the file of a backup may say anything.
+        assert_eq!(time(u64::MAX), "9999-12-31T23:59:59Z");
+    }
 }

@@ -55,27 +55,22 @@ impl Introductions {
         }
     }
 
-    fn refuse(&self, proxy: SocketAddr, fault: &Fault) {
+    /// Refuses a header from somebody who is not listed: it is no TLS, so that the connection
+    /// has come to its end, with all that come by this proxy.
+    pub(super) fn uninvited(&self, peer: SocketAddr) {
+        self.refuse(peer, &Fault::Uninvited);
+    }
+
+    fn refuse(&self, peer: SocketAddr, fault: &Fault) {
         let Some(reason) = fault.reason() else {
-            debug!(%proxy, %fault, "a proxy brought nobody");
+            debug!(%peer, %fault, "a proxy brought nobody");
             return;
         };
         self.metrics.refused(reason);
         if self.warnings.check().is_ok() {
-            warn!(%proxy, %fault, "a proxy did not say for whom it connects, and was refused");
+            warn!(%peer, %fault, "refused for its PROXY header");
         } else {
-            debug!(%proxy, %fault, "a proxy did not say for whom it connects, and was refused");
-        }
-    }
-
-    /// Tells the operator of a header from somebody who is not listed: it is no TLS, so that
-    /// the connection has come to its end, with all that come by this proxy.
-    pub(super) fn uninvited(&self, peer: SocketAddr) {
-        self.metrics.refused("proxy_header_uninvited");
-        if self.warnings.check().is_ok() {
-            warn!(%peer, "a PROXY header came from who is not in server.proxy_protocol");
-        } else {
-            debug!(%peer, "a PROXY header came from who is not in server.proxy_protocol");
+            debug!(%peer, %fault, "refused for its PROXY header");
         }
     }
 }

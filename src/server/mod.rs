@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod admission;
 mod api;
+mod backend;
 mod crowd;
 mod descriptors;
 mod door;
@@ -15,6 +16,7 @@ mod framing;
 pub mod fuzzing;
 mod handshake;
 mod introductions;
+mod outcome;
 mod paced;
 mod page;
 mod provider;
@@ -25,11 +27,11 @@ mod routes;
 mod socket;
 mod stream;
 mod supervisor;
+mod tasks;
 mod terms;
 mod tls;
 mod upgrade;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -37,7 +39,6 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,31 +49,27 @@ use self::accept::Listener;
 use self::admin::{Admin, Gate, Probes, Recent, Service, everywhere};
 use self::admission::Admission;
 use self::api::Api;
+use self::backend::Opened;
 use self::door::Door;
 use self::doorkeeper::Doorkeeper;
 use self::introductions::Introductions;
+pub use self::outcome::{RunError, StartError, StopError};
 use self::provider::Provider;
 use self::reload::Reload;
 pub use self::reload::Source;
 use self::routes::Answer;
 pub use self::supervisor::{InheritError, Inherited};
+use self::tasks::Tasks;
 use self::terms::CurrentTerms;
 use self::tls::Certificate;
 use self::upgrade::Upgrades;
 use crate::admin::Audit;
 use crate::admin::audit::node_name;
-use crate::auth::{
-    AdminVerifier, CurrentKeys, GenerateError, KeySet, OneNode, Revocations, TicketBook, Tickets,
-    Verifier,
-};
+use crate::auth::{AdminVerifier, CurrentKeys, KeySet, Revocations, Tickets, Verifier};
 use crate::config::{Backend, Config};
-use crate::https::HttpsError;
 use crate::hub::Hub;
 use crate::metrics::{ProviderMetrics, ServerMetrics, SessionMetrics, StoreMetrics};
 use crate::session::{Context, Retry};
-use crate::store::jetstream::Neighbours;
-use crate::store::sled::OpenError;
-use crate::store::{self, Store, StoreError, Tail};
 use crate::telemetry::LogLevel;
 
 /// Administrators are few.
@@ -80,58 +77,6 @@ const ADMIN_SOCKETS: usize = 64;
 
 /// How long what serves nobody any more may take to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address cannot be listened on.
-    #[error("{address} cannot be listened on: {source}")]
-    Listen {
-        /// The setting that names it.
-        key: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A socket of the service manager would send tokens in the clear.
-    #[error(
-        "tls.mode = \"off\" would send tokens and messages in the clear over {address}, the \
-         socket that the service manager passes for {key}; give it a loopback address"
-    )]
-    Exposed {
-        /// The setting that it stands in for.
-        key: &'static str,
-        /// Its address.
-        address: SocketAddr,
-    },
-    /// rustls refuses the set-up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The provider's keys cannot be fetched, now or ever.
-    #[error("the keys of auth.jwks_url cannot be fetched: {0}")]
-    Provider(HttpsError),
-    /// There is no key for tickets.
-    #[error("tickets cannot be signed: {0}")]
-    Tickets(GenerateError),
-    /// The data cannot be opened.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The servers that keep the messages cannot be used.
-    #[error(transparent)]
-    JetStream(#[from] store::jetstream::OpenError),
-    /// Nobody can say whose tokens were taken back.
-    #[error("the revocations cannot be read: {0}")]
-    Revocations(StoreError),
-}
-
-/// Why a server that was told to stop did not do so cleanly.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the store could not be closed cleanly; everything acknowledged is safe, and the next start \
-     checks it"
-)]
-pub struct StopError;
 
 /// A server that has its addresses and waits to be run.
 #[derive(Debug)]
@@ -250,7 +195,7 @@ impl Server {
         admin_tasks.listen(front.listener(admin, routes, ADMIN_SOCKETS));
 
         let recent = Arc::new(Recent::new(store_metrics.clone(), session_metrics.clone()));
-        let opening = open_store(&config, store_metrics);
+        let opening = backend::open(&config, store_metrics);
         let (opened, provider) = tokio::join!(opening, provider::first(provider, &keys, &stop));
         let Opened { store, tail, tickets, audit, neighbours } = opened?;
         let _ = administration.audit.set(audit);
@@ -324,42 +269,6 @@ impl Server {
     }
 }
 
-/// The store, and what goes where the store goes.
-struct Opened {
-    store: Arc<dyn Store>,
-    tail: Tail,
-    tickets: Arc<dyn TicketBook>,
-    audit: Audit,
-    /// The other nodes, where there can be any.
-    neighbours: Option<Arc<Neighbours>>,
-}
-
-/// Opens the store that is configured.
-async fn open_store(config: &Config, metrics: StoreMetrics) -> Result<Opened, RunError> {
-    let (store, limits) = (config.store.clone(), config.limits.clone());
-    match store.backend {
-        Backend::Sled => {
-            // Off the runtime's threads: it reads everything.
-            let opening = move || store::sled::open(&store, &limits, metrics);
-            let opened =
-                tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
-            let (store, tail) = opened.map_err(StartError::Store)?;
-            let tickets = Arc::new(OneNode::default());
-            let audit = Audit::at(&config.store.path);
-            Ok(Opened { store: Arc::new(store), tail, tickets, audit, neighbours: None })
-        }
-        Backend::JetStream => {
-            let opened = store::jetstream::open(&store, &limits, metrics).await;
-            let (store, tail) = opened.map_err(StartError::JetStream)?;
-            let tickets = Arc::new(store.clone());
-            let node = node_name(&config.store.jetstream);
-            let audit = Audit::shared(store.audit(), node, Handle::current());
-            let neighbours = Some(store.neighbours());
-            Ok(Opened { store: Arc::new(store), tail, tickets, audit, neighbours })
-        }
-    }
-}
-
 /// What both listeners have in common.
 struct Front {
     tls: Option<TlsAcceptor>,
@@ -392,52 +301,6 @@ impl Front {
             terms: self.terms.clone(),
             sockets,
             metrics: self.metrics.clone(),
-        }
-    }
-}
-
-/// Why a run ended other than by being told to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// It never began.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// It did not end cleanly.
-    #[error(transparent)]
-    Stop(#[from] StopError),
-    /// A part of it failed that must not.
-    #[error("a part of the server failed at the start; the log says which")]
-    Crashed,
-}
-
-/// Tasks that end together, for one reason.
-#[derive(Debug, Default)]
-struct Tasks {
-    stop: CancellationToken,
-    tracker: TaskTracker,
-}
-
-impl Tasks {
-    fn listen(&self, listener: Listener) {
-        self.spawn(listener.run(self.stop.clone(), self.tracker.clone()));
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(task);
-    }
-
-    /// Spawns a task that does not know when to end.
-    fn spawn_until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.spawn(async move { _ = stop.run_until_cancelled_owned(task).await });
-    }
-
-    /// Ends them: all that have not within `grace` are cut off with the runtime.
-    async fn end(self, grace: Duration) {
-        self.stop.cancel();
-        self.tracker.close();
-        if tokio::time::timeout(grace, self.tracker.wait()).await.is_err() {
-            warn!(left = self.tracker.len(), "the time is over; the remaining ones are cut off");
         }
     }
 }

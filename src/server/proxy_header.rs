@@ -47,6 +47,8 @@ pub(super) enum Fault {
     TooLong,
     #[error("its PROXY header is malformed: {0}")]
     Malformed(&'static str),
+    #[error("it began with a PROXY header, and is not in server.proxy_protocol")]
+    Uninvited,
 }
 
 impl Fault {
@@ -56,6 +58,7 @@ impl Fault {
             Self::Silent | Self::Broken(_) => None,
             Self::Tls | Self::Other | Self::Late => Some("proxy_header_missing"),
             Self::CutShort | Self::TooLong | Self::Malformed(_) => Some("proxy_header_bad"),
+            Self::Uninvited => Some("proxy_header_uninvited"),
         }
     }
 }

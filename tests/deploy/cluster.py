@@ -307,7 +307,7 @@ def check(cluster):
             raise AssertionError("it came in without a PROXY header")
         except (ssl.SSLError, ConnectionError):
             pass
-    wait("a word in the log", lambda: "a proxy did not say for whom it connects" in
+    wait("a word in the log", lambda: "refused for its PROXY header" in
          (cluster.folder / f"{NODES[0]}.log").read_text() or None)
     print("a message from a user on one node to one on the other, through HAProxy, which says who they are")
 

@@ -14,6 +14,9 @@ use crate::support::{
 /// Where the proxy of these tests stands; clients that come by themselves have other addresses.
 const PROXY: &str = "127.0.0.1";
 
+/// What the log says of whoever breaks the rules.
+const REFUSED: &str = "refused for its PROXY header";
+
 fn proxied() -> Setup {
     Setup::new().set("server.proxy_protocol", "[\"127.0.0.1\", \"10.9.0.0/16\"]")
 }
@@ -147,9 +150,10 @@ async fn whoever_is_not_listed_cannot_say_who_he_is() {
         within("the end of a connection", ending).await;
         refused(&server, "proxy_header_uninvited", times).await;
     }
-    let line = server.logged("a PROXY header came from who is not in server.proxy_protocol").await;
+    let line = server.logged(REFUSED).await;
     assert_eq!(line["level"], "WARN");
     assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.2:"), "{line}");
+    assert!(line["fault"].as_str().unwrap().contains("not in server.proxy_protocol"), "{line}");
     // Behind a header a second one is the client's, and no TLS either.
     let twice = [names("10.0.0.1"), names("10.0.0.2")].concat();
     let mut tcp = began(&server, PROXY, &twice).await;
@@ -168,9 +172,9 @@ async fn a_listed_proxy_that_does_not_say_is_refused() {
     // The beginning of a hello, as a client's that is passed on.
     closed(began(&server, PROXY, &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 7, 7, 7]).await).await;
     refused(&server, "proxy_header_missing", 1).await;
-    let line = server.logged("a proxy did not say for whom it connects, and was refused").await;
+    let line = server.logged(REFUSED).await;
     assert_eq!(line["level"], "WARN");
-    assert!(line["proxy"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+    assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
     assert!(line["fault"].as_str().unwrap().contains("it began with TLS"), "{line}");
 
     let too_long = v2(0x21, 0x11, &[0; 521]);
@@ -185,8 +189,7 @@ async fn a_listed_proxy_that_does_not_say_is_refused() {
     ];
     for (row, (header, expected)) in rows.iter().enumerate() {
         closed(began(&server, PROXY, header).await).await;
-        let message = "a proxy did not say for whom it connects, and was refused";
-        let lines = server.logged_times(message, row + 2).await;
+        let lines = server.logged_times(REFUSED, row + 2).await;
         let line = &lines[row + 1];
         assert!(line["fault"].as_str().unwrap().contains(expected), "{expected}: {line}");
         // One in a minute is for the operator: clients could fill the log.
@@ -220,8 +223,7 @@ async fn a_header_may_come_in_pieces_but_has_its_time() {
     assert_eq!(server.logged("token refused").await["address"], "2001:db8::1");
     closed(silent).await;
     closed(half).await;
-    let message = "a proxy did not say for whom it connects, and was refused";
-    for line in server.logged_times(message, 2).await {
+    for line in server.logged_times(REFUSED, 2).await {
         assert!(line["fault"].as_str().unwrap().contains("limits.handshake_timeout"), "{line}");
     }
     refused(&server, "proxy_header_missing", 2).await;

@@ -169,7 +169,7 @@ fn together(answers: impl IntoIterator<Item = (Option<String>, Answer)>, limit: 
     // Where one stops short of its end, others may have what comes behind what it has there.
     let mut end: Option<String> = None;
     for (name, Answer { connections, total, more }) in answers {
-        all.total += total;
+        all.total = all.total.saturating_add(total);
         all.more |= more;
         if more && let Some(last) = connections.last() {
             end = Some(end.map_or_else(|| last.id.clone(), |end| end.min(last.id.clone())));

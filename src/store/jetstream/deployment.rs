@@ -4,34 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, StorageType};
+use async_nats::jetstream::stream::{Config, Info};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use super::blueprint::{added, check, streams};
 use super::connect::Connection;
 use super::migrate;
 use super::names::Names;
 use super::refusal::OpenError;
 use crate::config;
-
-/// The version of streams, subjects and what lies in them.
-const SCHEMA: &str = "1";
-
-/// What a stream's description in key and value says it belongs to.
-const SCHEMA_KEY: &str = "imserver.schema";
-const PARTITIONS_KEY: &str = "imserver.partitions";
-
-/// The schema of streams into which a store is still being moved: nothing that serves may
-/// take them for whole, and no other version either.
-const MOVING: &str = "moving";
-
-/// What was moved into a stream, where anything was.
-pub(super) const MOVED_KEY: &str = "imserver.moved";
-
-/// Where the ids of its messages jump.
-pub(super) const JUMPS_KEY: &str = "imserver.jumps";
 
 /// The oldest server with all that is needed: several writes in one go, with their names.
 const SERVER: [u16; 2] = [2, 12];
@@ -45,10 +29,6 @@ const OVERHEAD: usize = 4096;
 
 /// The largest read state: as many islands as an inbox can have unread messages.
 const READ_STATE: usize = 512 * 1024;
-
-/// The shortest window in which the servers know a write again, whatever is configured:
-/// a write must survive the failover in which it is made again.
-const WINDOW: Duration = Duration::from_secs(2 * 60);
 
 /// How long servers are waited for that are choosing a leader.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -232,85 +212,6 @@ pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>
     }
 }
 
-/// Marks a stream as one into which a store is being moved, or as whole.
-pub(super) fn mark(stream: &mut Config, moving: bool) {
-    let schema = if moving { MOVING } else { SCHEMA };
-    stream.metadata.insert(SCHEMA_KEY.to_owned(), schema.to_owned());
-}
-
-/// Whether a store is still being moved into a stream.
-pub(super) fn is_moving(found: &Config) -> bool {
-    found.metadata.get(SCHEMA_KEY).is_some_and(|schema| schema == MOVING)
-}
-
-/// Whether a stream is the one that was made for this.
-pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
-    let name = &wanted.name;
-    let has = |key: &str| found.config.metadata.get(key).map_or("none", String::as_str);
-    let refuse = |why: String| Err(OpenError::Streams(format!("the stream {name} {why}")));
-    let schema = has(SCHEMA_KEY);
-    if schema == MOVING && !is_moving(wanted) {
-        return refuse(
-            "is still being moved into: a move into these streams was begun and has not come to \
-             its end. Run `imserver migrate` again, which goes on where it was, until it says \
-             that all pairs agree; or give it up with `imserver migrate --abandon`"
-                .to_owned(),
-        );
-    }
-    if wanted.metadata.get(SCHEMA_KEY).map(String::as_str) != Some(schema) {
-        return refuse(format!(
-            "is none of this version of imserver: its {SCHEMA_KEY} is {schema}, not {SCHEMA}. \
-             Choose another store.jetstream.prefix, or the version that made it"
-        ));
-    }
-    let partitions = has(PARTITIONS_KEY);
-    if Some(partitions) != wanted.metadata.get(PARTITIONS_KEY).map(String::as_str) {
-        return refuse(format!(
-            "was made for store.jetstream.partitions = {partitions}, which can never change: \
-             write that"
-        ));
-    }
-    let is = &found.config;
-    let differs = [
-        ("subjects", is.subjects != wanted.subjects),
-        (
-            "republish",
-            is.republish.as_ref().map(|to| (&to.source, &to.destination))
-                != wanted.republish.as_ref().map(|to| (&to.source, &to.destination)),
-        ),
-        // The servers say -1 where there is no bound.
-        (
-            "max_msgs_per_subject",
-            is.max_messages_per_subject.max(0) != wanted.max_messages_per_subject,
-        ),
-        ("allow_direct", !is.allow_direct),
-        ("allow_atomic", wanted.allow_atomic_publish && !is.allow_atomic_publish),
-        ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
-        ("deny_purge", wanted.deny_purge && !is.deny_purge),
-        ("storage", is.storage != StorageType::File),
-        ("max_age", !is.max_age.is_zero()),
-        ("max_msgs", is.max_messages > 0),
-        ("max_bytes", is.max_bytes > 0),
-        ("discard", is.discard != wanted.discard),
-        ("retention", is.retention != wanted.retention),
-        ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
-    ];
-    if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
-        return refuse(format!(
-            "has another {what} than imserver needs (see docs/cluster.md): set it right with \
-             `nats stream edit {name}`"
-        ));
-    }
-    if is.num_replicas < wanted.num_replicas {
-        return refuse(format!(
-            "is kept by {} servers, and store.jetstream.replicas is {}: raise it with `nats \
-             stream edit {name} --replicas {}`, or write less",
-            is.num_replicas, wanted.num_replicas, wanted.num_replicas
-        ));
-    }
-    Ok(())
-}
-
 /// Compares the clock of a stream's leader with ours.
 pub(super) async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
     #[derive(Deserialize)]
@@ -331,81 +232,4 @@ pub(super) async fn clock(context: &Context, name: &str) -> Result<(), OpenError
         "the clock of this machine and that of the NATS servers are {} apart: set them by NTP",
         humantime::format_duration(Duration::from_secs(apart.as_secs()))
     )))
-}
-
-/// The streams that deployments of earlier versions do not have.
-fn added(names: &Names) -> [String; 2] {
-    [names.tickets(), names.audit()]
-}
-
-/// How the streams of a deployment are made.
-pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
-    let mut streams = Vec::new();
-    for part in 0..names.partitions() {
-        let window = config.dedup_window.max(config.resend_window).max(WINDOW);
-        let messages = vec![names.all_messages(part)];
-        streams.push(Config {
-            duplicate_window: window,
-            deny_delete: true,
-            allow_atomic_publish: true,
-            ..made(names, config, names.messages(part), messages)
-        });
-        streams.push(Config {
-            max_messages_per_subject: 1,
-            allow_atomic_publish: true,
-            ..made(names, config, names.reads(part), vec![names.all_reads(part)])
-        });
-    }
-    let known = vec![names.all_profiles(), names.all_erasures()];
-    streams.push(Config {
-        max_messages_per_subject: 1,
-        ..made(names, config, names.profiles(), known)
-    });
-    streams.push(Config {
-        max_messages_per_subject: 1,
-        allow_message_ttl: true,
-        ..made(names, config, names.revocations(), vec![names.all_revocations()])
-    });
-    streams.push(Config {
-        max_messages_per_subject: 1,
-        allow_message_ttl: true,
-        // Who needs to know asks.
-        republish: None,
-        ..made(
-            names,
-            config,
-            names.tickets(),
-            vec![names.all_spent_tickets(), names.all_ticket_keys()],
-        )
-    });
-    streams.push(Config {
-        // What was written down stays so, whoever asks.
-        deny_delete: true,
-        deny_purge: true,
-        republish: None,
-        ..made(names, config, names.audit(), vec![names.all_audit()])
-    });
-    streams
-}
-
-fn made(names: &Names, config: &config::Store, name: String, subjects: Vec<String>) -> Config {
-    let metadata = [
-        (SCHEMA_KEY.to_owned(), SCHEMA.to_owned()),
-        (PARTITIONS_KEY.to_owned(), names.partitions().to_string()),
-    ];
-    // The first of its subjects: what else lies in a stream is for nobody's ears.
-    let source = subjects.first().cloned().unwrap_or_default();
-    let republish = Republish { source, destination: names.live(&name), headers_only: false };
-    Config {
-        description: Some("imserver".to_owned()),
-        discard: DiscardPolicy::New,
-        storage: StorageType::File,
-        num_replicas: usize::from(config.jetstream.replicas),
-        allow_direct: true,
-        republish: Some(republish),
-        metadata: metadata.into(),
-        name,
-        subjects,
-        ..Config::default()
-    }
 }

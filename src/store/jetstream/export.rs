@@ -8,9 +8,9 @@ use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::extent::Reach;
 use super::log::{Log, Pair};
 use super::read_state::ReadState;
-use super::reads::Reach;
 use super::record::Kept;
 use crate::ids::{MessageId, UserId};
 use crate::store::{Export, Gone, Piece, Record, StoreError};

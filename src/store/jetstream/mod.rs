@@ -6,6 +6,7 @@
 //! `docs/adr/0016-jetstream.md` has the design.
 
 mod audit;
+mod blueprint;
 mod claims;
 mod clock;
 mod codec;
@@ -14,6 +15,7 @@ mod conversations;
 mod deployment;
 mod erase;
 mod export;
+mod extent;
 mod follow;
 mod group;
 mod history;

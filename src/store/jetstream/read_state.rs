@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::codec::{Reader, Writer};
 use super::trail::Step;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, ID_END};
 use crate::store::StoreError;
 
 /// The version of this form.
@@ -157,6 +157,10 @@ impl ReadState {
             last = first.checked_add(bytes.number()?)?;
             ranges.push((first, last));
         }
+        // No pair has more messages than there are ids.
+        if last >= ID_END || gone >= ID_END {
+            return None;
+        }
         let read = Ranges(ranges);
         let news = bytes.rising()?;
         let origin = ConnectionId::parse(bytes.text()?);
@@ -171,6 +175,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn ordinals_that_no_message_can_have_are_damage() {
+        let with = |gone, range| {
+            let read = Ranges(vec![range]);
+            ReadState::parse(&ReadState { gone, read, ..ReadState::default() }.write())
+        };
+        assert!(with(7, (1, ID_END - 1)).is_ok());
+        // They used to be counted beyond what a number holds.
+        for (gone, range) in [(7, (0, u64::MAX)), (7, (1, ID_END)), (ID_END, (1, 7))] {
+            assert!(matches!(with(gone, range), Err(StoreError::Damaged(_))), "{gone} {range:?}");
+        }
+    }
 
     proptest! {
         #[test]

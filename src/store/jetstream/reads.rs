@@ -28,12 +28,6 @@ const REPLICA: Duration = Duration::from_millis(300);
 /// nobody won.
 const READ: Duration = Duration::from_secs(15);
 
-/// How long a look at a stream may take.
-const GLANCE: Duration = Duration::from_secs(2);
-
-/// How long ago a leader may have heard of a replica that is there: they speak every second.
-const UNHEARD: Duration = Duration::from_secs(5);
-
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -57,73 +51,8 @@ const TOO_LARGE: u16 = 413;
 #[derive(Clone)]
 pub(super) struct Reads {
     client: Client,
-    context: Context,
+    pub(super) context: Context,
     replies: Arc<Replies>,
-}
-
-/// How far a stream reaches.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Reach {
-    /// The first sequence that is still there.
-    #[serde(rename = "first_seq")]
-    pub(super) first: u64,
-    /// The last one given.
-    #[serde(rename = "last_seq")]
-    pub(super) last: u64,
-}
-
-#[derive(Deserialize)]
-struct Info {
-    state: State,
-    /// Nothing where a stream is kept by one server.
-    #[serde(default)]
-    cluster: Option<Kept>,
-}
-
-/// Who keeps a stream beside its leader.
-#[derive(Default, Deserialize)]
-struct Kept {
-    #[serde(default)]
-    replicas: Vec<Replica>,
-}
-
-#[derive(Deserialize)]
-struct Replica {
-    current: bool,
-    #[serde(default)]
-    offline: bool,
-    /// How many nanoseconds ago the leader heard of it.
-    #[serde(default)]
-    active: u64,
-}
-
-impl Kept {
-    /// Whether the leader has a majority. One that is cut off leads on for some time, and
-    /// nothing can be written.
-    fn is_led_by_many(&self) -> bool {
-        let heard = |it: &&Replica| Duration::from_nanos(it.active) < UNHEARD;
-        // The leader counts for itself.
-        self.replicas.iter().filter(heard).count() * 2 >= self.replicas.len()
-    }
-}
-
-/// How a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Glance {
-    /// The last sequence given.
-    pub(super) last: u64,
-    /// How many servers have all of it.
-    pub(super) copies: u64,
-    /// Whether it can be written: its leader has a majority.
-    pub(super) is_led: bool,
-}
-
-#[derive(Deserialize)]
-struct State {
-    #[serde(flatten)]
-    reach: Reach,
-    #[serde(default)]
-    subjects: std::collections::BTreeMap<String, u64>,
 }
 
 /// Several messages out of one answer.
@@ -321,46 +250,6 @@ impl Reads {
         }
     }
 
-    /// How far a stream reaches and who has it, if its leader says so at once.
-    pub(super) async fn glance(&self, stream: &str) -> Result<Glance, StoreError> {
-        let subject = format!("STREAM.INFO.{stream}");
-        let everything = json!({});
-        let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
-        match timeout(GLANCE, request).await {
-            Ok(Ok(Response::Ok(Info { state, cluster }))) => {
-                let cluster = cluster.unwrap_or_default();
-                let is_led = cluster.is_led_by_many();
-                let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
-                // And the leader, who answers.
-                let copies = 1 + others.count() as u64;
-                Ok(Glance { last: state.reach.last, copies, is_led })
-            }
-            _ => Err(StoreError::Unavailable),
-        }
-    }
-
-    /// How far a stream reaches, as its leader knows it.
-    pub(super) async fn reach(&self, stream: &str) -> Result<Reach, StoreError> {
-        Ok(self.info(stream, json!({}), ANSWER).await?.state.reach)
-    }
-
-    /// The subjects of a stream that `filter` matches, in their order.
-    pub(super) async fn subjects(
-        &self,
-        stream: &str,
-        filter: &str,
-    ) -> Result<Vec<String>, StoreError> {
-        let mut subjects = Vec::new();
-        loop {
-            let ask = json!({ "subjects_filter": filter, "offset": subjects.len() });
-            let page = self.info(stream, ask, LONG_ANSWER).await?.state.subjects;
-            if page.is_empty() {
-                return Ok(subjects);
-            }
-            subjects.extend(page.into_keys());
-        }
-    }
-
     /// Takes all of `subject` up to and with `seq` out of a stream, and says how many
     /// they were.
     pub(super) async fn purge(
@@ -379,11 +268,6 @@ impl Reads {
         purged.map(|purged| purged.purged).ok_or(StoreError::Unavailable)
     }
 
-    async fn info(&self, stream: &str, ask: Value, patience: Duration) -> Result<Info, StoreError> {
-        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, patience).await?;
-        info.ok_or(StoreError::Unavailable)
-    }
-
     async fn ask_leader(&self, stream: &str, ask: Value) -> Result<Option<Raw>, StoreError> {
         let found: Option<FromLeader> =
             self.ask(format!("STREAM.MSG.GET.{stream}"), &ask, ANSWER).await?;
@@ -392,7 +276,7 @@ impl Reads {
 
     /// Asks until there is an answer, for which `patience` is waited at first: a leader that
     /// dies has a successor.
-    async fn ask<T: serde::de::DeserializeOwned>(
+    pub(super) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         subject: String,
         ask: &Value,

@@ -9,7 +9,7 @@ use super::codec::{Reader, Writer};
 use super::names::Names;
 use super::raw::Raw;
 use crate::digest::digest128;
-use crate::ids::{ConnectionId, Sender, UserId};
+use crate::ids::{ConnectionId, ID_END, Sender, UserId};
 use crate::message::{ClientMsgId, Message, StoredAt};
 use crate::store::{Exported, PacketDigest, StoreError};
 
@@ -245,7 +245,7 @@ impl Kept {
         let origin = ConnectionId::parse(bytes.text()?);
         let content = std::str::from_utf8(bytes.0).ok()?.to_owned();
         let id = names.id(part, raw.seq)?;
-        let ordinal = chain.ordinal;
+        let ordinal = Some(chain.ordinal).filter(|ordinal| (1..ID_END).contains(ordinal))?;
         let message = Message { id, from, to, ordinal, stored_at, timestamp, content };
         Some(Self { part, seq: raw.seq, message, client_id, digest, origin, chain, old })
     }
@@ -340,12 +340,21 @@ mod tests {
             (kept.message.timestamp.as_str(), kept.message.content.as_str()),
             ("\n\0", "\r\n")
         );
-        assert_eq!((kept.client_id, kept.origin), (Some(name), origin));
+        assert_eq!((kept.client_id, kept.origin), (Some(name.clone()), origin));
         assert_eq!(kept.digest, Some(PacketDigest([7; 16])));
         assert_eq!(Some(kept.message.id), names.id(part, 1234));
         for end in 0..raw.payload.len() - 2 {
             let cut = Raw { payload: raw.payload.slice(..end), ..raw.clone() };
             assert!(Kept::parse(&names, part, &cut).is_err(), "{end}");
+        }
+        // The next one of its pair would have none.
+        for ordinal in [0, ID_END, u64::MAX] {
+            let chain = Chain { ordinal, ..chain.clone() };
+            let payload = Body { chain: &chain, ..body }.write();
+            assert!(
+                Kept::parse(&names, part, &Raw { payload, ..raw.clone() }).is_err(),
+                "{ordinal}"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use async_nats::jetstream::stream::Info;
 
 use super::names::Names;
 use super::refusal::OpenError;
-use super::{connect, deployment};
+use super::{blueprint, connect, deployment};
 use crate::config;
 use crate::metrics::StoreMetrics;
 
@@ -83,7 +83,7 @@ pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> 
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream, metrics).await?;
     let mut found = Vec::new();
-    for wanted in deployment::streams(&names, config) {
+    for wanted in blueprint::streams(&names, config) {
         let info = deployment::stream(&connection.context, &wanted.name).await?;
         let info =
             info.ok_or_else(|| OpenError::Streams(format!("there is no stream {}", wanted.name)))?;

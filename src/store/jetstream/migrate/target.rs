@@ -10,8 +10,9 @@ use async_nats::jetstream::stream::{Config, Info};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::blueprint::{self, JUMPS_KEY, MOVED_KEY};
 use super::super::connect::{self, Connection};
-use super::super::deployment::{self, JUMPS_KEY, MOVED_KEY};
+use super::super::deployment;
 use super::super::jumps::Jumps;
 use super::super::log::Log;
 use super::super::names::{Moved, Names};
@@ -84,7 +85,7 @@ impl Target {
 
     async fn streams(&self, config: &config::Store) -> Result<Streams, OpenError> {
         let mut streams = Vec::new();
-        for wanted in deployment::streams(&self.names, config) {
+        for wanted in blueprint::streams(&self.names, config) {
             let found = deployment::stream(&self.connection.context, &wanted.name).await?;
             streams.push((wanted, found));
         }
@@ -103,7 +104,7 @@ impl Target {
         let prefix = &config.jetstream.prefix;
         let messages = found.iter().find(|stream| stream.name == self.names.messages(0));
         if messages.is_some_and(|stream| is_moved(stream))
-            && !found.iter().any(|stream| deployment::is_moving(stream))
+            && !found.iter().any(|stream| blueprint::is_moving(stream))
         {
             return Err(MigrateError::Occupied(format!(
                 "the move into the streams of the prefix {prefix:?} has come to its end already: \
@@ -140,14 +141,14 @@ impl Target {
                 wanted.first_sequence = Some(first).filter(|first| *first > 1);
                 wanted.metadata.insert(JUMPS_KEY.to_owned(), written_jumps.clone());
             }
-            deployment::mark(&mut wanted, true);
+            blueprint::mark(&mut wanted, true);
             let Some(found) = found else {
                 deployment::make(&self.connection.context, wanted).await?;
                 continue;
             };
             // The last move may have been cut short while it marked them as whole.
-            deployment::mark(&mut wanted, deployment::is_moving(&found.config));
-            deployment::check(&found, &wanted)?;
+            blueprint::mark(&mut wanted, blueprint::is_moving(&found.config));
+            blueprint::check(&found, &wanted)?;
             if found.config.metadata.get(MOVED_KEY) != Some(&written) {
                 let begun = found.config.metadata.get(MOVED_KEY).map_or("", String::as_str);
                 return Err(MigrateError::Occupied(format!(
@@ -181,8 +182,8 @@ impl Target {
                 )));
             }
             let Some(found) = found else { continue };
-            deployment::mark(&mut wanted, deployment::is_moving(&found.config));
-            deployment::check(&found, &wanted)?;
+            blueprint::mark(&mut wanted, blueprint::is_moving(&found.config));
+            blueprint::check(&found, &wanted)?;
             if wanted.name == names.messages(0) {
                 names = self::names(&names, &found.config.metadata)?;
             }
@@ -193,9 +194,9 @@ impl Target {
     /// Marks the streams as whole: nodes may serve them.
     pub(super) async fn open(&self, config: &config::Store) -> Result<(), MigrateError> {
         for (wanted, found) in self.streams(config).await? {
-            let moving = found.filter(|found| deployment::is_moving(&found.config));
+            let moving = found.filter(|found| blueprint::is_moving(&found.config));
             let Some(mut stream) = moving.map(|found| found.config) else { continue };
-            deployment::mark(&mut stream, false);
+            blueprint::mark(&mut stream, false);
             let end = Instant::now() + PATIENCE;
             while let Err(error) = self.connection.context.update_stream(&stream).await {
                 if Instant::now() > end {
@@ -217,7 +218,7 @@ impl Target {
         let found: Vec<&Config> =
             streams.iter().filter_map(|(_, found)| found.as_ref()).map(|it| &it.config).collect();
         let prefix = &config.jetstream.prefix;
-        if !found.iter().any(|stream| deployment::is_moving(stream)) {
+        if !found.iter().any(|stream| blueprint::is_moving(stream)) {
             return Err(MigrateError::Occupied(format!(
                 "no move into the streams of the prefix {prefix:?} is under way: nothing was \
                  removed"
