@@ -12,10 +12,10 @@ pub const SOME: usize = 25;
 
 /// How long the others may take to have a new leader where the last one is gone without a
 /// word: nats-server's followers wait for four to nine seconds, drawn by chance, before they
-/// vote, and who wins may take a second to finish what the last leader has begun.
-pub const ELECTION: Duration = Duration::from_secs(10);
+/// vote, and draw again where nobody wins.
+pub const ELECTION: Duration = Duration::from_secs(20);
 
-/// How long the service may take once a stream has a leader.
+/// How long the service may take once all streams that it needs have a leader.
 pub const BACK: Duration = Duration::from_secs(1);
 
 /// How long the service may be away where the leader is killed, unless the election alone took
@@ -61,7 +61,7 @@ impl Rig {
 
     /// Looks at what is there before the leader is struck.
     pub fn before(&self) -> Before {
-        Before::look(&self.cluster, &self.stream())
+        Before::look(&self.cluster, self.nodes.prefix())
     }
 
     /// Waits until the load goes on after its leader was killed, and checks that it does in
@@ -91,23 +91,28 @@ impl Rig {
     }
 }
 
-/// How things are right before a leader is struck.
+/// How things are right before the leader of the messages is struck.
 pub struct Before {
     pub at: Instant,
-    stream: String,
-    elections: usize,
+    /// The streams that it leads of those that a message needs, with the elections that each
+    /// has had.
+    led: Vec<(String, usize)>,
 }
 
 impl Before {
-    pub fn look(cluster: &Cluster, stream: &str) -> Self {
-        let elections = cluster.elections(stream);
-        Self { at: Instant::now(), stream: stream.to_owned(), elections }
+    pub fn look(cluster: &Cluster, prefix: &str) -> Self {
+        let of = |kind| format!("{prefix}-{kind}");
+        let leader = cluster.leader(&of("msg-0")).unwrap();
+        let needed = ["msg-0", "rd-0", "profiles"].map(of);
+        let led = needed.into_iter().filter(|stream| cluster.leader(stream) == Some(leader));
+        let led = led.map(|stream| (stream.clone(), cluster.elections(&stream))).collect();
+        Self { at: Instant::now(), led }
     }
 
     /// Waits until the load goes on, and checks that it does so `within` this time, or soon
-    /// after an election that took longer.
+    /// after the last of the elections, if that took longer.
     pub async fn survived(self, cluster: &Cluster, load: &Load, within: Duration) {
-        while cluster.elections(&self.stream) == self.elections {
+        while self.led.iter().any(|(stream, before)| cluster.elections(stream) == *before) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let elected = Instant::now();

@@ -100,7 +100,7 @@ async fn put(client: &mut Client, content: &str, again: bool) -> (u64, Option<St
 /// is chosen.
 async fn insist(client: &mut Client, content: &str) {
     let insisting = async { while put(client, content, true).await != (0, None) {} };
-    assert!(tokio::time::timeout(2 * ELECTION, insisting).await.is_ok(), "not acknowledged");
+    assert!(tokio::time::timeout(ELECTION, insisting).await.is_ok(), "not acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +113,7 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing() {
 
     let others: Vec<usize> = (0..3).filter(|server| *server != leader).collect();
     let [alone, majority @ ..] = NODES;
-    let (struck, before) = (Instant::now(), Before::look(&rig.cluster, &stream));
+    let (struck, before) = (Instant::now(), Before::look(&rig.cluster, rig.nodes.prefix()));
     rig.network().cut(&[leader, alone], &[&others[..], &majority[..]].concat());
     let refused = put(&mut client, "while it was cut", false);
     let goes_on = before.survived(&rig.cluster, &rig.load, SILENT);
