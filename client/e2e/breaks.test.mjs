@@ -20,9 +20,16 @@ test("what is written offline waits, and is sent once when the network is back",
   await one.write("before");
   await one.state("before", "stored");
 
+  const places = async () => {
+    const parts = [".line", ".talk .bar", ".message", ".composer"].map((part) => one.page.locator(part).first());
+    return Promise.all(parts.map((part) => part.boundingBox()));
+  };
+  const before = await places();
   await context.setOffline(true);
   tunnel.cut();
   await one.page.getByText("You are offline.").waitFor();
+  // What was said of the connection used to push everything down, away from the finger.
+  assert.deepEqual(await places(), before);
   await one.write("in between");
   await one.write("and another");
   await one.state("and another", "pending");

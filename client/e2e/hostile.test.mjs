@@ -49,12 +49,14 @@ test("hostile text is shown as text, and nothing of it runs", async (t) => {
   const last = tab.page.locator(".message").last();
   assert.ok((await last.locator(".text").textContent()).length < 2000);
   const [all, less] = ["Show all", "Show less"].map((name) => last.getByRole("button", { name }));
-  // A list that is still settling moves under the pointer: a click may miss.
-  for (let tries = 0; tries < 10 && !(await less.isVisible()); tries += 1) {
-    await all.click({ timeout: 2000 }).catch(() => {});
-    await less.waitFor({ timeout: 1000 }).catch(() => {});
-  }
+  const topOf = async (what) => Math.round((await what.boundingBox()).y);
+  await all.scrollIntoViewIfNeeded();
+  // At the newest message the view used to follow the end, away from what one reads.
+  const top = await topOf(last.locator(".text"));
+  await all.click();
+  await less.waitFor();
   assert.equal(await last.locator(".text").textContent(), LONGEST);
+  assert.ok(Math.abs(await topOf(last.locator(".text")) - top) <= 40, "one reads on where one was");
 
   // Nothing is wider than the phone, and no text leaves its bubble.
   const wide = await tab.page.evaluate(() => {
@@ -63,6 +65,8 @@ test("hostile text is shown as text, and nothing of it runs", async (t) => {
   });
   assert.equal(wide, 0);
   await less.click();
+  await all.waitFor();
+  assert.ok((await all.boundingBox()).y < 844, "what was closed is in sight");
   await tab.page.screenshot({ path: `${shots}hostile.png` });
 
   // The same on its way out: typed, sent, and in the list.

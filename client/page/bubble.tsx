@@ -1,6 +1,7 @@
 // One message.
 
-import { useState } from "preact/hooks";
+import type { TargetedMouseEvent } from "preact";
+import { useRef, useState } from "preact/hooks";
 import { Icon } from "./icons";
 import { clockTime } from "./times";
 import type { Item } from "./timeline";
@@ -13,6 +14,8 @@ const LINES = 20;
 export interface BubbleActions {
   retry(clientMsgId: string): void;
   discard(clientMsgId: string): void;
+  /** The bubble is about to grow or shrink: this part of it stays where it is. */
+  hold(part: Element): void;
 }
 
 export function Bubble({ item, from, joined, actions }: {
@@ -31,7 +34,7 @@ export function Bubble({ item, from, joined, actions }: {
     >
       <div class="bubble">
         {item.mine ? null : <span class="hidden">{from}: </span>}
-        <Text content={item.content} />
+        <Text content={item.content} hold={actions.hold} />
         <span class="meta">
           <time dateTime={new Date(item.at).toISOString()}>{clockTime(item.at)}</time>
           {item.mine && (
@@ -47,14 +50,20 @@ export function Bubble({ item, from, joined, actions }: {
 }
 
 /** The text is a text node, whatever it looks like, and its writing direction ends with it. */
-function Text({ content }: { content: string }) {
+function Text({ content, hold }: { content: string; hold: BubbleActions["hold"] }) {
   const [all, setAll] = useState(false);
+  const text = useRef<HTMLParagraphElement>(null);
   const short = shortened(content);
+  // Who opens it reads on where the part ended, and who closes it has seen the end.
+  const toggle = (event: TargetedMouseEvent<HTMLButtonElement>) => {
+    hold(all ? event.currentTarget : text.current!);
+    setAll(!all);
+  };
   return (
     <>
-      <p class="text" dir="auto">{all ? content : short}</p>
+      <p class="text" dir="auto" ref={text}>{all ? content : short}</p>
       {short !== content && (
-        <button type="button" class="link" aria-expanded={all} onClick={() => setAll(!all)}>
+        <button type="button" class="link" aria-expanded={all} onClick={toggle}>
           {all ? words.showLess : words.showAll}
         </button>
       )}

@@ -44,6 +44,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
   const actions: BubbleActions = {
     retry: (id) => chat.client.retry(id),
     discard: (id) => chat.client.discard(id),
+    hold: (part) => keeper.current?.hold(part),
   };
   const away = !timeline.atNewest || !timeline.pinned;
   return (
@@ -126,6 +127,8 @@ function joins(item: Item, before: Item | undefined): boolean {
 class Keeper {
   /** The first message in sight, and how far below the upper edge it begins. */
   #anchor: { key: string; top: number } | null = null;
+  /** What stays where it is through the next change, and how far below the upper edge. */
+  #held: { part: Element; top: number } | null = null;
   #looking = false;
 
   constructor(
@@ -134,9 +137,21 @@ class Keeper {
     private readonly timeline: Timeline,
   ) {}
 
+  hold(part: Element): void {
+    this.#held = { part, top: this.#top(part) };
+  }
+
   /** The document has changed below us: put it where it was. */
   settle(): void {
     const { view, timeline } = this;
+    const held = this.#held;
+    this.#held = null;
+    if (held?.part.isConnected) {
+      view.scrollTop += this.#top(held.part) - held.top;
+      // The end may have gone out of sight, or come into it.
+      this.scrolled();
+      return;
+    }
     const goTo = timeline.goTo === null ? null : this.#find(timeline.goTo);
     if (goTo) {
       timeline.goTo = null;
@@ -219,7 +234,7 @@ class Keeper {
     return this.view.querySelector(`[data-key="${CSS.escape(key)}"]`);
   }
 
-  #top(message: HTMLElement): number {
-    return message.getBoundingClientRect().top - this.view.getBoundingClientRect().top;
+  #top(part: Element): number {
+    return part.getBoundingClientRect().top - this.view.getBoundingClientRect().top;
   }
 }
