@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use sled::{Batch, IVec};
+use sled::{Batch, IVec, Tree};
 use tokio::sync::oneshot;
 
 use super::books::{Books, Newest};
@@ -51,8 +51,7 @@ enum Answer {
 #[derive(Debug)]
 pub(super) struct Commit<'a> {
     books: &'a mut Books,
-    batch: Batch,
-    rows: usize,
+    rows: Rows,
     first: u64,
     stored_at: StoredAt,
     /// What goes into the log, in pieces: the last one may grow.
@@ -73,11 +72,48 @@ pub(super) struct Commit<'a> {
     answers: Vec<Answer>,
 }
 
+/// What is written or, without a value, taken away: all of it or nothing.
+#[derive(Debug, Default)]
+pub(super) struct Rows(Vec<(IVec, Option<IVec>)>);
+
+impl Rows {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes them, though not yet to the disk.
+    ///
+    /// # Errors
+    /// What sled says.
+    pub(super) fn write(self, tree: &Tree) -> sled::Result<()> {
+        let mut rows = self.0.into_iter();
+        let (first, rest) = (rows.next(), rows.as_slice());
+        match (first, rest) {
+            // One is atomic by itself. Around a batch sled writes a piece of its log before the
+            // batch, with a wait for the disk of its own.
+            (Some((key, Some(value))), []) => tree.insert(key, value).map(drop),
+            (Some((key, None)), []) => tree.remove(key).map(drop),
+            (first, _) => {
+                let mut batch = Batch::default();
+                for (key, value) in first.into_iter().chain(rows) {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                tree.apply_batch(batch)
+            }
+        }
+    }
+}
+
 /// What a batch comes to once it is durable.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// How many rows it writes or takes away.
-    pub(super) rows: usize,
     /// The last id in it, where it holds messages.
     pub(super) last_id: Option<u64>,
     /// How many messages it marks, or takes away unread.
@@ -99,8 +135,7 @@ impl<'a> Commit<'a> {
         let first = books.next_id;
         Self {
             books,
-            batch: Batch::default(),
-            rows: 0,
+            rows: Rows::default(),
             first,
             stored_at: StoredAt::now(),
             pieces: Vec::new(),
@@ -335,8 +370,7 @@ impl<'a> Commit<'a> {
     pub(super) fn enable(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
         let key = revoked::key(&Revocation::Disabled { user });
         self.decree(&key, false)?;
-        self.batch.remove(key);
-        self.rows += 1;
+        self.delete(key);
         self.decrees.push(Announcement::Enabled(user));
         self.answers.push(Answer::Done(reply));
         Ok(())
@@ -374,18 +408,16 @@ impl<'a> Commit<'a> {
     }
 
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.batch.insert(key, value);
-        self.rows += 1;
+        self.rows.0.push((key.into(), Some(value.into())));
     }
 
     fn delete(&mut self, key: Vec<u8>) {
-        self.batch.remove(key);
-        self.rows += 1;
+        self.rows.0.push((key.into(), None));
     }
 
     /// Closes the batch, into which the commit record and the read states go last.
-    /// There is none when everything that was asked for is there already.
-    pub(super) fn prepare(mut self) -> (Option<Batch>, Outcome) {
+    /// There is nothing in it when everything that was asked for is there already.
+    pub(super) fn prepare(mut self) -> (Rows, Outcome) {
         for piece in std::mem::take(&mut self.pieces) {
             let key = keys::commit(piece.commit.first.get());
             let value = piece.encode(&key);
@@ -413,7 +445,6 @@ impl<'a> Commit<'a> {
             self.insert(keys::REVOCATIONS.to_vec(), value);
         }
         let outcome = Outcome {
-            rows: self.rows,
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
             gone: self.gone,
@@ -424,7 +455,7 @@ impl<'a> Commit<'a> {
             decrees: self.decrees,
             answers: self.answers,
         };
-        ((self.rows > 0).then_some(self.batch), outcome)
+        (self.rows, outcome)
     }
 }
 

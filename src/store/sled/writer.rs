@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
-use sled::{Batch, Db};
+use sled::Db;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use super::blobs::Blobs;
 use super::books::Books;
 use super::census::Census;
-use super::commit::{Commit, Reply};
+use super::commit::{Commit, Reply, Rows};
 use super::manifest::{self, Manifest, Renewed};
 use super::open::{self, Opened};
 use super::reader::Mark;
@@ -289,11 +289,11 @@ impl Writer {
             };
             entered.map_err(|error| Stop::Final(error.to_string()))?;
         }
-        let (batch, mut outcome) = commit.prepare();
-        if let Some(batch) = batch {
+        let (rows, mut outcome) = commit.prepare();
+        if !rows.is_empty() {
             let began = Instant::now();
             // Before those who wait learn of it: `/readyz` then tells them the same.
-            self.persist(batch, outcome.rows).inspect_err(|stop| {
+            self.persist(rows).inspect_err(|stop| {
                 if let Stop::Final(why) = stop {
                     say_that_it_ended(&self.shared, why.clone());
                 }
@@ -337,10 +337,11 @@ impl Writer {
         Ok(close)
     }
 
-    /// Brings a batch of so many rows to the disk itself.
-    fn persist(&mut self, batch: Batch, rows: usize) -> Result<(), Stop> {
+    /// Brings rows to the disk itself.
+    fn persist(&mut self, rows: Rows) -> Result<(), Stop> {
         let _writing = self.shared.writing();
-        self.books.log.apply_batch(batch)?;
+        let count = rows.len();
+        rows.write(&self.books.log)?;
         // Before the log, which names them, is on its way to the disk.
         self.blobs.sync()?;
         self.db.flush()?;
@@ -351,7 +352,7 @@ impl Writer {
         self.blobs.sync()?;
         // sled's garbage is collected a little at every pin; without these, memory
         // and disk grow with the load.
-        for _ in 0..1 + rows / ROWS_A_PIN {
+        for _ in 0..1 + count / ROWS_A_PIN {
             crossbeam_epoch::pin().flush();
         }
         Ok(())
