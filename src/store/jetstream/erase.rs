@@ -2,7 +2,8 @@
 //!
 //! A pair is told to be gone up to its last message first, and its messages are removed
 //! then: whoever sees them no more finds why. What is to be erased is written down before,
-//! so that an erasure that is cut short goes on wherever a node starts next.
+//! so that an erasure that is cut short goes on where a node starts next, or at any of the
+//! others when they have seen it for a while.
 
 use std::collections::BTreeSet;
 
@@ -35,17 +36,27 @@ impl Log {
         self.erase_up_to(user, &limits).await
     }
 
-    /// Goes on with what was cut short.
-    pub(super) async fn resume_erasures(&self) -> Result<(), StoreError> {
+    /// Goes on with what was cut short, and gives back all that was begun and is not done, by
+    /// the sequences of what says so. That is all there is where nobody looked before; later
+    /// only what was there at the last look, too: whoever begins an erasure mostly ends it.
+    pub(super) async fn resume_erasures(
+        &self,
+        before: Option<&BTreeSet<u64>>,
+    ) -> Result<BTreeSet<u64>, StoreError> {
         let stream = self.names.profiles();
+        let mut begun = BTreeSet::new();
         for subject in self.reads.subjects(&stream, &self.names.all_erasures()).await? {
-            let begun = self.reads.last(&stream, &subject).await?;
-            let limits = begun.and_then(|raw| limits(&raw.payload));
-            if let (Some(user), Some(limits)) = (Names::user(&subject), limits) {
-                self.erase_up_to(user, &limits).await?;
+            let Some(mark) = self.reads.last(&stream, &subject).await? else { continue };
+            begun.insert(mark.seq);
+            let is_new = before.is_some_and(|before| !before.contains(&mark.seq));
+            if let (Some(user), Some(limits)) = (Names::user(&subject), limits(&mark.payload))
+                && !is_new
+            {
+                let Erased { messages } = self.erase_up_to(user, &limits).await?;
+                tracing::info!(%user, messages, "an erasure that was cut short went on to its end");
             }
         }
-        Ok(())
+        Ok(begun)
     }
 
     /// Erases what lies at or before `limits`, one for each partition.

@@ -3,6 +3,7 @@
 mod audit;
 mod connections;
 mod decentralized;
+mod erasing;
 mod faults;
 mod groups;
 mod growing;

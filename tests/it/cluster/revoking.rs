@@ -14,6 +14,9 @@ fn gone() -> Closed {
     Closed { code: 4403, reason: "token_revoked".to_owned() }
 }
 
+/// How long leaders may take to be where a test wants them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Does what needs no body.
 async fn act_of(node: &TestServer, target: &str) {
     let answer = Admin::new("POST", target, "").send(node).await;
@@ -115,6 +118,7 @@ async fn a_node_that_was_away_learns_at_once_what_was_taken_back_meanwhile() {
 /// Sees to it that one server leads the profiles, and another one whatever else is written here.
 async fn only_the_profiles_are_led_by(server: usize, cluster: &Cluster, nodes: &Nodes) {
     let stranger = nodes.stranger().await;
+    let end = Instant::now() + PATIENCE;
     for stream in ["profiles", "msg-0", "rd-0", "revoked", "audit"] {
         let name = format!("{}-{stream}", nodes.prefix());
         let is_so = || {
@@ -125,7 +129,8 @@ async fn only_the_profiles_are_led_by(server: usize, cluster: &Cluster, nodes: &
         while !is_so() {
             let body = json!({ "placement": { "preferred": format!("n{wanted}") } });
             let answer = stranger.ask("STREAM.LEADER.STEPDOWN", stream, &body).await;
-            assert_eq!(answer["success"], true, "{stream}: {answer}");
+            // Perhaps it has no leader at this moment, who could step down.
+            assert!(Instant::now() < end, "{stream}: {answer}");
             let asked = Instant::now();
             while !is_so() && asked.elapsed() < SOON {
                 tokio::time::sleep(Duration::from_millis(20)).await;

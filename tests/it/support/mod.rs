@@ -23,7 +23,7 @@ pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refus
 pub use fault::strace;
 pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use mount::Mount;
-pub use nodes::Nodes;
+pub use nodes::{Nodes, Stranger};
 pub use provider::{Provider, ProviderKey, Says};
 pub use server::{Setup, TestServer};
 pub use token::{Claims, Forge, b64};

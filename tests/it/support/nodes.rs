@@ -2,15 +2,20 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio::time::timeout;
 
-use super::{Setup, TestServer};
+use super::{PATIENCE, Setup, TestServer};
 use crate::nats::Place;
+
+/// How long an answer of JetStream is waited for before it is asked again.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Nodes that know of each other by nothing but what they keep in common.
 #[derive(Debug)]
@@ -96,11 +101,18 @@ impl Stranger {
         self.client.flush().await.unwrap();
     }
 
-    /// Asks JetStream for something about one of the nodes' streams.
+    /// Asks JetStream for something about one of the nodes' streams; again where nobody answers,
+    /// as while leaders change.
     pub async fn ask(&self, what: &str, stream: &str, body: &Value) -> Value {
         let subject = format!("$JS.API.{what}.{}-{stream}", self.prefix);
-        let answer = self.client.request(subject, body.to_string().into()).await.unwrap();
-        serde_json::from_slice(&answer.payload).unwrap()
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.client.request(subject.clone(), body.to_string().into());
+            match timeout(ANSWER, asked).await {
+                Ok(Ok(answer)) => return serde_json::from_slice(&answer.payload).unwrap(),
+                failed => assert!(Instant::now() < end, "{subject}: {failed:?}"),
+            }
+        }
     }
 }
 
