@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Findings;
 use crate::cli::{Curve, PublishArgs};
 use crate::plot::{Chart, Series};
-use crate::report::Report;
+use crate::report::{Report, median};
 use crate::results::{Results, Run};
 use crate::side::Side;
 use crate::table;
@@ -76,6 +76,11 @@ fn chart(results: &Results, curve: Curve) -> Chart {
 fn series(results: &Results, side: Side, curve: Curve) -> Series {
     let mut points: Vec<(f64, f64)> = results.of(side, Some(curve)).filter_map(point).collect();
     points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    // Of several runs at the same place the median, as in the table.
+    let places = points.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq());
+    let points = places
+        .filter_map(|runs| Some((runs.first()?.0, median(runs.iter().map(|run| run.1).collect()))))
+        .collect();
     Series { name: side.title().to_owned(), colour: side as usize, points }
 }
 
