@@ -90,16 +90,14 @@ impl Rows {
     /// # Errors
     /// What sled says.
     pub(super) fn write(self, tree: &Tree) -> sled::Result<()> {
-        let mut rows = self.0.into_iter();
-        let (first, rest) = (rows.next(), rows.as_slice());
-        match (first, rest) {
+        match <[_; 1]>::try_from(self.0) {
             // One is atomic by itself. Around a batch sled writes a piece of its log before the
             // batch, with a wait for the disk of its own.
-            (Some((key, Some(value))), []) => tree.insert(key, value).map(drop),
-            (Some((key, None)), []) => tree.remove(key).map(drop),
-            (first, _) => {
+            Ok([(key, Some(value))]) => tree.insert(key, value).map(drop),
+            Ok([(key, None)]) => tree.remove(key).map(drop),
+            Err(rows) => {
                 let mut batch = Batch::default();
-                for (key, value) in first.into_iter().chain(rows) {
+                for (key, value) in rows {
                     match value {
                         Some(value) => batch.insert(key, value),
                         None => batch.remove(key),

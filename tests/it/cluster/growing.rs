@@ -1,15 +1,7 @@
 //! More NATS servers than before, and more of them that keep each message.
 
 use super::faults::{KILLED, Rig, SOME};
-use crate::support::Setup;
-
-/// Runs a command for as long as it takes: exit code, output, complaints.
-async fn run(setup: &Setup, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = setup.command(arguments);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
+use super::operating::run_to_its_end as run;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_grow_to_five_under_load_and_then_bear_the_loss_of_two() {
@@ -18,23 +10,23 @@ async fn three_servers_grow_to_five_under_load_and_then_bear_the_loss_of_two() {
     let tool = tool.set("store.jetstream.replicas", "5");
     // There are not so many yet, and nothing was changed for that.
     let (code, _, why) = run(&tool, &["cluster", "create"]).await;
-    assert!(code == Some(1) && why.contains("cannot be kept by 5 servers"), "{code:?} {why}");
+    assert!(code == 1 && why.contains("cannot be kept by 5 servers"), "{code:?} {why}");
     rig.cluster.grow(2);
     let (code, _, why) = run(&tool, &["cluster", "check"]).await;
     let sentence =
         "is kept by 3 servers, and store.jetstream.replicas is 5: `imserver cluster create`";
-    assert!(code == Some(1) && why.contains(sentence), "{code:?} {why}");
+    assert!(code == 1 && why.contains(sentence), "{code:?} {why}");
 
     let (code, said, why) = run(&tool, &["cluster", "create", "--wait", "1m"]).await;
-    assert_eq!(code, Some(0), "{said}{why}");
+    assert_eq!(code, 0, "{said}{why}");
     let prefix = rig.nodes.prefix();
     let all = ["msg-0", "rd-0", "profiles", "revoked", "tickets", "audit"]
         .map(|name| format!("{prefix}-{name}"));
     assert_eq!(said.trim(), format!("kept by 5 servers from now on: {}", all.join(", ")));
     let (code, again, _) = run(&tool, &["cluster", "create"]).await;
-    assert!(code == Some(0) && again.contains("nothing was changed"), "{again}");
+    assert!(code == 0 && again.contains("nothing was changed"), "{again}");
     let (code, can, why) = run(&tool, &["cluster", "check"]).await;
-    assert!(code == Some(0) && can.contains("a node can serve"), "{can}{why}");
+    assert!(code == 0 && can.contains("a node can serve"), "{can}{why}");
     rig.load.goes_on(SOME).await;
 
     // One that leads and one that follows: the others are a majority of five.

@@ -31,9 +31,13 @@ async fn until(server: &TestServer, name: &str, wanted: impl Fn(&[(String, f64)]
 
 /// Runs a command that needs no node: exit code, output, complaints.
 async fn run(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
+    within(&format!("{arguments:?}"), run_to_its_end(setup, arguments)).await
+}
+
+/// The same for as long as it takes.
+pub(super) async fn run_to_its_end(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
     let mut command = setup.command(arguments);
-    let running = tokio::task::spawn_blocking(move || command.output());
-    let output = within(&format!("{arguments:?}"), running).await.unwrap().unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
