@@ -87,7 +87,8 @@ pub(super) fn take(log: &Log) -> Result<Census, Damage> {
     let end = log.shelf.packed_up_to();
     let (committed, last_committed) = commits(log, end)?;
     let packed = packed(log, end)?;
-    let rows = log.hot.iter().map(|(pair, id, value)| (keys::message(pair, id).into(), value));
+    let rows =
+        log.hot.up_to(u64::MAX).map(|(pair, id, value)| (keys::message(pair, id).into(), value));
     let begin = |pair: Pair| packed.get(&pair).copied().unwrap_or_default();
     let mut found = messages(log, rows.map(Ok), begin)?;
     names(log, found.named, end)?;

@@ -81,7 +81,7 @@ pub(super) fn pack(desk: &impl Desk, size: u64) -> Result<bool, Hindrance> {
     let mut lasts = HashMap::new();
     let mut writing = Writing::begin(log.shelf.folder(), first, 0)?;
     let mut written = 0;
-    for (pair, id, value) in log.hot.iter().filter(|&(_, id, _)| id <= end) {
+    for (pair, id, value) in log.hot.up_to(end) {
         let key = keys::message(pair, id);
         let view = MessageView::decode(&key, &value);
         let ordinal = view.ok_or_else(|| reader::not_whole("message", &key))?.ordinal;
