@@ -176,12 +176,13 @@ async fn insist(server: &TestServer, packet: &Value) {
 #[tokio::test]
 async fn writes_that_find_no_room_are_made_good_by_the_same_process() {
     // The quota of somebody else, say: there is room by the time one looks.
-    for full in [12, 31, 50] {
+    // In the journal: while room is made in it, and behind that. And in what sled writes behind it.
+    for (file, full) in [("journal/a", 12), ("journal/a", 31), ("db", 3), ("db", 6)] {
         let setup = Setup::new().set("limits.messages_per_second", "0");
         // Each thread that writes meets it once.
         let fault = format!("inject=pwrite64:error=ENOSPC:when={full}");
-        let database = [setup.path("data/sled/db")];
-        let command = strace(&setup, &["trace=pwrite64", &fault], &database);
+        let written = [setup.path("data/sled").join(file)];
+        let command = strace(&setup, &["trace=pwrite64", &fault], &written);
         let server = setup.start_by(command).await;
         let mut ming = server.connect(1).await;
         let end = fill(&mut ming, 2, 0).await;
