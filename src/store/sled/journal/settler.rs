@@ -69,7 +69,7 @@ impl Settler {
                     point = later;
                 }
                 let settled = {
-                    let _writing = shared.writing();
+                    let _flushing = shared.flushing();
                     base.settle()
                 };
                 let failed = settled.is_err();

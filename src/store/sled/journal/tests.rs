@@ -244,3 +244,29 @@ fn frame_at(file: &[u8], end: usize, number: u64) -> bool {
         .step_by(frame::ALIGN)
         .any(|place| frame::decode(file, place).is_some_and(|f| f.number == number && f.end == end))
 }
+
+proptest! {
+    #[test]
+    fn whatever_lies_in_its_files_is_read_without_a_panic(
+        frames in prop::collection::vec((0u64..9, 0u64..9, prop::collection::vec(any::<u8>(), 0..40)), 0..9),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        other: Vec<u8>,
+    ) {
+        let mut file = Vec::new();
+        for (number, settled, rows) in &frames {
+            file.extend(frame::encode(*number, *settled, file.len() as u64, rows));
+        }
+        for (at, byte) in changes.iter().filter(|_| !frames.is_empty()) {
+            let at = at.index(file.len());
+            file[at] = *byte;
+        }
+        if let Ok(found) = recover::unsettled(&[file, other]) {
+            for pair in found.windows(2) {
+                prop_assert_eq!(pair[0].number + 1, pair[1].number);
+            }
+            for frame in found {
+                let _ = Rows::decode(frame.rows);
+            }
+        }
+    }
+}
