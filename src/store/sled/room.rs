@@ -17,7 +17,7 @@ use tracing::{error, info};
 use super::writer::{Request, Stop, Writer};
 
 /// What is left free: more than one commit takes with all that sled rewrites for it.
-pub(super) const RESERVE: u64 = 32 << 20;
+const RESERVE: u64 = 32 << 20;
 
 /// What must be free before writing goes on: room for some time, so that the store does not
 /// stop and start with every file that somebody removes.

@@ -10,13 +10,17 @@ use tracing::info;
 use super::frame::{self, ALIGN, Frame};
 use super::{Base, FILES, Sizes, clear, folder};
 use crate::store::sled::refusal::{OpenError, damaged, unusable};
-use crate::store::sled::room::{RESERVE, free_at};
+use crate::store::sled::room::free_at;
 use crate::store::sled::rows::Rows;
 use crate::store::sled::segment;
 use crate::store::sled::writer::Stop;
 
 /// Longer than a file of it ever becomes: the largest commit and what it is entered behind.
 const FILE_MAX: u64 = 256 << 20;
+
+/// What must be free before anything is entered: half of what the writer leaves free, which
+/// is many times what is ever unsettled.
+const ROOM: u64 = 16 << 20;
 
 /// Enters what the journal of the database in `database` has beyond what sled kept, brings it
 /// to the disk, and takes the journal away. `dir` is what the operator knows it by.
@@ -43,7 +47,7 @@ pub(in super::super) fn recover(dir: &Path, database: &Path, db: &Db) -> Result<
     }
     let frames = unsettled(&files).map_err(|what| damaged(dir, what))?;
     if !frames.is_empty() {
-        if free_at(&folder).map_err(failed)? < RESERVE {
+        if free_at(&folder).map_err(failed)? < ROOM {
             // sled does not survive to find none.
             return Err(unusable(dir, io::ErrorKind::StorageFull.into()));
         }
