@@ -12,13 +12,14 @@
 mod news;
 mod roll;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use self::news::Waiting;
@@ -78,7 +79,7 @@ impl Hub {
     /// Makes a hub without connections.
     pub fn new() -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let hasher = RandomState::new();
+        let hasher = RandomState::default();
         Arc::new(Self { shards, hasher, connections: AtomicUsize::new(0) })
     }
 

@@ -43,6 +43,7 @@ pub struct ClusterMetrics {
     missed: Counter,
     behind: Family<Stream, Gauge>,
     copies: Family<Stream, Gauge>,
+    copies_wanted: Family<Stream, Gauge>,
     events: Reasons,
 }
 
@@ -71,6 +72,12 @@ impl ClusterMetrics {
                 "Servers that have all of a stream, 0 while it has no leader",
                 Family::default(),
             ),
+            copies_wanted: enter(
+                registry,
+                "stream_copies_wanted",
+                "Servers that should have all of a stream, as it was made or changed",
+                Family::default(),
+            ),
             events: enter(
                 registry,
                 "nats_events",
@@ -96,6 +103,12 @@ impl ClusterMetrics {
     pub fn copies(&self, stream: &str, servers: u64) {
         let label = Stream { stream: stream.to_owned() };
         self.copies.get_or_create(&label).set(servers.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Notes how many servers should have all of a stream.
+    pub fn copies_wanted(&self, stream: &str, servers: u64) {
+        let label = Stream { stream: stream.to_owned() };
+        self.copies_wanted.get_or_create(&label).set(servers.try_into().unwrap_or(i64::MAX));
     }
 
     /// Counts what befell the connection, by a word for it.

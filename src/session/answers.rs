@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::claims::End;
-use super::limits::Turn;
+use super::turns::Turn;
 use crate::auth::TokenRef;
 use crate::ids::MessageId;
 use crate::message::ClientMsgId;

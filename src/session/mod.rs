@@ -14,6 +14,7 @@ mod inbound;
 mod limits;
 mod retry;
 mod tokens;
+mod turns;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -34,9 +35,10 @@ use self::claims::End;
 use self::delivery::Inbox;
 use self::heartbeat::{Beat, Heartbeat};
 pub(crate) use self::inbound::explain;
-use self::limits::{Rates, Turns, Typing, Violations};
+use self::limits::{Rates, Typing, Violations};
 pub use self::retry::Retry;
 use self::tokens::Tokens;
+use self::turns::Turns;
 use crate::auth::{Identity, Verifier, Watch};
 use crate::config;
 use crate::hub::Subscription;
@@ -429,6 +431,8 @@ impl<S: Socket> Session<S> {
         while let Some(answer) = self.answers.overdue(now) {
             self.answer(answer).await?;
         }
+        // An idle connection keeps nothing.
+        self.turns.forget(now);
         Ok(())
     }
 

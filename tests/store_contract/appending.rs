@@ -133,4 +133,14 @@ pub async fn a_full_inbox_knows_a_resend<B: Backend>() {
     bench.append_all(1, 2, &["b", "c"]).await;
     let again = bench.try_append(packet(1, 2, "a", 1)).await.unwrap();
     assert_eq!((again.id, again.duplicate), (first, true));
+    // What was refused was no first try, however often it was looked for.
+    for _ in 0..2 {
+        let refused = bench.try_append(packet(1, 2, "d", 2)).await;
+        assert_eq!(refused, Err(AppendError::InboxFull));
+    }
+    bench.mark(2, &[first]).await;
+    let stored = bench.try_append(packet(1, 2, "d", 2)).await.unwrap();
+    assert!(!stored.duplicate, "{stored:?}");
+    let again = bench.try_append(packet(1, 2, "d", 2)).await.unwrap();
+    assert_eq!((again.id, again.duplicate), (stored.id, true));
 }

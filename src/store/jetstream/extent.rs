@@ -31,10 +31,17 @@ pub(super) struct Reach {
 
 #[derive(Deserialize)]
 struct Info {
+    config: Made,
     state: State,
     /// Nothing where a stream is kept by one server.
     #[serde(default)]
     cluster: Option<Kept>,
+}
+
+/// How a stream was made, or changed.
+#[derive(Deserialize)]
+struct Made {
+    num_replicas: u64,
 }
 
 /// Who keeps a stream beside its leader.
@@ -71,6 +78,8 @@ pub(super) struct Glance {
     pub(super) last: u64,
     /// How many servers have all of it.
     pub(super) copies: u64,
+    /// How many should.
+    pub(super) wanted: u64,
     /// Whether it can be written: its leader has a majority.
     pub(super) is_led: bool,
 }
@@ -90,13 +99,14 @@ impl Reads {
         let everything = json!({});
         let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
         match timeout(GLANCE, request).await {
-            Ok(Ok(Response::Ok(Info { state, cluster }))) => {
+            Ok(Ok(Response::Ok(Info { config, state, cluster }))) => {
                 let cluster = cluster.unwrap_or_default();
                 let is_led = cluster.is_led_by_many();
                 let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
                 // And the leader, who answers.
                 let copies = 1 + others.count() as u64;
-                Ok(Glance { last: state.reach.last, copies, is_led })
+                let wanted = config.num_replicas;
+                Ok(Glance { last: state.reach.last, copies, wanted, is_led })
             }
             _ => Err(StoreError::Unavailable),
         }

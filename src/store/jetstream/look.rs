@@ -53,9 +53,11 @@ pub(super) async fn look_at(
             .map(|(number, name)| async move { (number, name, reads.glance(name).await) });
         let mut glances = stream::iter(asked.collect::<Vec<_>>()).buffered(AT_ONCE);
         while let Some((number, name, glance)) = glances.next().await {
-            shared.metrics.cluster.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
+            let metrics = &shared.metrics.cluster;
+            metrics.copies(name, glance.as_ref().map_or(0, |glance| glance.copies));
             match glance {
                 Ok(glance) => {
+                    metrics.copies_wanted(name, glance.wanted);
                     if tell.send((number, glance.last)).await.is_err() {
                         return;
                     }

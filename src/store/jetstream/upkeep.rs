@@ -11,7 +11,7 @@ use super::log::Log;
 use crate::metrics::StoreMetrics;
 
 /// How often it is looked for erasures whose node is no more.
-const RESUME: Duration = Duration::from_secs(60);
+pub(super) const RESUME: Duration = Duration::from_secs(60);
 
 /// How often it is looked for what is old enough to go, at the least.
 const SWEEP: Duration = Duration::from_secs(60 * 60);

@@ -1,13 +1,15 @@
 //! Writing to a stream until a majority has it.
 
+use std::error::Error as _;
+use std::time::Duration;
+
 use async_nats::connection::State;
-use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::response::Response;
+use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{Client, HeaderMap, Request, client};
 use bytes::Bytes;
 use serde::Deserialize;
-use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::{ANSWER, ANSWER_MAX};
@@ -21,13 +23,15 @@ pub(super) const WRITE: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(10);
 const AGAIN_MAX: Duration = Duration::from_millis(250);
 
-/// An expectation that holds for no subject: the write is refused, unless it is known.
-const NEVER: u64 = 1 << 62;
+/// What no message of a stream is named, and no rollup: a write that expects the one and asks
+/// for the other is refused for it, unless its name is known.
+const NEVER: &str = "never";
 
 /// What the servers say where a request is at fault, and not they: trying again is no use.
 const AT_FAULT: usize = 400;
 
 /// Something to be written.
+#[derive(Clone)]
 pub(super) struct Write {
     pub(super) subject: String,
     pub(super) payload: Bytes,
@@ -41,7 +45,8 @@ pub(super) enum Written {
     At(u64),
     /// A write of the same name lies there, perhaps this one's first try.
     Before(u64),
-    /// The subject has another last message than was expected: nothing was written.
+    /// The subject has another last message than was expected, or it is a probe: nothing was
+    /// written.
     Lost,
 }
 
@@ -99,18 +104,30 @@ impl Write {
     }
 
     /// Whether something of this name was written within the stream's window, and where.
-    /// Writes nothing: a name is looked at before any expectation.
+    /// Writes nothing.
     pub(super) async fn find(
         context: &Context,
         subject: &str,
         name: &str,
     ) -> Result<Option<u64>, StoreError> {
-        let probe = Self::new(subject.to_owned(), Bytes::new()).after(NEVER).named(name);
-        match probe.put(context).await? {
+        match Self::probe(subject, name).put(context).await? {
             Written::Before(seq) => Ok(Some(seq)),
             Written::Lost => Ok(None),
             Written::At(_) => Err(StoreError::Damaged("a probe was written".to_owned())),
         }
+    }
+
+    /// What is never written, and refused for another reason where its name is not known.
+    ///
+    /// The leader of a replicated stream looks at the name first. A server that keeps a stream
+    /// alone looks at what is expected of the sequence before it, and at these two behind it.
+    /// A leader proposes to the others what expects a name, and until then takes this one for
+    /// used; the rollup, which it refuses before, keeps it from that.
+    fn probe(subject: &str, name: &str) -> Self {
+        let mut probe = Self::new(subject.to_owned(), Bytes::new()).named(name);
+        probe.headers.insert("Nats-Expected-Last-Msg-Id", NEVER);
+        probe.headers.insert("Nats-Rollup", NEVER);
+        probe
     }
 
     /// One try, whose acknowledgement may take so long.
@@ -122,10 +139,20 @@ impl Write {
         match acknowledged.unwrap_or_else(|_| Err(PublishErrorKind::TimedOut.into())) {
             Ok(ack) if ack.duplicate => Ok(Written::Before(ack.sequence)),
             Ok(ack) => Ok(Written::At(ack.sequence)),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(Written::Lost),
+            Err(error) if is_lost(&error) => Ok(Written::Lost),
             // Also where another write is on its way: what comes of that shows later.
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Whether a write was refused for something else than the servers themselves.
+fn is_lost(error: &PublishError) -> bool {
+    let code = || Some(error.source()?.downcast_ref::<jetstream::Error>()?.error_code());
+    match error.kind() {
+        PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => true,
+        PublishErrorKind::Other => code() == Some(ErrorCode::STREAM_ROLLUP_FAILED),
+        _ => false,
     }
 }
 

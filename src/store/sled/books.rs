@@ -3,9 +3,10 @@
 //! All of it can be derived again, so the caches are simply emptied when they
 //! have grown too large.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::keys::Pair;
 use super::log::Log;

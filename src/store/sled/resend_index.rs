@@ -4,8 +4,11 @@
 //! and nothing else, and a whole generation is dropped at once. Time is the
 //! process's own, so that a jump of the clock neither forgets nor keeps.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+// Seeded, since it is the client that chooses what goes into the tables.
+use foldhash::{HashMap, HashMapExt};
 
 /// Generations a window is cut into: an entry lives at most an eighth too long.
 const GENERATIONS: u32 = 8;
@@ -34,10 +37,12 @@ impl ResendIndex {
     }
 
     pub(super) fn insert(&mut self, digest: [u8; 16], id: u64, now: Instant) {
-        let begun = self.generations.front().map(|(begun, _)| *begun);
-        let full = begun.is_none_or(|begun| now - begun >= self.window / GENERATIONS);
+        let newest = self.generations.front();
+        let full = newest.is_none_or(|(begun, _)| now - *begun >= self.window / GENERATIONS);
         if full {
-            self.generations.push_front((now, HashMap::new()));
+            // About as large as the last, so that it need not grow while messages wait.
+            let entries = newest.map_or(0, |(_, entries)| entries.len());
+            self.generations.push_front((now, HashMap::with_capacity(entries)));
         }
         if let Some((_, entries)) = self.generations.front_mut() {
             entries.insert(digest, id);

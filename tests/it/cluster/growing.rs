@@ -1,7 +1,7 @@
 //! More NATS servers than before, and more of them that keep each message.
 
 use super::faults::{KILLED, Rig, SOME};
-use super::operating::run_to_its_end as run;
+use super::operating::{run_to_its_end as run, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_servers_grow_to_five_under_load_and_then_bear_the_loss_of_two() {
@@ -28,6 +28,11 @@ async fn three_servers_grow_to_five_under_load_and_then_bear_the_loss_of_two() {
     let (code, can, why) = run(&tool, &["cluster", "check"]).await;
     assert!(code == 0 && can.contains("a node can serve"), "{can}{why}");
     rig.load.goes_on(SOME).await;
+    // A node that asks for three sees that there should be five, and are.
+    let node = rig.nodes.start().await;
+    for name in ["stream_copies_wanted{", "stream_copies{"] {
+        until(&node, name, |found| found.iter().all(|(_, copies)| *copies == 5.0)).await;
+    }
 
     // One that leads and one that follows: the others are a majority of five.
     let leader = rig.cluster.leader(&rig.streams()[0]).unwrap();

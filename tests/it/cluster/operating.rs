@@ -20,7 +20,11 @@ async fn metrics(server: &TestServer, name: &str) -> Vec<(String, f64)> {
 }
 
 /// Looks until the metrics of this name are as wanted.
-async fn until(server: &TestServer, name: &str, wanted: impl Fn(&[(String, f64)]) -> bool) {
+pub(super) async fn until(
+    server: &TestServer,
+    name: &str,
+    wanted: impl Fn(&[(String, f64)]) -> bool,
+) {
     let looking = async {
         while !wanted(&metrics(server, name).await) {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -97,7 +101,9 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
     // What a node sees of the streams that it follows, which are all but those of
     // the tickets and of the audit log:
     // three copies of each, and nothing that it has not taken.
-    for (name, wanted) in [("stream_copies{", 3.0), ("stream_behind{", 0.0)] {
+    for (name, wanted) in
+        [("stream_copies{", 3.0), ("stream_copies_wanted{", 3.0), ("stream_behind{", 0.0)]
+    {
         until(&b, name, |found| {
             found.len() + 2 == all.len() && found.iter().all(|(_, value)| *value == wanted)
         })
