@@ -67,7 +67,7 @@ fn holds(found: &[Arc<Entry>], acknowledged: &[usize]) {
 async fn once_there_is_room_again_the_same_process_goes_on() {
     let setup = Setup::new().set("limits.messages_per_second", "0");
     let data = setup.path("data");
-    let Some(disk) = Mount::tmpfs(&data, "size=40m,mode=0700") else {
+    let Some(disk) = Mount::tmpfs(&data, "size=48m,mode=0700") else {
         return;
     };
     let server = setup.start().await;
@@ -90,9 +90,9 @@ async fn once_there_is_room_again_the_same_process_goes_on() {
         // A little room changes nothing, and somebody else taking what is left neither.
         let rest = std::fs::File::create(data.join("somebody-elses")).unwrap();
         let _ = nix::fcntl::posix_fallocate(&rest, 0, 20 << 20);
-        disk.remount(&format!("size={}m", 50 + 80 * round));
+        disk.remount(&format!("size={}m", 58 + 80 * round));
         is_full(&server).await;
-        disk.remount(&format!("size={}m", 120 + 80 * round));
+        disk.remount(&format!("size={}m", 128 + 80 * round));
         std::fs::remove_file(data.join("somebody-elses")).unwrap();
         drop(rest);
         ready_again(&server, round + 1).await;
@@ -128,6 +128,12 @@ async fn killed_on_a_full_disk_it_starts_or_says_what_to_do() {
     let mut ming = server.connect(1).await;
     let acknowledged: Vec<usize> = (0..fill(&mut ming, 2, 0).await).collect();
     is_full(&server).await;
+    // As full as that it starts again, and has everything.
+    let server = server.kill().start().await;
+    let mut hong = server.connect(2).await;
+    for number in &acknowledged {
+        assert_eq!(hong.message().await.1, large(*number));
+    }
     let setup = server.kill();
 
     // Fuller still: it either serves what is there, or says in one sentence what to do.
@@ -176,12 +182,13 @@ async fn insist(server: &TestServer, packet: &Value) {
 #[tokio::test]
 async fn writes_that_find_no_room_are_made_good_by_the_same_process() {
     // The quota of somebody else, say: there is room by the time one looks.
-    for full in [12, 31, 50] {
+    // In the journal: while room is made in it, and behind that. And in what sled writes behind it.
+    for (file, full) in [("journal/a", 12), ("journal/a", 31), ("db", 3), ("db", 6)] {
         let setup = Setup::new().set("limits.messages_per_second", "0");
         // Each thread that writes meets it once.
         let fault = format!("inject=pwrite64:error=ENOSPC:when={full}");
-        let database = [setup.path("data/sled/db")];
-        let command = strace(&setup, &["trace=pwrite64", &fault], &database);
+        let written = [setup.path("data/sled").join(file)];
+        let command = strace(&setup, &["trace=pwrite64", &fault], &written);
         let server = setup.start_by(command).await;
         let mut ming = server.connect(1).await;
         let end = fill(&mut ming, 2, 0).await;

@@ -35,9 +35,9 @@ async fn a_server_that_serves_is_well_and_one_that_is_gone_is_not() {
 #[tokio::test]
 async fn a_server_that_cannot_store_is_not_well() {
     let setup = Setup::new();
-    let database = setup.path("data/sled/db");
-    let faults = ["trace=fdatasync", "inject=fdatasync:error=EIO:when=5+"];
-    let command = strace(&setup, &faults, &[database]);
+    let journal = setup.path("data/sled/journal/a");
+    let faults = ["trace=fdatasync", "inject=fdatasync:error=EIO:when=3+"];
+    let command = strace(&setup, &faults, &[journal]);
     let server = setup.start_by(command).await;
     assert_eq!(server.run(&["health"]).await.0, 0);
     let mut ming = server.connect(1).await;

@@ -15,6 +15,7 @@ use super::reader;
 use super::record::{CommitRecord, ResendMark};
 use super::resend_index::ResendIndex;
 use super::revoked::{self, Tally};
+use super::rows::Rows;
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::{Profile, StoredAt};
 use crate::store::StoreError;
@@ -153,8 +154,8 @@ impl Books {
         Ok(())
     }
 
-    /// Removes some revocations that are over; says how many.
-    pub(super) fn sweep(&mut self, now: SystemTime) -> sled::Result<usize> {
+    /// What removes some revocations that are over; says how many.
+    pub(super) fn sweep(&mut self, now: SystemTime) -> sled::Result<(Rows, usize)> {
         revoked::sweep(&self.log, &mut self.revoked, now)
     }
 

@@ -13,6 +13,11 @@ impl Encoder {
         Self(bytes)
     }
 
+    /// Starts bytes of which something else says what they are.
+    pub(super) fn bare(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
     pub(super) fn byte(&mut self, byte: u8) -> &mut Self {
         self.0.push(byte);
         self

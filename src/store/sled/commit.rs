@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use sled::{Batch, IVec, Tree};
+use sled::IVec;
 use tokio::sync::oneshot;
 
 use super::books::{Books, Newest};
@@ -18,6 +18,7 @@ use super::read_state::{ReadState, encode_floor, encode_islands};
 use super::reader::{self, Mark};
 use super::record::{self, CommitEntry, CommitRecord, LogPiece, ResendMark};
 use super::revoked;
+use super::rows::Rows;
 use super::volume::Held;
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
@@ -70,43 +71,6 @@ pub(super) struct Commit<'a> {
     logged: Vec<Held>,
     taken: Vec<(Pair, u64)>,
     answers: Vec<Answer>,
-}
-
-/// What is written or, without a value, taken away: all of it or nothing.
-#[derive(Debug, Default)]
-pub(super) struct Rows(Vec<(IVec, Option<IVec>)>);
-
-impl Rows {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Writes them, though not yet to the disk.
-    ///
-    /// # Errors
-    /// What sled says.
-    pub(super) fn write(self, tree: &Tree) -> sled::Result<()> {
-        match <[_; 1]>::try_from(self.0) {
-            // One is atomic by itself. Around a batch sled writes a piece of its log before the
-            // batch, with a wait for the disk of its own.
-            Ok([(key, Some(value))]) => tree.insert(key, value).map(drop),
-            Ok([(key, None)]) => tree.remove(key).map(drop),
-            Err(rows) => {
-                let mut batch = Batch::default();
-                for (key, value) in rows {
-                    match value {
-                        Some(value) => batch.insert(key, value),
-                        None => batch.remove(key),
-                    }
-                }
-                tree.apply_batch(batch)
-            }
-        }
-    }
 }
 
 /// What a batch comes to once it is durable.
@@ -406,11 +370,11 @@ impl<'a> Commit<'a> {
     }
 
     fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.rows.0.push((key.into(), Some(value.into())));
+        self.rows.insert(key, value);
     }
 
     fn delete(&mut self, key: Vec<u8>) {
-        self.rows.0.push((key.into(), None));
+        self.rows.remove(key);
     }
 
     /// Closes the batch, into which the commit record and the read states go last.
@@ -427,6 +391,10 @@ impl<'a> Commit<'a> {
             let key = keys::read(pair);
             let value = encode_floor(&key, state.floor);
             self.insert(key, value);
+            if !state.touched.is_empty() {
+                // A floor belongs to the islands beyond it.
+                self.rows.show_at_once();
+            }
             for &chunk in &state.touched {
                 let key = keys::read_chunk(pair, chunk);
                 match state.chunks.get(&chunk).filter(|islands| !islands.is_empty()) {
@@ -439,6 +407,8 @@ impl<'a> Commit<'a> {
             }
         }
         if !self.decrees.is_empty() {
+            // They are counted.
+            self.rows.show_at_once();
             let value = self.books.revoked.encode();
             self.insert(keys::REVOCATIONS.to_vec(), value);
         }

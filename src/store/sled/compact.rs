@@ -68,7 +68,7 @@ pub fn compact(
     let database = open::database(dir);
     let failed = |error: io::Error| refusal::unusable(&database, error);
     let (lock, opened) = open::open(dir, cache_bytes)?;
-    let Opened { db, log, file, census, manifest } = opened;
+    let Opened { db, log, file, base, census, manifest } = opened;
     let folder = volume::folder(dir);
     let size = || Ok(seal::size(&database)? + seal::size_if_any(&folder)?);
     let before = size().map_err(failed)?;
@@ -86,7 +86,7 @@ pub fn compact(
         copy_rows(&db, &copy, |_| true, &mut tell).map_err(|error| not_copied(&database, error))?;
         Ok(())
     })?;
-    drop((db, log, file, manifest));
+    drop((db, log, file, base, manifest));
     open::released(&database);
     open::released(fresh.path());
     let counted = guarded(dir, || {

@@ -1,4 +1,4 @@
-//! Frees the writer when sled has failed without telling it.
+//! Frees the thread that settles when sled has failed without telling it.
 //!
 //! A write that fails on one of sled's own threads is not always told to whoever waits for
 //! it in `flush`: `Log::exit_reservation` of 0.34.7 notes the failure and wakes nobody. But
@@ -11,17 +11,17 @@ use std::time::Duration;
 use super::shared::Shared;
 use crate::store::Health;
 
-/// How often the writer is looked after.
+/// How often it is looked after.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks after the writer until the store is closed.
+/// Looks after that thread until the store is closed.
 pub(super) fn run(shared: &Arc<Shared>) {
     let (mut seen, mut looks) = (0, 0_u32);
     while shared.health() != Health::Closed {
         thread::sleep(EVERY);
-        let writes = shared.writes();
-        let overdue = writes % 2 == 1 && writes == seen;
-        (seen, looks) = (writes, if overdue { looks.saturating_add(1) } else { 0 });
+        let flushes = shared.flushes();
+        let overdue = flushes % 2 == 1 && flushes == seen;
+        (seen, looks) = (flushes, if overdue { looks.saturating_add(1) } else { 0 });
         // Ever more seldom: on a disk that is only slow each of them waits too.
         if looks.is_power_of_two() {
             let shared = Arc::clone(shared);

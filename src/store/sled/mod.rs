@@ -1,6 +1,6 @@
 //! The store on sled 0.34: one tree, one writer thread, group commit.
 //!
-//! Durable means `sync_data` on sled's own file after its `flush`; a message is
+//! Durable means `sync_data` on the journal, which sled follows ([`journal`]); a message is
 //! visible to readers only then, by the watermark. After a failed write reading goes on
 //! and writing does not, because nobody can say any more what is on the disk: for good
 //! where the disk fails, and where it was full until all of it was read again.
@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod gone;
 mod hot;
 mod import;
+mod journal;
 mod keys;
 mod log;
 mod lookout;
@@ -43,6 +44,7 @@ mod renew;
 mod resend_index;
 mod revoked;
 mod room;
+mod rows;
 mod seal;
 mod segment;
 mod settings;

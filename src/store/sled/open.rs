@@ -12,12 +12,13 @@ use sled::Db;
 use tracing::warn;
 
 use super::census::{self, Census};
+use super::journal::{self, Base};
 use super::keys;
 use super::log::Log;
 use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
 use super::panics::guarded;
-use super::record::{self, SCHEMA_VERSION};
+use super::record::{self, LOG_VERSION, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, in_use, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::renew::renew;
@@ -30,8 +31,10 @@ use super::staging;
 pub(super) struct Opened {
     pub(super) db: Db,
     pub(super) log: Log,
-    /// sled's own file, to be synced by us: its `flush` stops at `sync_file_range`.
+    /// sled's own file.
     pub(super) file: File,
+    /// What brings it to the disk.
+    pub(super) base: Base,
     pub(super) census: Census,
     pub(super) manifest: Renewed,
 }
@@ -107,11 +110,13 @@ impl Checked<'_> {
             let layout = layout(dir, &db)?.unwrap_or(SCHEMA_VERSION);
             Ok((db, census, layout))
         })?;
-        if layout < SCHEMA_VERSION {
+        if layout < LOG_VERSION {
             drop(db);
             released(&database(dir));
             renew(dir, dir, cache_bytes, census)?;
             db = guarded(dir, || open_sled(dir, &database(dir), cache_bytes))?;
+        } else if layout < SCHEMA_VERSION {
+            guarded(dir, || is_ours(dir, &db))?;
         }
         let log = guarded(dir, || {
             let log = Log::load(dir, (*db).clone());
@@ -135,7 +140,8 @@ impl Checked<'_> {
             manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
         }
         let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
-        Ok(Opened { manifest, db, log, file, census })
+        let base = Base::of(&database(dir), &db).map_err(|error| unusable(&path, error))?;
+        Ok(Opened { manifest, db, log, file, base, census })
     }
 }
 
@@ -294,13 +300,14 @@ fn is_small(database: &Path) -> bool {
     fs::metadata(database.join("db")).map_or(true, |db| db.len() < 1 << 20)
 }
 
+/// Opens the database in `at`, with all that its journal has.
 pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, OpenError> {
     let config = sled::Config::new()
         .path(at)
         .segment_size(segment::bytes(at))
         .cache_capacity(cache_bytes / SLED_SHARE)
         .flush_every_ms(None);
-    config.open().map_err(|error| match error {
+    let db = config.open().map_err(|error| match error {
         sled::Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock => in_use(dir),
         // sled reports its lock as an error of no kind, in words.
         sled::Error::Io(error) if error.to_string().contains("could not acquire lock") => {
@@ -308,7 +315,9 @@ pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, O
         }
         sled::Error::Io(error) if is_systems(&error) => unusable(&database(dir), error),
         other => damaged(dir, format!("the database cannot be read: {other}")),
-    })
+    })?;
+    journal::recover(dir, at, &db)?;
+    Ok(db)
 }
 
 /// Whether the system refused, as opposed to sled not understanding what it read.
@@ -322,12 +331,10 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
         && manifest.census().is_new()
         && db.is_empty();
     if is_new {
-        let wrote =
-            db.insert(keys::SCHEMA, record::encode_schema(SCHEMA_VERSION)).and_then(|_| db.flush());
-        wrote.map_err(|error| damaged(dir, error.to_string()))?;
+        is_ours(dir, db)?;
     }
     let census = match layout(dir, db)? {
-        Some(SCHEMA_VERSION) => {
+        Some(LOG_VERSION..) => {
             let log = Log::load(dir, (**db).clone());
             census::take(&log.map_err(|error| damaged(dir, error.to_string()))?)
         }
@@ -366,6 +373,13 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
         ));
     }
     Ok(census)
+}
+
+/// Marks a database as one of this layout.
+fn is_ours(dir: &Path, db: &Db) -> Result<(), OpenError> {
+    let wrote =
+        db.insert(keys::SCHEMA, record::encode_schema(SCHEMA_VERSION)).and_then(|_| db.flush());
+    wrote.map(drop).map_err(|error| damaged(dir, error.to_string()))
 }
 
 /// The layout of a database that has one.

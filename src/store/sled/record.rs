@@ -291,8 +291,12 @@ pub(super) fn decode_profile(key: &[u8], value: &[u8]) -> Option<Profile> {
 ///
 /// Since 2 messages may be gone. A store of version 1, of which none is, is one of
 /// version 2 but for its number. Since 3 the messages lie in the log, and those of closed
-/// ranges of ids in volumes.
-pub(super) const SCHEMA_VERSION: u64 = 3;
+/// ranges of ids in volumes. Since 4 there is a journal beside the database while it is open;
+/// closed, it is one of version 3 but for its number.
+pub(super) const SCHEMA_VERSION: u64 = 4;
+
+/// The first layout with a log.
+pub(super) const LOG_VERSION: u64 = 3;
 
 /// A row for each message: as backups hold them, and stores did before there was a log.
 pub(super) const ROWS_VERSION: u64 = 2;

@@ -7,11 +7,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sled::{Batch, Tree};
+use sled::Tree;
 
 use super::census::Damage;
 use super::codec::{Decoder, Encoder};
 use super::keys::REVOCATIONS;
+use super::rows::Rows;
 use crate::auth::{Revocation, TokenId};
 use crate::ids::UserId;
 use crate::store::StoreError;
@@ -142,23 +143,28 @@ pub(super) fn rows(tree: &Tree) -> Result<Vec<Revocation>, Damage> {
     rows.collect()
 }
 
-/// Removes some of those that are over; says how many.
-pub(super) fn sweep(tree: &Tree, tally: &mut Tally, now: SystemTime) -> sled::Result<usize> {
+/// What removes some of those that are over; says how many that are.
+pub(super) fn sweep(
+    tree: &Tree,
+    tally: &mut Tally,
+    now: SystemTime,
+) -> sled::Result<(Rows, usize)> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let first = [REVOCATIONS, &[0; 8]].concat();
     let end = [REVOCATIONS, &now.saturating_add(1).to_be_bytes()].concat();
-    let (mut batch, mut count) = (Batch::default(), 0);
+    let mut rows = Rows::default();
     for row in tree.range(first..end).take(PIECE) {
         let (key, _) = row?;
-        batch.remove(key);
-        count += 1;
+        rows.remove(key);
     }
+    let count = rows.len();
     if count > 0 {
+        // They are counted.
+        rows.show_at_once();
         tally.rows = tally.rows.saturating_sub(count as u64);
-        batch.insert(REVOCATIONS, tally.encode());
-        tree.apply_batch(batch)?;
+        rows.insert(REVOCATIONS, tally.encode());
     }
-    Ok(count)
+    Ok((rows, count))
 }
 
 #[cfg(test)]

@@ -28,8 +28,8 @@ pub(super) struct Shared {
     suspensions: AtomicU64,
     /// One more than that when a reader last met a write that had found no room; 0: never.
     met_full: AtomicU64,
-    /// Begun and ended writes together: odd while one is under way.
-    writes: AtomicU64,
+    /// Begun and ended flushes together: odd while one is under way.
+    flushes: AtomicU64,
     state: Mutex<State>,
     /// Held while a backup is made, and by whoever takes messages away.
     still: Arc<tokio::sync::Mutex<()>>,
@@ -55,7 +55,7 @@ impl Shared {
             recent: Mutex::default(),
             suspensions: AtomicU64::new(0),
             met_full: AtomicU64::new(0),
-            writes: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
             state: Mutex::new(State::Ready),
             still: Arc::default(),
         }
@@ -100,15 +100,15 @@ impl Shared {
         self.met_full.load(Ordering::Acquire) > self.suspensions()
     }
 
-    /// Says that a write is under way until the guard is dropped.
-    pub(super) fn writing(&self) -> Writing<'_> {
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        Writing(&self.writes)
+    /// Says that sled's flush is under way until the guard is dropped.
+    pub(super) fn flushing(&self) -> Flushing<'_> {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        Flushing(&self.flushes)
     }
 
-    /// How many writes have begun and ended; odd while one is under way.
-    pub(super) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
+    /// How many flushes have begun and ended; odd while one is under way.
+    pub(super) fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
     }
 
     pub(super) fn head(&self) -> Cursor {
@@ -202,10 +202,10 @@ impl Shared {
     }
 }
 
-/// A write is under way.
-pub(super) struct Writing<'a>(&'a AtomicU64);
+/// A flush is under way.
+pub(super) struct Flushing<'a>(&'a AtomicU64);
 
-impl Drop for Writing<'_> {
+impl Drop for Flushing<'_> {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }

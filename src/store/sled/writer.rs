@@ -1,8 +1,8 @@
 //! The one thread that writes: it takes what came in while the last commit was on
 //! its way to the disk, and commits it as one.
 //!
-//! There is no timer and nothing to tune. The order of every step is the promise:
-//! commit, flush, sync, *then* raise the watermark, then answer, then announce.
+//! There is no timer and nothing to tune. The order of every step is the promise: the journal
+//! and its sync, then the tree, *then* raise the watermark, then answer, then announce.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,8 @@ use tracing::{error, info, warn};
 use super::blobs::Blobs;
 use super::books::Books;
 use super::census::Census;
-use super::commit::{Commit, Reply, Rows};
+use super::commit::{Commit, Reply};
+use super::journal::Journal;
 use super::manifest::{self, Manifest, Renewed};
 use super::open::{self, Opened};
 use super::reader::Mark;
@@ -28,6 +29,7 @@ use super::record::SCHEMA_VERSION;
 use super::removal::Piece;
 use super::revoked;
 use super::room::is_full;
+use super::rows::Rows;
 use super::seal::Seal;
 use super::settings::Settings;
 use super::shared::Shared;
@@ -72,6 +74,7 @@ pub(super) struct Writer {
     db: Db,
     pub(super) file: File,
     blobs: Blobs,
+    journal: Journal,
     manifest: Renewed,
     pub(super) books: Books,
     /// What is durable.
@@ -110,6 +113,11 @@ impl Stop {
     fn io(error: &io::Error, what: String) -> Self {
         if is_full(error) { Self::Full(what) } else { Self::Final(what) }
     }
+
+    fn into_error(self) -> io::Error {
+        let (Self::Full(why) | Self::Final(why)) = self;
+        io::Error::other(why)
+    }
 }
 
 impl From<sled::Error> for Stop {
@@ -130,12 +138,14 @@ impl From<io::Error> for Stop {
 impl Idle {
     /// Sits down at a database.
     pub(super) fn write(self, opened: Opened, books: Books) -> Writer {
-        let Opened { db, file, census, manifest, .. } = opened;
+        let Opened { db, file, base, census, manifest, .. } = opened;
         let Self { lock, dir, settings, shared, requests, tail, metrics } = self;
+        let database = open::database(&dir);
         Writer {
             db,
             file,
-            blobs: Blobs::of(&open::database(&dir)),
+            blobs: Blobs::of(&database),
+            journal: Journal::new(database, base, Arc::clone(&shared)),
             manifest,
             books,
             census,
@@ -197,8 +207,10 @@ impl Writer {
         loop {
             let due = swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY);
             if due && self.has_room()? {
-                // With whatever is committed next: nobody waits for it.
-                let forgotten = self.books.sweep(SystemTime::now())?;
+                let (rows, forgotten) = self.books.sweep(SystemTime::now())?;
+                if !rows.is_empty() {
+                    self.persist(rows)?;
+                }
                 // What is left over is soon gone.
                 swept = (forgotten < revoked::PIECE).then(Instant::now);
             }
@@ -337,19 +349,14 @@ impl Writer {
         Ok(close)
     }
 
-    /// Brings rows to the disk itself.
+    /// Brings rows to the disk itself, and then into the tree.
     fn persist(&mut self, rows: Rows) -> Result<(), Stop> {
-        let _writing = self.shared.writing();
         let count = rows.len();
-        rows.write(&self.books.log)?;
-        // Before the log, which names them, is on its way to the disk.
+        self.journal.append(&rows)?;
+        rows.enter(&self.books.log)?;
+        // sled may bring to the disk what names them whenever it likes.
         self.blobs.sync()?;
-        self.db.flush()?;
-        // sled's flush is sync_file_range, which leaves the drive's cache and the
-        // file's size alone: without this a power cut loses what it flushed.
-        self.file.sync_data()?;
-        // And what a reader had sled write anew meanwhile.
-        self.blobs.sync()?;
+        self.journal.entered()?;
         // sled's garbage is collected a little at every pin; without these, memory
         // and disk grow with the load.
         for _ in 0..1 + count / ROWS_A_PIN {
@@ -380,13 +387,15 @@ impl Writer {
     }
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
-        self.shared.close();
-        let Self { db, file, lock, books, dir, census, manifest, .. } = self;
+        let Self { db, file, journal, lock, books, dir, census, manifest, shared, .. } = self;
+        let settled = journal.close();
+        shared.close();
         // All that is open: whoever hears that the store is closed may unmount its disk.
         drop((books, db, file, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
         open::released(&open::database(&dir));
-        let sealed = Seal::of(&open::database(&dir)).and_then(|seal| {
+        let sealed = settled.map_err(Stop::into_error).and_then(|()| {
+            let seal = Seal::of(&open::database(&dir))?;
             manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
         });
         match &sealed {

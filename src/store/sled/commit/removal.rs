@@ -30,6 +30,7 @@ impl Commit<'_> {
         for &parting in &piece.pairs {
             self.part(parting)?;
         }
+        self.rows.show_at_once();
         self.taken.extend(piece.taken);
         let gone: HashMap<Pair, u64> =
             piece.pairs.iter().map(|parting| (parting.pair, parting.gone.ordinal)).collect();
