@@ -138,6 +138,9 @@ pub struct PairsArgs {
     /// Messages in flight a sender.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub window: u64,
+    /// Further connections, which do nothing meanwhile.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100_000))]
+    pub idle: u64,
 }
 
 /// Arguments of `open`.

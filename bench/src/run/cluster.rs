@@ -75,7 +75,7 @@ async fn between(
     };
     let before = own().await?;
     let traffic = TrafficArgs { pairs, bytes, seconds, warmup, mark_read: true };
-    let report = traffic::pairs(site, &PairsArgs { traffic, window }).await?;
+    let report = traffic::pairs(site, &PairsArgs { traffic, window, idle: 0 }).await?;
     say(&report.to_string());
     let Report::Pairs(nodes) = report else { bail!("this is no traffic") };
     Ok(Between { before, nodes: Traffic { window: Some(window), ..nodes }, after: own().await? })

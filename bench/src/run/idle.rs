@@ -18,30 +18,42 @@ const WARMUP: u64 = 32;
 /// Weighs the server without and with the connections.
 pub(super) async fn run(target: &Target, args: &IdleArgs) -> Result<Report> {
     let meter = target.meter().context("memory needs a server on this machine: --pid")?;
-    let users = |count| FIRST_USER..FIRST_USER + count;
-    let at = |count| users(count).map(|user| (target, user));
-    let introduce = async |count| target.introduce(&users(count).collect::<Vec<u64>>()).await;
-    introduce(WARMUP).await?;
-    for link in connect_all(at(WARMUP), IDLE).await? {
+    for link in links(target, WARMUP).await? {
         link.close().await;
     }
     let before = meter.settled_resident().await?;
-
     // What a server keeps in memory for its users is part of what their connections cost.
-    introduce(args.connections).await?;
-    let mut held = JoinSet::new();
-    for link in connect_all(at(args.connections), IDLE).await? {
-        held.spawn_local(hold(link));
-    }
+    let held = connected(target, args.connections).await?;
     let after = meter.settled_resident().await?;
-    anyhow::ensure!(held.try_join_next().is_none(), "the server ended idle connections");
-    held.shutdown().await;
+    stayed(held).await?;
     Ok(Report::Idle(Idle {
         connections: args.connections,
         before_mib: mib(before),
         after_mib: mib(after),
         kib_per_connection: ratio(after.saturating_sub(before), args.connections) / 1024.0,
     }))
+}
+
+/// Connects so many users, who answer pings from now on.
+pub(super) async fn connected(target: &Target, count: u64) -> Result<JoinSet<Result<()>>> {
+    let mut held = JoinSet::new();
+    for link in links(target, count).await? {
+        held.spawn_local(hold(link));
+    }
+    Ok(held)
+}
+
+/// Ends connections, all of which must still be there.
+pub(super) async fn stayed(mut held: JoinSet<Result<()>>) -> Result<()> {
+    anyhow::ensure!(held.try_join_next().is_none(), "the server ended idle connections");
+    held.shutdown().await;
+    Ok(())
+}
+
+async fn links(target: &Target, count: u64) -> Result<Vec<Link>> {
+    let users: Vec<u64> = (FIRST_USER..FIRST_USER + count).collect();
+    target.introduce(&users).await?;
+    connect_all(users.iter().map(|&user| (target, user)), IDLE).await
 }
 
 /// Answers pings until the connection ends.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tokio::task::JoinSet;
 
-use super::{FIRST_USER, connect_all, run_number};
+use super::{FIRST_USER, connect_all, idle, run_number};
 use crate::cli::{OpenArgs, PairsArgs, TrafficArgs};
 use crate::ledger::Tally;
 use crate::link::Link;
@@ -18,6 +18,7 @@ use crate::target::{BUSY, Site, Target};
 
 /// Closed loop: what was answered makes room for the next.
 pub(super) async fn pairs(site: Site<'_>, args: &PairsArgs) -> Result<Report> {
+    let idle = idle::connected(site.sender(0), args.idle).await?;
     let cast = Cast::connect(site, &args.traffic).await?;
     let load = Load::new()?;
     let receivers = receivers(&load, &cast.pairs, cast.receivers, args.traffic.mark_read);
@@ -28,6 +29,7 @@ pub(super) async fn pairs(site: Site<'_>, args: &PairsArgs) -> Result<Report> {
     }
     let interval = Interval::measure(site, &load, &args.traffic).await?;
     let tally = load.finish(&cast.pairs, senders, receivers).await;
+    idle::stayed(idle).await?;
     let mut report = interval.report(&load, &args.traffic, tally);
     report.window = Some(args.window);
     Ok(Report::Pairs(report))

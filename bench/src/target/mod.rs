@@ -381,6 +381,10 @@ fn own_command(
         }
         command.arg("serve").arg("--config").arg(root.join("config.toml"));
     }
+    if !store.is_empty() {
+        // Two nodes and the servers share the two cores: a node has no use for a thread on each.
+        command.env("TOKIO_WORKER_THREADS", "1");
+    }
     without_settings(&mut command);
     let signer = |kid| Signer::from_key_set(&root.join("keys.json"), kid).map(Box::new);
     // The relay knows no keys, and none of them can be retired.
