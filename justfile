@@ -71,6 +71,11 @@ torture *ARGS="--rounds 200":
 torture-power:
     IMSERVER_POWER_ROUNDS=60 cargo test --release --locked --test it -- --nocapture power::
 
+# Build states that a power cut could leave, in any order of what was written, and read each (strace)
+power-states *ARGS:
+    cargo build --release --locked --workspace
+    scripts/power-states {{ARGS}}
+
 # Look for inputs that break a reader, until stopped: frame, token, row …
 fuzz TARGET SECONDS="0":
     scripts/fuzz --seconds {{SECONDS}} {{TARGET}}
