@@ -5,15 +5,15 @@
 //! step of the file system. A crash before it leaves the old one and a copy that the next
 //! start throws away; a crash behind it leaves the new one.
 
-use std::fs::File;
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
 use sled::{Batch, Tree};
 use tracing::warn;
 
-use super::blobs::Blobs;
 use super::census::{self, Census};
+use super::journal::Base;
 use super::log::Log;
 use super::manifest::{self, Manifest};
 use super::open::{self, Opened};
@@ -23,6 +23,7 @@ use super::record::SCHEMA_VERSION;
 use super::refusal::{self, OpenError};
 use super::rehearsal::Rehearsal;
 use super::removal::Piece;
+use super::rows::Rows;
 use super::seal::{self, Seal};
 use super::volume;
 use crate::config;
@@ -73,7 +74,7 @@ pub fn compact(
     let size = || Ok(seal::size(&database)? + seal::size_if_any(&folder)?);
     let before = size().map_err(failed)?;
     guarded(dir, || {
-        let desk = Alone { log: &log, file: &file, database: &database, last_id: census.last_id };
+        let desk = Alone { log: &log, base: RefCell::new(base), last_id: census.last_id };
         packer::rewrite(&desk, true).map_err(|hindrance| match hindrance {
             Hindrance::Io(error) => failed(error),
             Hindrance::Store(error) => refusal::damaged(dir, error.to_string()),
@@ -86,7 +87,7 @@ pub fn compact(
         copy_rows(&db, &copy, |_| true, &mut tell).map_err(|error| not_copied(&database, error))?;
         Ok(())
     })?;
-    drop((db, log, file, base, manifest));
+    drop((db, log, file, manifest));
     open::released(&database);
     open::released(fresh.path());
     let counted = guarded(dir, || {
@@ -156,9 +157,7 @@ fn seal_up(dir: &Path, census: Census) {
 /// A store that nobody else has open.
 struct Alone<'a> {
     log: &'a Log,
-    /// sled's own file, which its flush does not bring to the disk.
-    file: &'a File,
-    database: &'a Path,
+    base: RefCell<Base>,
     last_id: u64,
 }
 
@@ -172,20 +171,18 @@ impl Desk for Alone<'_> {
     }
 
     fn enter(&self, piece: Piece) -> Result<(), AppendError> {
-        let mut batch = Batch::default();
+        let mut rows = Rows::default();
         for (key, value) in piece.rows {
             match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(key),
             }
         }
+        // One step, as a commit of the writer is.
+        rows.show_at_once();
+        rows.enter(self.log).map_err(|_| AppendError::Unavailable)?;
         // Durable before a file that a row named is removed.
-        self.log.apply_batch(batch).map_err(|_| AppendError::Unavailable)?;
-        // As the writer does it; few enough that all of them may be synced each time.
-        let mut blobs = Blobs::of(self.database);
-        blobs.sync().map_err(|_| AppendError::Unavailable)?;
-        self.log.flush().map_err(|_| AppendError::Unavailable)?;
-        self.file.sync_data().map_err(|_| AppendError::Unavailable)
+        self.base.borrow_mut().settle().map_err(|_| AppendError::Unavailable)
     }
 }
 
