@@ -236,8 +236,12 @@ impl<'de> Visitor<'de> for Nested {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_key::<Text<'de>>()?.is_some() {
+        let mut names = BTreeSet::new();
+        while let Some(Text(name)) = map.next_key()? {
             map.next_value_seed(self.deeper()?)?;
+            if !names.insert(name) {
+                return Err(ours("a member stands there twice"));
+            }
         }
         Ok(Member::Other)
     }

@@ -183,6 +183,7 @@ mod tests {
             (r#"{"toId":2,"content":7}"#, "bad_frame"),
             (r#"{"toId":2,"toId":2,"content":"a"}"#, "bad_frame"),
             (r#"{"toId":2,"content":"a","x":1,"x":1}"#, "bad_frame"),
+            (r#"{"toId":2,"content":"a","x":{"y":1,"y":1}}"#, "bad_frame"),
             (r#"{"toId":2,"content":"\ud800"}"#, "bad_frame"),
             (r#"{"toId":2,"content":"a","resend":"true"}"#, "bad_frame"),
             (r#"{"toId":2,"content":"a","clientMsgId":""}"#, "bad_frame"),

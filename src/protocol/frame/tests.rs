@@ -124,6 +124,7 @@ fn what_is_not_one_object_is_a_bad_frame() {
         &good.replace('{', r#"{"content":"a","#),
         &good.replace('{', r#"{"timestamp":"1","#),
         &good.replace('{', r#"{"x":1,"x":1,"#),
+        &good.replace('{', r#"{"x":[{"y":1,"y":1}],"#),
         &good.replace('{', &format!(r#"{{"x":{unknown},"#)),
         &good.replace('{', r#"{"x":"\ud800","#),
     ] {
