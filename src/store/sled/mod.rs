@@ -1,6 +1,6 @@
 //! The store on sled 0.34: one tree, one writer thread, group commit.
 //!
-//! Durable means `sync_data` on the journal, which sled follows ([`journal`]); a message is
+//! Durable means `sync_data` on the journal, which sled follows (`journal`); a message is
 //! visible to readers only then, by the watermark. After a failed write reading goes on
 //! and writing does not, because nobody can say any more what is on the disk: for good
 //! where the disk fails, and where it was full until all of it was read again.

@@ -4,7 +4,7 @@
 //! own, each of which it wakes. Here it is one write into room that is there, and one sync by
 //! the writer itself. sled gets the same rows behind that, and a thread brings what it has of
 //! them to the disk meanwhile ([`settler`]): they are *settled*. What is not settled is entered
-//! again from the journal when the database is opened ([`recover`]), which makes no difference
+//! again from the journal when the database is opened ([`recover()`]), which makes no difference
 //! to what is there already.
 //!
 //! The journal is two files that are written by turns, each over what is settled of it. So
