@@ -69,7 +69,7 @@ pub fn compact(
     let database = open::database(dir);
     let failed = |error: io::Error| refusal::unusable(&database, error);
     let (lock, opened) = open::open(dir, cache_bytes)?;
-    let Opened { db, log, file, base, census, manifest } = opened;
+    let Opened { db, log, base, census, manifest } = opened;
     let folder = volume::folder(dir);
     let size = || Ok(seal::size(&database)? + seal::size_if_any(&folder)?);
     let before = size().map_err(failed)?;
@@ -87,7 +87,7 @@ pub fn compact(
         copy_rows(&db, &copy, |_| true, &mut tell).map_err(|error| not_copied(&database, error))?;
         Ok(())
     })?;
-    drop((db, log, file, manifest));
+    drop((db, log, manifest));
     open::released(&database);
     open::released(fresh.path());
     let counted = guarded(dir, || {
@@ -172,12 +172,7 @@ impl Desk for Alone<'_> {
 
     fn enter(&self, piece: Piece) -> Result<(), AppendError> {
         let mut rows = Rows::default();
-        for (key, value) in piece.rows {
-            match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(key),
-            }
-        }
+        rows.extend(piece.rows);
         // One step, as a commit of the writer is.
         rows.show_at_once();
         rows.enter(self.log).map_err(|_| AppendError::Unavailable)?;

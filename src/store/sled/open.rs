@@ -31,8 +31,6 @@ use super::staging;
 pub(super) struct Opened {
     pub(super) db: Db,
     pub(super) log: Log,
-    /// sled's own file.
-    pub(super) file: File,
     /// What brings it to the disk.
     pub(super) base: Base,
     pub(super) census: Census,
@@ -123,9 +121,9 @@ impl Checked<'_> {
             log.map_err(|error| damaged(dir, error.to_string()))
         })?;
         let path = database(dir).join("db");
-        let file = File::options().write(true).open(&path).map_err(|e| unusable(&path, e))?;
         // What sled replayed from its log may still be on its way to the disk.
-        file.sync_all().map_err(|error| unusable(&path, error))?;
+        let synced = File::options().write(true).open(&path).and_then(|file| file.sync_all());
+        synced.map_err(|error| unusable(&path, error))?;
         // sled never syncs what it wrote down of its own settings.
         let settings = database(dir).join("conf");
         let synced = File::open(&settings).and_then(|settings| settings.sync_all());
@@ -141,7 +139,7 @@ impl Checked<'_> {
         }
         let manifest = Renewed::open(dir).map_err(|error| unusable(&manifest::path(dir), error))?;
         let base = Base::of(&database(dir), &db).map_err(|error| unusable(&path, error))?;
-        Ok(Opened { manifest, db, log, file, base, census })
+        Ok(Opened { manifest, db, log, base, census })
     }
 }
 

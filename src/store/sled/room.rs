@@ -45,7 +45,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 impl Writer {
     /// Whether there is room for another commit.
     pub(super) fn has_room(&self) -> Result<bool, Stop> {
-        Ok(free(&self.file)? >= RESERVE)
+        Ok(free(&self.lock)? >= RESERVE)
     }
 
     /// Says everywhere that the disk is full.
@@ -88,7 +88,7 @@ impl Writer {
                 // Nobody is left who could ask.
                 Ok(None) => return Ok(None),
                 Err(_) => {
-                    if free(&self.file)? >= MARGIN {
+                    if free(&self.lock)? >= MARGIN {
                         self.shared.ready_again();
                         info!("there is room again: the store goes on");
                         return Ok(None);

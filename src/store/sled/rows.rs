@@ -21,6 +21,11 @@ impl Rows {
         self.rows.push((key.into(), None));
     }
 
+    /// Adds those of a step: what is written or, without a value, taken away.
+    pub(super) fn extend(&mut self, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        self.rows.extend(rows.into_iter().map(|(key, value)| (key.into(), value.map(IVec::from))));
+    }
+
     /// Says that no reader may see some of them without the others.
     pub(super) fn show_at_once(&mut self) {
         self.at_once = true;

@@ -72,14 +72,13 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) struct Writer {
     db: Db,
-    pub(super) file: File,
     blobs: Blobs,
     journal: Journal,
     manifest: Renewed,
     pub(super) books: Books,
     /// What is durable.
     pub(super) census: Census,
-    lock: Flock<File>,
+    pub(super) lock: Flock<File>,
     pub(super) dir: PathBuf,
     pub(super) settings: Settings,
     pub(super) shared: Arc<Shared>,
@@ -138,12 +137,11 @@ impl From<io::Error> for Stop {
 impl Idle {
     /// Sits down at a database.
     pub(super) fn write(self, opened: Opened, books: Books) -> Writer {
-        let Opened { db, file, base, census, manifest, .. } = opened;
+        let Opened { db, base, census, manifest, .. } = opened;
         let Self { lock, dir, settings, shared, requests, tail, metrics } = self;
         let database = open::database(&dir);
         Writer {
             db,
-            file,
             blobs: Blobs::of(&database),
             journal: Journal::new(database, base, Arc::clone(&shared)),
             manifest,
@@ -387,11 +385,11 @@ impl Writer {
     }
 
     fn finish(self, close: Option<oneshot::Sender<bool>>) {
-        let Self { db, file, journal, lock, books, dir, census, manifest, shared, .. } = self;
+        let Self { db, journal, lock, books, dir, census, manifest, shared, .. } = self;
         let settled = journal.close();
         shared.close();
         // All that is open: whoever hears that the store is closed may unmount its disk.
-        drop((books, db, file, manifest));
+        drop((books, db, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
         open::released(&open::database(&dir));
         let sealed = settled.map_err(Stop::into_error).and_then(|()| {

@@ -34,12 +34,7 @@ impl Commit<'_> {
         self.taken.extend(piece.taken);
         let gone: HashMap<Pair, u64> =
             piece.pairs.iter().map(|parting| (parting.pair, parting.gone.ordinal)).collect();
-        for (key, value) in piece.rows {
-            match value {
-                Some(value) => self.insert(key, value),
-                None => self.delete(key),
-            }
-        }
+        self.rows.extend(piece.rows);
         for (user, peer) in piece.parted {
             self.part_peers(user, peer, &gone)?;
         }
