@@ -34,4 +34,5 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+mod ticks;
 pub mod torture;

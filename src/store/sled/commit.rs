@@ -2,11 +2,12 @@
 
 mod removal;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+// Seeded, since it is the client that chooses what goes into the tables.
+use foldhash::{HashMap, HashMapExt};
 use sled::IVec;
 use tokio::sync::oneshot;
 
