@@ -46,7 +46,7 @@ use tracing::{info, warn};
 use warp::filters::BoxedFilter;
 
 use self::accept::Listener;
-use self::admin::{Admin, Gate, Probes, Recent, Service, everywhere};
+use self::admin::{Admin, Gate, Probes, Recent, Service};
 use self::admission::Admission;
 use self::api::Api;
 use self::backend::Opened;
@@ -235,9 +235,10 @@ impl Server {
         let looking = Arc::clone(&recent);
         background.spawn_until_stopped(async move { looking.keep_looking().await });
         if let Some(neighbours) = &neighbours {
-            let hub = Arc::clone(&hub);
             let name = node_name(&config.store.jetstream);
-            neighbours.settle(name, move |question| everywhere::answer(&hub, question));
+            // They become part of what is asked here, and must not keep it.
+            let asked = Arc::downgrade(&administration);
+            neighbours.settle(name, move |question| asked.upgrade()?.answer_node(question));
         }
         let service =
             Service { context: context.clone(), hub: Arc::clone(&hub), neighbours, recent };
