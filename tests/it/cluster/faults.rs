@@ -30,9 +30,9 @@ pub const KILLED: Duration = Duration::from_secs(6);
 pub const SILENT: Duration = Duration::from_secs(10);
 
 /// How long a server that goes by itself may be missed: a write whose answer it took with it is
-/// put again after 0.3 s, and after 0.6 s more where that one finds nobody either. Nobody
+/// put again after 0.3 s, and after as long once more where that one finds nobody either. Nobody
 /// waits for an election, which takes four seconds at the least.
-pub const HANDOVER: Duration = Duration::from_secs(2);
+pub const HANDOVER: Duration = Duration::from_secs(1);
 
 pub struct Rig {
     pub cluster: Cluster,
