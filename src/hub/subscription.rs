@@ -32,12 +32,15 @@ impl Subscription {
         Arc::clone(&self.slot.about.token)
     }
 
-    /// Lets the roll know of a token that the connection lives by from now on too.
+    /// Lets the roll know of a token that the connection lives by from now on too. One that it
+    /// knows of already takes no room a second time: clients may send it as often as they like.
     pub fn refreshed(&self, token: Arc<TokenRef>) {
         let now = SystemTime::now();
         let mut refreshed = locked(&self.slot.refreshed);
         refreshed.retain(|token| !token.has_ended(now));
-        refreshed.push(token);
+        if token != self.slot.about.token && !refreshed.contains(&token) {
+            refreshed.push(token);
+        }
     }
 
     /// Whether the connection was told to go, and come back later.
@@ -102,5 +105,19 @@ mod tests {
         assert_eq!(second.take().events.len(), 1);
         drop(second);
         assert!(hub.shards.iter().all(|shard| locked(shard).is_empty()));
+    }
+
+    /// Each of them used to take room until the token ended, which may be in a month.
+    #[test]
+    fn the_same_token_once_more_takes_no_room() {
+        let hub = Hub::new();
+        let user = UserId::new(2).unwrap();
+        let inside = hub.subscribe(About::of(user, "first"), Wants::Inbox, 1).unwrap();
+        for _ in 0..100 {
+            for kid in ["first", "second", "third"] {
+                inside.refreshed(About::of(user, kid).token);
+            }
+        }
+        assert_eq!(locked(&inside.slot.refreshed).len(), 2);
     }
 }
