@@ -108,16 +108,6 @@ impl Admin {
     pub fn token_id(&self) -> Option<&str> {
         self.0.token_id()
     }
-
-    /// The token's `iat`.
-    pub fn issued_at(&self) -> Option<SystemTime> {
-        self.0.issued_at()
-    }
-
-    /// The key that signed it.
-    pub fn key_id(&self) -> Option<&str> {
-        self.0.key_id()
-    }
 }
 
 impl Rules {

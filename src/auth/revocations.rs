@@ -129,11 +129,6 @@ impl Revocations {
         self.0.changed.send_replace(());
     }
 
-    /// Whether the user is let in no more.
-    pub fn is_disabled(&self, user: UserId) -> bool {
-        self.read(|set| set.disabled.contains(&user))
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.read(|set| set.tokens.len() + set.subjects.len() + set.disabled.len())
@@ -275,7 +270,6 @@ mod tests {
         revocations.add(Revocation::Disabled { user: user(1) });
         revocations.forget(SystemTime::now());
         assert!(revocations.cover(&token(1, "a", Some(u64::MAX))));
-        assert!(revocations.is_disabled(user(1)));
         revocations.enable(user(1));
         assert!(!revocations.cover(&token(1, "a", Some(5))));
     }
