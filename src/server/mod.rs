@@ -44,7 +44,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use self::accept::Listener;
-use self::admin::{Recent, Service, everywhere};
+use self::admin::{Recent, Service};
 use self::backend::Opened;
 use self::door::Door;
 use self::foundation::Foundation;
@@ -183,9 +183,10 @@ impl Server {
         let looking = Arc::clone(&recent);
         background.spawn_until_stopped(async move { looking.keep_looking().await });
         if let Some(neighbours) = &neighbours {
-            let hub = Arc::clone(&hub);
             let name = node_name(&config.store.jetstream);
-            neighbours.settle(name, move |question| everywhere::answer(&hub, question));
+            // They become part of what is asked here, and must not keep it.
+            let asked = Arc::downgrade(&administration);
+            neighbours.settle(name, move |question| asked.upgrade()?.answer_node(question));
         }
         let service =
             Service { context: context.clone(), hub: Arc::clone(&hub), neighbours, recent };

@@ -16,6 +16,7 @@ mod partition;
 mod power;
 mod refusals;
 mod revoking;
+mod status;
 mod strangers;
 mod tickets;
 mod typing;
