@@ -23,6 +23,7 @@ pub mod certificate;
 pub mod cli;
 pub mod config;
 mod digest;
+mod epoch;
 pub mod https;
 pub mod hub;
 pub mod ids;

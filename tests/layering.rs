@@ -30,6 +30,7 @@ const ROOMS: [&[&str]; 10] = [
 const SMALL: &[&str] = &[
     "config",
     "digest",
+    "epoch",
     "https",
     "ids",
     "message",

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use super::claims::Identity;
 use super::refused::Refused;
-use super::revocation::{Revocation, TokenId, TokenRef, seconds};
+use super::revocation::{Revocation, TokenId, TokenRef};
+use crate::epoch::seconds;
 use crate::ids::UserId;
 
 /// How often what is over is forgotten: it does no harm meanwhile.

@@ -24,7 +24,7 @@ mod tokens;
 mod users;
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::value::RawValue;
@@ -246,10 +246,4 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Refusal> {
         return Err(Refusal::Malformed("the body must be a JSON object"));
     }
     serde_json::from_str(text).map_err(|error| Refusal::bad_request(error.to_string()))
-}
-
-/// A time as the answers write it: milliseconds since the Unix epoch.
-fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Call, Service, answer};
+use crate::epoch::milliseconds;
 use crate::metrics::Counts;
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
@@ -135,7 +136,7 @@ impl Admin {
         Ok(answer::json(&Status {
             version: env!("CARGO_PKG_VERSION"),
             node: service.node(),
-            now: super::milliseconds(SystemTime::now()),
+            now: milliseconds(SystemTime::now()),
             uptime_seconds: self.started.elapsed().as_secs(),
             connections: hub.connections(),
             users: hub.users(),
