@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context as JetStream;
-use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::stream::Republish;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
@@ -21,10 +20,10 @@ use crate::report::{Latency, Own, micros_each, per_second};
 /// The stream, made for one measurement.
 const STREAM: &str = "own";
 
-/// How long a message may find nobody who takes it.
-const NOBODY: Duration = Duration::from_secs(15);
+/// How long a message may be in vain: until another leader is chosen, and some.
+const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Between two tries to find somebody.
+/// Between two tries.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// What all who publish share.
@@ -57,8 +56,7 @@ pub async fn measure(
     });
     let made = context.create_stream(settings).await.context("no stream was made")?;
     ensure!(made.cached_info().config.num_replicas == super::servers::SERVERS, "not replicated");
-    // Its leader has said that it is there, and the server that we are connected to may not know
-    // yet that this one takes its messages.
+    // Measured is from when a leader takes messages.
     let first = Message::new(format!("{STREAM}.0.0"), "first", Bytes::new());
     first.put(&context).await?;
 
@@ -143,20 +141,18 @@ impl Message {
     }
 
     /// Publishes until it is taken. Where servers are busy another one may come to lead the
-    /// stream, and meanwhile there is nobody; what that takes counts as any other wait.
+    /// stream: meanwhile there is nobody ("no stream found"), and of what was under way some has
+    /// no answer. Its name keeps it from being there twice; what all that takes counts as any
+    /// other wait.
     async fn put(&self, context: &JetStream) -> Result<()> {
-        let end = Instant::now() + NOBODY;
+        let end = Instant::now() + PATIENCE;
         loop {
             let Self { subject, headers, payload } = self;
             let (subject, headers, payload) = (subject.clone(), headers.clone(), payload.clone());
             let sent = context.publish_with_headers(subject, headers, payload).await;
             match sent.context("not sent")?.await {
                 Ok(_) => return Ok(()),
-                Err(error)
-                    if error.kind() == PublishErrorKind::StreamNotFound && Instant::now() < end =>
-                {
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Err(_) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(error).context("a message was not taken"),
             }
         }

@@ -26,6 +26,9 @@ pub(super) const SERVERS: usize = 3;
 /// Until they have found each other and chosen a leader.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long an answer may take: a leader that is exchanged for another one leaves some out.
+const ANSWER: Duration = Duration::from_secs(2);
+
 /// Who everybody is to them.
 const USER: &str = "imserver";
 
@@ -125,9 +128,8 @@ create = true
             .tls_client_config(tls)
             .user_and_password(USER.to_owned(), self.password.clone());
         let client = options.connect(self.urls()).await.context("cannot connect to NATS")?;
-        let patience = Duration::from_secs(15);
         // Nothing here may wait for anything but the servers.
-        let context = ContextBuilder::new().ack_timeout(patience).max_ack_inflight(100_000);
+        let context = ContextBuilder::new().ack_timeout(ANSWER).max_ack_inflight(100_000);
         Ok((client.clone(), context.build(client)))
     }
 
