@@ -5,6 +5,7 @@
 //! from the streams; nodes know nothing of each other but what the streams tell.
 //! `docs/adr/0016-jetstream.md` has the design.
 
+mod amend;
 mod audit;
 mod blueprint;
 mod claims;

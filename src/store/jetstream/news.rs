@@ -40,12 +40,12 @@ pub(super) async fn tell(client: &Client, subject: &str, first: u64, writes: &[&
 fn pack(first: u64, writes: &[&Write]) -> Vec<Bytes> {
     let mut packed = Vec::new();
     let (mut body, mut begin) = (Writer::default(), first);
-    for (seq, write) in (first..).zip(writes) {
+    for (write, number) in writes.iter().zip(1..) {
         body.bytes(write.subject.as_bytes());
         body.bytes(&write.payload);
         if body.0.len() >= BYTES {
             packed.push(finished(begin, std::mem::take(&mut body)));
-            begin = seq.saturating_add(1);
+            begin = first.saturating_add(number);
         }
     }
     if !body.0.is_empty() {
