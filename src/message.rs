@@ -1,5 +1,8 @@
 //! What a message is, once it has passed the edge.
 
+use std::time::SystemTime;
+
+use crate::epoch::milliseconds;
 use crate::ids::{MessageId, Sender, UserId};
 
 /// How long a client's timestamp may be, in bytes.
@@ -12,8 +15,7 @@ pub struct StoredAt(pub u64);
 impl StoredAt {
     /// The time now; 0 on a clock set before 1970.
     pub fn now() -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self(since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)))
+        Self(milliseconds(SystemTime::now()))
     }
 }
 

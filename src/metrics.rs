@@ -6,7 +6,7 @@ mod reasons;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,7 @@ use prometheus_client::registry::{Metric, Registry};
 pub use self::cluster::{ClusterMetrics, write_given_up, write_retried};
 pub use self::latency::{Counts, Latency};
 use self::reasons::Reasons;
+use crate::epoch;
 
 /// Enters a metric and gives a handle on it.
 fn enter<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
@@ -183,7 +184,7 @@ impl ProviderMetrics {
     /// Counts a fetch that gave so many keys.
     pub fn fetched(&self, keys: usize, at: SystemTime) {
         self.fetches.get_or_create(&Outcome { outcome: GOOD }).inc();
-        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let at = epoch::seconds(at);
         self.last_good.set(at.try_into().unwrap_or(i64::MAX));
         self.keys.set(keys.try_into().unwrap_or(i64::MAX));
     }

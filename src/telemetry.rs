@@ -144,8 +144,8 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Whether `c` breaks lines or turns the reading direction.
-fn steers(c: char) -> bool {
+/// Whether `c` breaks lines or turns the reading direction, of what is no control character.
+pub(crate) fn steers(c: char) -> bool {
     matches!(c,
         '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
         | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -27,8 +27,18 @@ const ROOMS: [&[&str]; 10] = [
 ];
 
 /// Small things that all may use, and that may use each other.
-const SMALL: &[&str] =
-    &["config", "digest", "https", "ids", "message", "metrics", "secret_file", "telemetry"];
+const SMALL: &[&str] = &[
+    "config",
+    "digest",
+    "epoch",
+    "https",
+    "ids",
+    "message",
+    "metrics",
+    "secret_file",
+    "telemetry",
+    "ticks",
+];
 
 /// Each of these libraries has one home.
 const HOMES: [(&str, &[&str]); 23] = [

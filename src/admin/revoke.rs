@@ -9,6 +9,7 @@ use super::audit::{Act, Audit, AuditError};
 use super::ledger;
 use crate::auth::{KeySet, Recognized, Refused, Revocation, TokenId, recognize};
 use crate::config::Auth;
+use crate::epoch::seconds;
 use crate::ids::UserId;
 
 /// What somebody wants to be taken back.
@@ -136,10 +137,6 @@ pub fn of_user(user: UserId, auth: &Auth, now: SystemTime) -> Revocation {
 pub fn ends_at_the_latest(issued: SystemTime, auth: &Auth) -> u64 {
     let whole = auth.max_lifetime.saturating_add(auth.leeway).saturating_add(auth.leeway);
     seconds(issued).saturating_add(whole.as_secs()).saturating_add(2)
-}
-
-fn seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The act of taking something back.

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Auth;
+use crate::epoch;
 use crate::ids::UserId;
 
 use super::fingerprint::Fingerprint;
@@ -108,16 +109,6 @@ impl Admin {
     pub fn token_id(&self) -> Option<&str> {
         self.0.token_id()
     }
-
-    /// The token's `iat`.
-    pub fn issued_at(&self) -> Option<SystemTime> {
-        self.0.issued_at()
-    }
-
-    /// The key that signed it.
-    pub fn key_id(&self) -> Option<&str> {
-        self.0.key_id()
-    }
 }
 
 impl Rules {
@@ -196,7 +187,7 @@ impl Rules {
 
     fn check_times(&self, claims: &Object, now: SystemTime) -> Result<Times, Refused> {
         // On a clock before 1970 every token is from the future or lives too long.
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = epoch::since(now);
         let latest_begin = now.saturating_add(self.leeway);
         let exp = time(claims, "exp")?.ok_or(Refused::BadClaim("exp"))?;
         let end = exp.saturating_add(self.leeway);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::SystemTime;
 
 use crate::config::Auth;
+use crate::telemetry::steers;
 
 use super::claims::{Admin, Identity, Rules};
 use super::json::{Json, from_base64url};
@@ -102,9 +103,7 @@ fn show(part: &str) -> Option<String> {
 fn for_terminal(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let steers = c.is_control() && c != '\n';
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if steers || reorders {
+        if c.is_control() && c != '\n' || steers(c) {
             // Writing to a String cannot fail.
             let _ = write!(safe, "\\u{:04x}", u32::from(c));
         } else {
@@ -175,11 +174,18 @@ mod tests {
     fn a_token_cannot_steer_the_terminal() {
         let keys = set([key(Alg::Hs256)]);
         let signing = keys.signing_key().unwrap();
-        for evil in ["\u{1b}[2J", "\u{9b}2J", "\u{202e}", "{\"a\":1,\"a\":\"\u{1b}[2J\r\"}"] {
+        for evil in [
+            "\u{1b}[2J",
+            "\u{9b}2J",
+            "\u{202e}",
+            "\u{61c}\u{2028}",
+            "{\"a\":1,\"a\":\"\u{1b}[2J\r\"}",
+        ] {
             for claims in [evil.to_owned(), serde_json::to_string(evil).unwrap()] {
                 let token = sign(signing, &header(signing), &claims);
                 let shown = inspect(&keys, &auth(), &token, now()).claims.unwrap();
-                assert!(!shown.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r']), "{shown:?}");
+                let evil = ['\u{1b}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{2028}', '\r'];
+                assert!(!shown.contains(evil), "{shown:?}");
             }
         }
     }

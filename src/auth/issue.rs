@@ -7,6 +7,7 @@ use jsonwebtoken::crypto;
 use serde::Serialize;
 
 use crate::config::Auth;
+use crate::epoch;
 use crate::ids::UserId;
 
 use super::generate::random_hex;
@@ -119,7 +120,7 @@ pub fn issue(
     name.map_or(Ok(()), check_own_name)?;
     picture.map_or(Ok(()), check_picture)?;
 
-    let iat = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let iat = epoch::seconds(now);
     let exp = iat.saturating_add(request.ttl.as_secs());
     let expires_at = UNIX_EPOCH
         .checked_add(Duration::from_secs(exp))

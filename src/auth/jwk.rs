@@ -13,7 +13,7 @@ use super::alg::{Alg, Family};
 use super::fingerprint::Fingerprint;
 use super::json::{Json, Object};
 use super::material::Material;
-use super::revocation::seconds;
+use crate::epoch::seconds;
 
 /// How long a `kid` may be, in bytes. It travels in every token.
 const KID_MAX: usize = 128;

@@ -4,10 +4,11 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::claims::{Identity, TOKEN_ID_MAX};
 use super::fingerprint::Fingerprint;
+use crate::epoch::seconds;
 use crate::ids::UserId;
 
 /// What is taken back.
@@ -117,9 +118,4 @@ impl Identity {
             ends_at: seconds(self.ends_at) + 1,
         }
     }
-}
-
-/// Whole seconds since the epoch.
-pub(super) fn seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use super::claims::Identity;
 use super::refused::Refused;
-use super::revocation::{Revocation, TokenId, TokenRef, seconds};
+use super::revocation::{Revocation, TokenId, TokenRef};
+use crate::epoch::seconds;
 use crate::ids::UserId;
 
 /// How often what is over is forgotten: it does no harm meanwhile.
@@ -127,11 +128,6 @@ impl Revocations {
         work(&mut self.0.set.write().unwrap_or_else(PoisonError::into_inner));
         // Behind the change: whoever is woken by it finds it.
         self.0.changed.send_replace(());
-    }
-
-    /// Whether the user is let in no more.
-    pub fn is_disabled(&self, user: UserId) -> bool {
-        self.read(|set| set.disabled.contains(&user))
     }
 
     /// How many there are.
@@ -275,7 +271,6 @@ mod tests {
         revocations.add(Revocation::Disabled { user: user(1) });
         revocations.forget(SystemTime::now());
         assert!(revocations.cover(&token(1, "a", Some(u64::MAX))));
-        assert!(revocations.is_disabled(user(1)));
         revocations.enable(user(1));
         assert!(!revocations.cover(&token(1, "a", Some(5))));
     }

@@ -33,6 +33,7 @@ use super::refused::Refused;
 use super::revocations::Revocations;
 use super::token::{Compact, check_signature};
 use crate::digest::digest128;
+use crate::epoch::{milliseconds, seconds};
 use crate::ids::UserId;
 
 /// How long a ticket may wait to be used: enough for a slow network, too short for
@@ -167,7 +168,6 @@ impl Tickets {
     /// to check it.
     pub async fn issue(&self, identity: &Identity, now: SystemTime) -> Result<Ticket, TicketError> {
         self.tell().await?;
-        let seconds = |at: SystemTime| since_epoch(at).as_secs();
         let jti = random_hex::<TOKEN_ID_BYTES>().map_err(|_| IssueError::Library)?;
         let claims = Claims {
             aud: AUDIENCE.to_owned(),
@@ -176,7 +176,7 @@ impl Tickets {
             exp: seconds(now) + 1 + LIFE.as_secs(),
             parent: Parent {
                 exp: seconds(identity.expires_at),
-                ends: u64::try_from(since_epoch(identity.ends_at).as_millis()).unwrap_or(u64::MAX),
+                ends: milliseconds(identity.ends_at),
                 iat: identity.issued_at.map(seconds),
                 jti: identity.token_id.clone(),
                 kid: identity.key_id.clone(),
@@ -244,12 +244,12 @@ impl Tickets {
         if claims.aud != AUDIENCE {
             return Err(Refused::WrongAudience);
         }
-        let seconds = since_epoch(now).as_secs();
-        if claims.exp <= seconds {
+        let second = seconds(now);
+        if claims.exp <= second {
             return Err(Refused::TicketExpired);
         }
         let ticket = digest128(&[header.kid.as_bytes(), claims.jti.as_bytes()]);
-        let spent = Spent { ticket, exp: claims.exp, now: seconds };
+        let spent = Spent { ticket, exp: claims.exp, now: second };
         match self.book.spend(spent).await {
             Ok(true) => {}
             Ok(false) => return Err(Refused::TicketUsed),
@@ -338,10 +338,6 @@ impl Parent {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn since_epoch(at: SystemTime) -> Duration {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl fmt::Debug for Ticket {

@@ -99,8 +99,8 @@ pub(super) fn silent(answer: &Value) -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Fails where there are nodes that did not answer: of their connections, `what`.
-fn all_answered(unanswered: &BTreeSet<String>, what: &str) -> Result<(), Failure> {
+/// Fails where there are nodes that did not answer: of these, `what`.
+pub(super) fn all_answered(unanswered: &BTreeSet<String>, what: &str) -> Result<(), Failure> {
     if unanswered.is_empty() {
         return Ok(());
     }

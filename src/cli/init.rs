@@ -2,7 +2,7 @@
 
 use super::cert::exists;
 use super::{ConfigFile, Failure, print, wiring};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Tls, TlsMode};
 use crate::secret_file;
 use std::io;
 use std::path::Path;
@@ -28,11 +28,11 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
             config.auth.keys.display()
         ))?;
     }
-    for path in [&config.tls.cert, &config.tls.key] {
-        let found = if exists(path)? { "exists " } else { "missing" };
-        print(format!("{found} {}", path.display()))?;
-    }
-    print(next_steps(file, &config))
+    let certificate = match config.tls.mode {
+        TlsMode::On => look_at_certificate(file, &config.tls)?,
+        TlsMode::Off => None,
+    };
+    print(next_steps(file, certificate))
 }
 
 /// Writes the documented configuration, or reads the one that is there: where
@@ -72,19 +72,41 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn next_steps(file: &ConfigFile, config: &Config) -> String {
-    let option = file.option();
-    format!(
-        "
-Next:
-  1. Put your certificate at {cert} and its private key at {key}
-     (chmod 600); for a trial, `imserver{option} cert dev` makes a pair
-  2. In {file} set server.origins to the addresses of your web pages
-  3. imserver{option} config check
-  4. imserver{option} serve
-  5. imserver{option} token issue --sub 1 --name 小明",
-        cert = config.tls.cert.display(),
-        key = config.tls.key.display(),
-        file = file.path().display(),
-    )
+/// Prints which of the certificate and its key are there, and gives what is to be done about
+/// them: nothing where both are.
+fn look_at_certificate(file: &ConfigFile, tls: &Tls) -> Result<Option<String>, Failure> {
+    let [has_cert, has_key] = [exists(&tls.cert)?, exists(&tls.key)?];
+    for (path, is_there) in [(&tls.cert, has_cert), (&tls.key, has_key)] {
+        let found = if is_there { "exists " } else { "missing" };
+        print(format!("{found} {}", path.display()))?;
+    }
+    let (cert, key, option) = (tls.cert.display(), tls.key.display(), file.option());
+    Ok(match (has_cert, has_key) {
+        (true, true) => None,
+        (true, false) => {
+            Some(format!("Put the private key of the certificate {cert} at {key} (chmod 600)"))
+        }
+        (false, true) => Some(format!(
+            "Put the certificate of the private key {key} at {cert};
+     for a trial, `imserver{option} cert dev` makes one for that key"
+        )),
+        (false, false) => Some(format!(
+            "Put your certificate at {cert} and its private key at {key}
+     (chmod 600); for a trial, `imserver{option} cert dev` makes a pair"
+        )),
+    })
+}
+
+/// What is left to be done, beginning with `first` where there is something.
+fn next_steps(file: &ConfigFile, first: Option<String>) -> String {
+    let (option, path) = (file.option(), file.path().display());
+    let always = [
+        format!("In {path} set server.origins to the addresses of your web pages"),
+        format!("imserver{option} config check"),
+        format!("imserver{option} serve"),
+        format!("imserver{option} token issue --sub 1 --name 小明"),
+    ];
+    let steps = first.into_iter().chain(always).enumerate();
+    let steps = steps.map(|(index, step)| format!("\n  {}. {step}", index + 1));
+    format!("\nNext:{}", steps.collect::<String>())
 }

@@ -17,6 +17,7 @@ use crate::admin::revoke::{self, Plan, RevokeError, Shown, Target};
 use crate::admin::{Audit, AuditError, Who};
 use crate::auth::{KeySet, Revocation, Revocations, TokenId};
 use crate::config::Config;
+use crate::epoch;
 use crate::ids::UserId;
 use crate::store::{Receipt, Store as _};
 
@@ -57,7 +58,7 @@ pub(super) fn revoke(
     if let Target::Subject(_) = target {
         // Times of tokens have whole seconds: what is issued once this has ended is not
         // taken for one of those before.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = epoch::since(SystemTime::now());
         let begun = Duration::from_nanos(now.subsec_nanos().into());
         std::thread::sleep(Duration::from_secs(1).saturating_sub(begun));
     }
@@ -227,8 +228,8 @@ fn state(entry: &Entry, revocations: &Revocations, now: SystemTime) -> (bool, St
     let at = |text: &str| humantime::parse_rfc3339_weak(text).unwrap_or(UNIX_EPOCH);
     let over = at(&entry.until) <= now;
     let revoked = UserId::new(entry.sub).is_some_and(|user| {
-        let issued = at(&entry.issued).duration_since(UNIX_EPOCH).unwrap_or_default();
-        revocations.covers(user, Some(&entry.jti), Some(issued.as_secs()))
+        let issued = epoch::seconds(at(&entry.issued));
+        revocations.covers(user, Some(&entry.jti), Some(issued))
     });
     let state = match (revoked, over) {
         (true, _) => "revoked",

@@ -1,13 +1,16 @@
-//! `imserver status`: how the running server is.
+//! `imserver status`: how the running server is, and in short how all other nodes are.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::connection::{all_answered, silent};
 use super::remote::Remote;
 use super::{Failure, print};
 use crate::config::Config;
@@ -17,6 +20,10 @@ use crate::config::Config;
 #[command(after_help = "\
 Rates are of the last seconds, times to acknowledge of the last minute, the rest since
 the start. docs/admin.md says what each member of the JSON means.
+
+With several nodes a line follows for each: its version, how its store is, and how many
+connections it has; all else is about the one that is asked. Where a node does not answer
+within a second that is said, with exit code 1.
 
 Examples:
   imserver status
@@ -32,6 +39,7 @@ pub(super) struct Args {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     version: String,
+    node: Option<String>,
     uptime_seconds: u64,
     connections: u64,
     users: u64,
@@ -44,6 +52,25 @@ struct Status {
     not_in_force: Vec<String>,
     store: Store,
     certificate: Option<Certificate>,
+}
+
+/// What of the other answer is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Nodes {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Node {
+    node: Option<String>,
+    version: String,
+    uptime_seconds: u64,
+    connections: u64,
+    users: u64,
+    not_in_force: Vec<String>,
+    store: Store,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,14 +102,58 @@ struct Certificate {
 
 pub(super) fn run(args: &Args, config: &Config, token: Option<&Path>) -> Result<(), Failure> {
     let server = Remote::required(config, token, "`imserver status`")?;
-    let answer = server.call(Method::GET, "/admin/status", None)?;
+    let mut answer = server.call(Method::GET, "/admin/status", None)?;
+    // One that has no name is alone, or older than the question.
+    let of_all = match answer.get("node").is_some_and(Value::is_string) {
+        true => server.call(Method::GET, "/admin/nodes", None)?,
+        false => Value::Null,
+    };
+    let unanswered = silent(&of_all);
     if args.json {
-        return print(format!("{answer:#}"));
+        if let (Value::Object(answer), Value::Object(of_all)) = (&mut answer, of_all) {
+            answer.extend(of_all);
+        }
+        print(format!("{answer:#}"))?;
+    } else {
+        let status: Status = understood(answer)?;
+        print(status.lines())?;
+        let nodes = if of_all.is_null() { Nodes::default() } else { understood(of_all)? };
+        for node in nodes.nodes {
+            print(node.line())?;
+        }
     }
-    let status: Status = serde_json::from_value(answer).map_err(|error| {
+    all_answered(&unanswered, "how they are is not known")
+}
+
+fn understood<T: DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|error| {
         Failure::failed(format!("the server's answer is not understood ({error}); see --json"))
-    })?;
-    print(status.lines())
+    })
+}
+
+impl Node {
+    fn line(&self) -> String {
+        let up = humantime::format_duration(Duration::from_secs(self.uptime_seconds));
+        let mut text = format!(
+            "{:<22}{}: imserver {}, up {up}, {}",
+            "node",
+            self.node.as_deref().unwrap_or("?"),
+            self.version,
+            self.store,
+        );
+        let _ = write!(text, ", {} connections of {} users", self.connections, self.users);
+        for what in &self.not_in_force {
+            let _ = write!(text, ", the {what} in the file refused");
+        }
+        text
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.health)?;
+        self.why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
+    }
 }
 
 impl Status {
@@ -93,9 +164,9 @@ impl Status {
             let _ = writeln!(text, "{name:<22}{value}");
         };
         let up = humantime::format_duration(Duration::from_secs(self.uptime_seconds));
-        line("server", format!("imserver {}, up {up}", self.version));
-        let why = self.store.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        line("store", format!("{}{why}", self.store.health));
+        let node = self.node.as_ref().map_or_else(String::new, |node| format!(", the node {node}"));
+        line("server", format!("imserver {}, up {up}{node}", self.version));
+        line("store", self.store.to_string());
         if let Some(certificate) = &self.certificate {
             line("certificate until", certificate.until.clone());
         }

@@ -8,7 +8,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use warp::Filter;
 
-use super::refusal::COMMON;
+use super::refusal::mark;
 use super::routes::Answer;
 use crate::digest::digest128;
 
@@ -91,9 +91,7 @@ impl File {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let headers = response.headers_mut();
-        for (name, value) in COMMON {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        mark(headers);
         // Kept, and asked for again each time: a new server brings a new page at once.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));

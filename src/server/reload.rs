@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::terms::{CurrentTerms, waiting};
@@ -23,6 +22,7 @@ use crate::certificate;
 use crate::config::{self, Config};
 use crate::metrics::ServerMetrics;
 use crate::telemetry::LogLevel;
+use crate::ticks::every;
 
 /// How often the files are looked at. One that changed is read when it has not changed
 /// further until the next look: half a configuration may be a valid one.
@@ -144,8 +144,7 @@ impl Reload {
                 return;
             }
         };
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = every(LOOK_EVERY);
         let mut seen = self.marks();
         let mut before = seen;
         loop {

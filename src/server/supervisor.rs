@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
+
+use crate::ticks::every;
 
 /// Where the names of the sockets are.
 const NAMES: &str = "LISTEN_FDNAMES";
@@ -102,8 +103,7 @@ pub(super) async fn show_life() {
         return;
     };
     debug!(?patience, "watched by the service manager");
-    let mut beat = interval(patience / 2);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beat = every(patience / 2);
     loop {
         beat.tick().await;
         tell(&[NotifyState::Watchdog]);

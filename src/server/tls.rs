@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
@@ -15,6 +15,7 @@ use rustls::{CipherSuite, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificate;
+use crate::epoch;
 
 /// The certificate in use, which can be exchanged without dropping a connection.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Collector for Certificate {
         let Some(until) = self.end() else {
             return Ok(());
         };
-        let unix = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let unix = |at: SystemTime| epoch::since(at).as_secs_f64();
         let left = unix(until) - unix(SystemTime::now());
         for (name, help, value) in [
             ("certificate_end_seconds", "Unix time at which the certificate runs out", unix(until)),

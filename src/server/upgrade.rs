@@ -19,7 +19,7 @@ use super::accept::Arrival;
 use super::admission::Place;
 use super::doorkeeper::Doorkeeper;
 use super::handshake::{self, Handshake, V2};
-use super::refusal::{COMMON, Refusal};
+use super::refusal::{Refusal, mark};
 use super::socket::WebSocket;
 use super::stream::Stream;
 use super::terms::Terms;
@@ -167,9 +167,7 @@ pub(super) fn switching(handshake: &Handshake<'_>) -> Result<Response<()>, Refus
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    for (name, value) in COMMON {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    mark(headers);
     if handshake.dialect == Dialect::V2 {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(V2));
     }

@@ -9,91 +9,46 @@ mod answers;
 mod apart;
 pub(crate) mod claims;
 mod delivery;
+mod ending;
 mod heartbeat;
 mod inbound;
 mod limits;
+mod replies;
 mod retry;
+mod socket;
 mod tokens;
 mod turns;
 
 use std::future::Future;
-use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
+use self::answers::Answers;
 pub(crate) use self::answers::PATIENCE;
-use self::answers::{Answer, Answers, Name, Packet};
 use self::apart::Apart;
 use self::claims::End;
 use self::delivery::Inbox;
+pub use self::ending::Ended;
 use self::heartbeat::{Beat, Heartbeat};
 pub(crate) use self::inbound::explain;
 use self::limits::{Rates, Typing, Violations};
 pub use self::retry::Retry;
+pub use self::socket::{Gone, Received, Socket};
 use self::tokens::Tokens;
 use self::turns::Turns;
 use crate::auth::{Identity, Verifier, Watch};
 use crate::config;
 use crate::hub::Subscription;
-use crate::ids::{MessageId, UserId};
+use crate::ids::UserId;
 use crate::metrics::SessionMetrics;
+use crate::protocol::Dialect;
 use crate::protocol::close::Close;
-use crate::protocol::failure::Failure;
-use crate::protocol::{Dialect, reply};
 use crate::store::{ClaimedProfile, Cursor, Store};
-
-/// The frames of a connection, in and out.
-pub trait Socket: Send {
-    /// A text frame's content.
-    type Text: Deref<Target = str> + Send + Sync;
-
-    /// Waits for the next frame. Cancel safe.
-    fn receive(&mut self) -> impl Future<Output = Received<Self::Text>> + Send;
-
-    /// Puts a text frame into the write buffer, which may write some of it out.
-    ///
-    /// # Errors
-    /// [`Gone`] when the peer takes no more.
-    fn send(&mut self, text: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
-
-    /// Puts a ping into the write buffer.
-    ///
-    /// # Errors
-    /// [`Gone`] when the peer takes no more.
-    fn ping(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
-
-    /// Writes out what is buffered.
-    ///
-    /// # Errors
-    /// [`Gone`] when the peer takes no more.
-    fn flush(&mut self) -> impl Future<Output = Result<(), Gone>> + Send;
-}
-
-/// What came in.
-#[derive(Debug)]
-pub enum Received<T> {
-    /// A frame.
-    Text(T),
-    /// A ping, which the socket answers itself.
-    Ping,
-    /// The answer to one of ours.
-    Pong,
-    /// Something that ends the connection.
-    Fault(Close),
-    /// The peer is gone, or asked to close.
-    Gone,
-}
-
-/// The peer is gone, or has taken nothing for too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
 
 /// What a session needs beside its socket.
 #[derive(Clone, Debug)]
@@ -160,21 +115,6 @@ enum Step {
     News,
     /// A frame was taken in.
     Taken,
-}
-
-/// Why a session ended: what to tell the client, or nothing when it is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The server closes.
-    Close(Close),
-    /// The client is gone.
-    Gone,
-}
-
-impl From<Gone> for Ended {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
 }
 
 impl<S: Socket> Session<S> {
@@ -316,82 +256,6 @@ impl<S: Socket> Session<S> {
         Some(self.receive(received).map(|()| None))
     }
 
-    /// Says what is to be said of an answered question.
-    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
-        match self.answered(answer)? {
-            Some(frame) => Ok(self.socket.send(frame).await?),
-            None => Ok(()),
-        }
-    }
-
-    /// What is said of an answered question, if anything.
-    fn answered(&mut self, answer: Answer) -> Result<Option<Bytes>, Ended> {
-        let frame = match answer {
-            Answer::Frame(frame) => frame,
-            Answer::Silent => return Ok(None),
-            Answer::Stored { packet, id, note } => {
-                if note {
-                    self.inbox.own(id);
-                }
-                self.context.metrics.acknowledged(packet.came.elapsed());
-                self.success(&packet, id)
-            }
-            Answer::Refreshed { timestamp, ends, token } => {
-                self.ends = ends;
-                let token = Arc::new(token);
-                self.tokens.add(Arc::clone(&token));
-                self.inbox.refreshed(token);
-                // It may have been taken back before it was one of ours.
-                self.look_at_tokens()?;
-                reply::success(self.user, &timestamp).into()
-            }
-            Answer::Failed { code, timestamp, name } => {
-                let client_id = match name {
-                    Some(Name::Client(id)) => Some(id),
-                    Some(Name::Turn(turn)) => {
-                        self.turns.give_back(turn);
-                        None
-                    }
-                    None => None,
-                };
-                let message = inbound::explain(code).into();
-                self.failure(&Failure { code, message, timestamp, client_id })?
-            }
-        };
-        Ok(Some(frame))
-    }
-
-    /// Ends the session when one of its tokens was taken back.
-    fn look_at_tokens(&mut self) -> Result<(), Ended> {
-        self.watch.looked();
-        match self.tokens.stand() {
-            true => Ok(()),
-            false => Err(Ended::Close(Close::TokenRevoked)),
-        }
-    }
-
-    fn success(&self, packet: &Packet, id: MessageId) -> Bytes {
-        let Packet { timestamp, name, .. } = packet;
-        let client_id = match name {
-            Name::Client(id) => Some(id),
-            Name::Turn(_) => None,
-        };
-        match self.dialect {
-            Dialect::Document => reply::success(self.user, timestamp).into(),
-            Dialect::V2 => reply::stored(self.user, timestamp, id, client_id).into(),
-        }
-    }
-
-    /// The frame of a failure, counted; or the end, when it is one too many.
-    fn failure(&mut self, failure: &Failure) -> Result<Bytes, Ended> {
-        debug!(code = failure.code.as_str(), "frame failed");
-        self.context.metrics.failure(failure.code.as_str());
-        if failure.code.is_clients_fault() && !self.violations.count(Instant::now()) {
-            return Err(Ended::Close(Close::TooManyViolations));
-        }
-        Ok(reply::failure(self.user, failure).into())
-    }
-
     async fn deliver(&mut self) -> Result<(), Ended> {
         if self.inbox.is_sent_away() {
             return Err(Box::pin(self.drain()).await);
@@ -449,44 +313,10 @@ impl<S: Socket> Session<S> {
             alarm.reset(next);
         }
     }
-
-    /// Answers what is under way, then sends the client elsewhere.
-    async fn drain(&mut self) -> Ended {
-        while !self.answers.is_empty() {
-            let deadline = self.answers.deadline().unwrap_or_else(Instant::now);
-            let answer = match tokio::time::timeout_at(deadline, self.answers.next()).await {
-                Ok(answer) => answer,
-                Err(_) => match self.answers.overdue(Instant::now()) {
-                    Some(answer) => answer,
-                    None => continue,
-                },
-            };
-            if let Err(ended) = self.answer(answer).await {
-                return ended;
-            }
-        }
-        if self.socket.flush().await.is_err() {
-            return Ended::Gone;
-        }
-        let together = self.context.retry.together(self.inbox.connections());
-        Ended::Close(Close::Drain { retry: self.spread(together) })
-    }
-
-    fn try_later(&self) -> Ended {
-        Ended::Close(Close::TryLater { retry: self.spread(self.inbox.connections()) })
-    }
-
-    /// A moment within the spread, another for every client.
-    fn spread(&self, connections: usize) -> Duration {
-        RETRY_MIN + self.context.retry.spread(connections).mul_f64(fastrand::f64())
-    }
 }
 
 /// Events that share one write at the most, so that a busy socket starves nothing.
 const READY_MAX: usize = 64;
-
-/// Nobody needs to come back sooner: a restart takes about as long.
-const RETRY_MIN: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

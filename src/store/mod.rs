@@ -16,7 +16,11 @@
 //! - **The store announces.** The [`Tail`] tells who has news; an announcement is
 //!   a hint that may be missed, since every reader has a [`Cursor`] to read from.
 
+mod announcement;
 mod conversation;
+mod copy;
+mod draft;
+mod inbox;
 pub mod jetstream;
 pub mod memory;
 mod record;
@@ -26,17 +30,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
 
+pub use self::announcement::{Announcement, ReadReceipt, Stored, Tail};
 pub use self::conversation::{
     Conversation, Conversations, History, HistoryCursor, HistoryEntry, Stretch,
 };
+pub use self::copy::{Backup, Export, Piece};
+pub use self::draft::{Appended, Draft, PacketDigest, ResendKey};
+pub use self::inbox::{Cursor, Entry, Page, Span};
 pub use self::record::{Digest, Exported, Gone, LINES_VERSION, Line, Record};
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
-use crate::message::{ClientMsgId, Message, Profile};
+use crate::message::Profile;
 
 /// How many messages a page holds at the most.
 pub const PAGE_MESSAGES: usize = 256;
@@ -185,56 +191,6 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// The outcome of something put in line, to be waited for apart from the line itself.
 pub type Receipt<T> = BoxFuture<'static, Result<T, AppendError>>;
 
-/// Announcements in the order of the log, one batch per commit: the ids of each inbox
-/// rise, and a read receipt comes behind its messages.
-pub type Tail = mpsc::Receiver<Vec<Announcement>>;
-
-/// A message that wants to be stored.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// Who sends it.
-    pub from: Sender,
-    /// Whose inbox it goes to.
-    pub to: UserId,
-    /// The client's mark of time.
-    pub timestamp: String,
-    /// The text, within the limits.
-    pub content: String,
-    /// What makes a second try of the same packet known.
-    pub resend: ResendKey,
-    /// The connection it came in on, which is not told of it; kept by nobody.
-    pub origin: Option<ConnectionId>,
-}
-
-/// What two tries of the same packet have in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResendKey {
-    /// Every append is a message of its own.
-    None,
-    /// The digest of the whole packet, remembered for `store.resend_window`.
-    Packet(PacketDigest),
-    /// The client's own name for the packet, remembered for `store.dedup_window`.
-    Client {
-        /// The name.
-        id: ClientMsgId,
-        /// The client says that this is a later try: look through the whole conversation.
-        again: bool,
-    },
-}
-
-/// 128 bits that stand for a packet and its turn among equal ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PacketDigest(pub [u8; 16]);
-
-/// What an append came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The message's place in the recipient's inbox.
-    pub id: MessageId,
-    /// It was there already: an earlier try of the same packet had stored it.
-    pub duplicate: bool,
-}
-
 /// What an erasure came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
@@ -276,137 +232,6 @@ impl ClaimedProfile {
             picture: claimed(&self.picture, &known.picture),
         }
     }
-}
-
-/// A resume point: everything up to and with this id has been taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cursor(u64);
-
-impl Cursor {
-    /// Before the first message.
-    pub const START: Self = Self(0);
-
-    /// The number behind it; 0 at the start.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl From<MessageId> for Cursor {
-    fn from(id: MessageId) -> Self {
-        Self(id.get())
-    }
-}
-
-/// The part of an inbox that a reader wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Only what lies behind this.
-    pub after: Cursor,
-    /// Only what lies at or before this; `None`: up to the newest.
-    pub until: Option<Cursor>,
-    /// Leave out what was marked read.
-    pub unread_only: bool,
-}
-
-/// A stretch of an inbox.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The messages, ids rising.
-    pub entries: Vec<Arc<Entry>>,
-    /// Nothing that was asked for is missing up to here.
-    pub up_to: Cursor,
-    /// How far the log reached when the page was read. `up_to` equal to it (or to
-    /// the end of the span) means that there is no more.
-    pub head: Cursor,
-    /// Nothing that lay behind the beginning of the span is gone. Always so where only
-    /// unread messages were asked for.
-    pub complete: bool,
-}
-
-/// A message with what is known of its sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The message.
-    pub message: Message,
-    /// Its sender's name and picture.
-    pub sender: Arc<Profile>,
-    /// The sender's own name for the packet.
-    pub client_id: Option<ClientMsgId>,
-}
-
-/// A copy of a store under way.
-#[derive(Debug)]
-pub struct Backup {
-    /// How many messages there are, for people who wait.
-    pub messages: u64,
-    /// Its bytes, in order; who takes none for a minute loses it. It is complete only where
-    /// the bytes say so themselves: a process can end in the middle.
-    pub chunks: mpsc::Receiver<Result<Bytes, StoreError>>,
-}
-
-/// What a store holds, on its way out.
-#[derive(Debug)]
-pub struct Export {
-    /// The highest id that was given when it began; 0: none.
-    pub last_id: u64,
-    /// The records in pieces; who takes none for a minute loses them. An error is the last,
-    /// and an end without [`Piece::End`] is none.
-    pub pieces: mpsc::Receiver<Result<Piece, StoreError>>,
-}
-
-/// Some of an export.
-#[derive(Debug)]
-pub enum Piece {
-    /// Further records.
-    Records(Vec<Record>),
-    /// That was all.
-    End,
-}
-
-/// Something that has become durable, for those whom it concerns.
-#[derive(Clone, Debug)]
-pub enum Announcement {
-    /// A message.
-    Stored(Stored),
-    /// Read flags.
-    Read(ReadReceipt),
-    /// Tokens, or a user, that are believed no more.
-    Revoked(Revocation),
-    /// A user who is let in again.
-    Enabled(UserId),
-    /// A user is typing, at another node. Nothing has become durable by it.
-    Typing {
-        /// Who.
-        from: UserId,
-        /// To whom.
-        to: UserId,
-    },
-}
-
-/// "Inbox X now reaches id N", with the message for those who stand right before it.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// The message that was committed.
-    pub entry: Arc<Entry>,
-    /// The last message of that inbox before it, where the store knows: a reader
-    /// whose cursor is at or behind it may take `entry` without reading the log.
-    pub previous: Option<Cursor>,
-    /// The connection it came in on.
-    pub origin: Option<ConnectionId>,
-}
-
-/// Messages of one sender that their recipient has read now, and not before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadReceipt {
-    /// Who read them.
-    pub reader: UserId,
-    /// Who wrote them.
-    pub from: Sender,
-    /// Their ids in the reader's inbox, rising.
-    pub ids: Vec<MessageId>,
-    /// The connection on which they were marked.
-    pub origin: Option<ConnectionId>,
 }
 
 /// Whether the store can do its work.

@@ -13,7 +13,9 @@ fn init_makes_what_a_server_needs_for_its_owner_only() {
         "made    config.toml",
         "made    certs/keys.json",
         "missing certs/server.pem",
+        "1. Put your certificate at certs/server.pem and its private key at certs/server.key",
         "imserver cert dev",
+        "5. imserver token issue",
         "server.origins",
         "imserver config check",
         "imserver serve",
@@ -44,6 +46,33 @@ fn init_overwrites_nothing_and_completes_what_is_half_made() {
     folder.remove("config.toml");
     assert_eq!(folder.run(&["init"]).code, 0);
     assert!(folder.exists("config.toml"));
+}
+
+#[test]
+fn init_asks_for_what_is_missing_of_the_certificate_and_for_no_more() {
+    let folder = Folder::ready();
+    let said = folder.run(&["init"]).out;
+    assert!(said.contains("exists  certs/server.pem"), "{said}");
+    assert!(said.contains("1. In config.toml set server.origins"), "{said}");
+    assert!(!said.contains("Put") && !said.contains("cert dev"), "{said}");
+
+    let key = folder.read("certs/server.key");
+    folder.remove("certs/server.key");
+    let said = folder.run(&["init"]).out;
+    let asked = "1. Put the private key of the certificate certs/server.pem at certs/server.key";
+    assert!(said.contains(asked) && !said.contains("cert dev"), "{said}");
+
+    folder.write("certs/server.key", &key);
+    folder.remove("certs/server.pem");
+    let said = folder.run(&["init"]).out;
+    let asked = "1. Put the certificate of the private key certs/server.key at certs/server.pem";
+    assert!(said.contains(asked) && said.contains("imserver cert dev"), "{said}");
+    assert!(said.contains("2. In config.toml"), "{said}");
+
+    // Behind a proxy that has the certificate none is asked for.
+    folder.write("config.toml", "[server]\nlisten = \"127.0.0.1:8443\"\n[tls]\nmode = \"off\"\n");
+    let said = folder.run(&["init"]).out;
+    assert!(said.contains("1. In config.toml") && !said.contains("certs/server"), "{said}");
 }
 
 #[test]

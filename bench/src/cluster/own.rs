@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
+use async_nats::jetstream::Context as JetStream;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::stream::Republish;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
@@ -18,6 +20,12 @@ use crate::report::{Latency, Own, micros_each, per_second};
 
 /// The stream, made for one measurement.
 const STREAM: &str = "own";
+
+/// How long a message may find nobody who takes it.
+const NOBODY: Duration = Duration::from_secs(15);
+
+/// Between two tries to find somebody.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What all who publish share.
 struct Account {
@@ -49,6 +57,10 @@ pub async fn measure(
     });
     let made = context.create_stream(settings).await.context("no stream was made")?;
     ensure!(made.cached_info().config.num_replicas == super::servers::SERVERS, "not replicated");
+    // Its leader has said that it is there, and the server that we are connected to may not know
+    // yet that this one takes its messages.
+    let first = Message::new(format!("{STREAM}.0.0"), "first", Bytes::new());
+    first.put(&context).await?;
 
     let account = Rc::new(Account {
         answered: Cell::new(0),
@@ -91,7 +103,7 @@ pub async fn measure(
 
 /// Publishes one message after the other.
 async fn publish(
-    context: async_nats::jetstream::Context,
+    context: JetStream,
     account: Rc<Account>,
     slot: u64,
     subject: String,
@@ -101,13 +113,12 @@ async fn publish(
         if account.ends.get() {
             break;
         }
-        let mut headers = HeaderMap::new();
         // As long as those of imserver: a letter, two users, a digest.
-        headers.insert("Nats-Msg-Id", format!("p2.1.{slot:016x}{number:016x}"));
+        let name = format!("p2.1.{slot:016x}{number:016x}");
+        let message = Message::new(subject.clone(), &name, payload.clone());
         let counts = account.counts.get();
         let begun = Instant::now();
-        let sent = context.publish_with_headers(subject.clone(), headers, payload.clone()).await;
-        sent.context("not sent")?.await.context("a message was not taken")?;
+        message.put(&context).await?;
         account.answered.set(account.answered.get() + 1);
         if counts && !account.ends.get() {
             let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -115,4 +126,39 @@ async fn publish(
         }
     }
     Ok(())
+}
+
+/// A message with a name.
+struct Message {
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
+impl Message {
+    fn new(subject: String, name: &str, payload: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", name);
+        Self { subject, headers, payload }
+    }
+
+    /// Publishes until it is taken. Where servers are busy another one may come to lead the
+    /// stream, and meanwhile there is nobody; what that takes counts as any other wait.
+    async fn put(&self, context: &JetStream) -> Result<()> {
+        let end = Instant::now() + NOBODY;
+        loop {
+            let Self { subject, headers, payload } = self;
+            let (subject, headers, payload) = (subject.clone(), headers.clone(), payload.clone());
+            let sent = context.publish_with_headers(subject, headers, payload).await;
+            match sent.context("not sent")?.await {
+                Ok(_) => return Ok(()),
+                Err(error)
+                    if error.kind() == PublishErrorKind::StreamNotFound && Instant::now() < end =>
+                {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error).context("a message was not taken"),
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use warp::Reply;
 
-use crate::server::refusal::COMMON;
+use crate::server::refusal::mark;
 use crate::server::routes::Answer;
 
 /// Why a stream ends before it is whole. The connection is then cut, so that nobody takes
@@ -41,8 +41,6 @@ pub(super) const LINES: &str = "application/jsonl";
 
 fn marked(mut answer: Answer, kind: &'static str) -> Answer {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    for (name, value) in COMMON {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    mark(answer.headers_mut());
     answer
 }

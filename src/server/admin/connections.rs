@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::everywhere::Together;
-use super::{Admin, Call, answer, milliseconds};
+use super::{Admin, Call, answer};
 use crate::admin::{Act, Who};
+use crate::epoch::milliseconds;
 use crate::hub::{Connected, Wanted, Wants};
 use crate::ids::{ConnectionId, UserId};
 use crate::server::refusal::Refusal;

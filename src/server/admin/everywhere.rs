@@ -126,7 +126,7 @@ impl Everywhere<'_> {
 }
 
 /// Answers another node's question; nothing where it is none of ours.
-pub(in crate::server) fn answer(hub: &Hub, question: &RawValue) -> Option<Box<RawValue>> {
+pub(super) fn answer(hub: &Hub, question: &RawValue) -> Option<Box<RawValue>> {
     let question: Question = serde_json::from_str(question.get()).ok()?;
     to_raw_value(&question.answer(hub)?).ok()
 }

@@ -9,9 +9,10 @@ mod audit;
 mod connections;
 mod data;
 mod erase;
-pub(super) mod everywhere;
+mod everywhere;
 pub(super) mod fuzzing;
 mod gate;
+mod nodes;
 mod notifications;
 mod probes;
 mod recent;
@@ -23,9 +24,10 @@ mod tokens;
 mod users;
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::Method;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,6 +92,11 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// What this node is called, where there can be others.
+    fn node(&self) -> Option<String> {
+        self.neighbours.as_ref().map(|neighbours| neighbours.name().to_owned())
+    }
+
     /// This node and all others.
     fn everywhere(&self) -> Everywhere<'_> {
         Everywhere { hub: &self.hub, neighbours: self.neighbours.as_deref() }
@@ -158,6 +165,7 @@ impl Admin {
             (Place::Connections, &Method::GET) => self.connections(call).await,
             (Place::Connections, &Method::DELETE) => self.close_all(call).await,
             (Place::Connection(id), &Method::DELETE) => self.close(call, id).await,
+            (Place::Nodes, &Method::GET) => self.nodes(call).await,
             (Place::Notifications, &Method::POST) => self.notify(call).await,
             (Place::Backup, &Method::GET) => self.backup(call).await,
             (Place::Export, &Method::GET) => self.export(call, None).await,
@@ -173,6 +181,12 @@ impl Admin {
             (Place::Enable(user), &Method::POST) => self.enable(call, user).await,
             (place, _) => Err(Refusal::Method(place.allow())),
         }
+    }
+
+    /// The answer to another node's question; nothing where it is none of ours.
+    pub(super) fn answer_node(&self, question: &RawValue) -> Option<Box<RawValue>> {
+        let of_connections = || everywhere::answer(&self.service.get()?.hub, question);
+        self.told(question).or_else(of_connections)
     }
 
     /// What administrators act on.
@@ -232,10 +246,4 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Refusal> {
         return Err(Refusal::Malformed("the body must be a JSON object"));
     }
     serde_json::from_str(text).map_err(|error| Refusal::bad_request(error.to_string()))
-}
-
-/// A time as the answers write it: milliseconds since the Unix epoch.
-fn milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
+use crate::server::refusal::mark;
 use crate::server::routes::Answer;
 use crate::store::{Health, Store};
 
@@ -75,5 +76,6 @@ fn text(status: StatusCode, body: String) -> Answer {
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, plain);
+    mark(response.headers_mut());
     response
 }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use crate::metrics::{Counts, SessionMetrics, StoreMetrics};
+use crate::ticks::every;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -42,8 +43,7 @@ impl Recent {
 
     /// Looks for ever.
     pub(in crate::server) async fn keep_looking(&self) {
-        let mut tick = interval(EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = every(EVERY);
         loop {
             tick.tick().await;
             let look = self.look();

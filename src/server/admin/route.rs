@@ -10,6 +10,7 @@ pub(super) enum Place {
     Connections,
     Connection(ConnectionId),
     Export,
+    Nodes,
     Notifications,
     /// The data of one user.
     UserExport(UserId),
@@ -31,6 +32,7 @@ impl Place {
             "backup" => Self::Backup,
             "connections" => Self::Connections,
             "export" => Self::Export,
+            "nodes" => Self::Nodes,
             "notifications" => Self::Notifications,
             "reload" => Self::Reload,
             "revocations" => Self::Revocations,
@@ -63,6 +65,7 @@ impl Place {
         match self {
             Self::Audit => "audit",
             Self::Connections | Self::Connection(_) => "connections",
+            Self::Nodes => "nodes",
             Self::Notifications => "notifications",
             Self::Backup => "backup",
             Self::Export | Self::UserExport(_) => "export",
@@ -79,7 +82,12 @@ impl Place {
     /// The methods that it knows.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::Audit | Self::Backup | Self::Export | Self::UserExport(_) | Self::Status => "GET",
+            Self::Audit
+            | Self::Backup
+            | Self::Export
+            | Self::UserExport(_)
+            | Self::Nodes
+            | Self::Status => "GET",
             Self::Connections => "GET, DELETE",
             Self::Connection(_) | Self::User(_) => "DELETE",
             Self::Notifications | Self::Reload | Self::Disable(_) | Self::Enable(_) => "POST",

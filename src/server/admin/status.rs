@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Admin, Call, Service, answer};
+use crate::epoch::milliseconds;
 use crate::metrics::Counts;
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
@@ -15,6 +16,8 @@ use crate::store::Health;
 #[serde(rename_all = "camelCase")]
 struct Status {
     version: &'static str,
+    /// The name of the node that was asked, where there can be others.
+    node: Option<String>,
     /// Milliseconds since the Unix epoch, by the server's clock.
     now: u64,
     uptime_seconds: u64,
@@ -71,11 +74,20 @@ struct Class {
     count: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct Store {
-    health: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
+/// Whether the store takes messages, and why not.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Store {
+    health: Word,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Word {
+    Ready,
+    ReadOnly,
+    Closed,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,9 +100,9 @@ struct Certificate {
 impl From<Health> for Store {
     fn from(health: Health) -> Self {
         match health {
-            Health::Ready => Self { health: "ready", why: None },
-            Health::ReadOnly { why } => Self { health: "readOnly", why: Some(why) },
-            Health::Closed => Self { health: "closed", why: None },
+            Health::Ready => Self { health: Word::Ready, why: None },
+            Health::ReadOnly { why } => Self { health: Word::ReadOnly, why: Some(why) },
+            Health::Closed => Self { health: Word::Closed, why: None },
         }
     }
 }
@@ -117,12 +129,14 @@ impl Certificate {
 impl Admin {
     pub(super) fn status(&self, call: Call<'_>) -> Result<Answer, Refusal> {
         call.without_body()?;
-        let Service { context, hub, recent, .. } = self.service()?;
+        let service = self.service()?;
+        let Service { context, hub, recent, .. } = service;
         let now = recent.look();
         let sessions = &context.metrics;
         Ok(answer::json(&Status {
             version: env!("CARGO_PKG_VERSION"),
-            now: super::milliseconds(SystemTime::now()),
+            node: service.node(),
+            now: milliseconds(SystemTime::now()),
             uptime_seconds: self.started.elapsed().as_secs(),
             connections: hub.connections(),
             users: hub.users(),

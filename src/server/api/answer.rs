@@ -8,7 +8,7 @@ use super::cursor::List;
 use crate::auth::Ticket;
 use crate::ids::UserId;
 use crate::message::Profile;
-use crate::server::refusal::COMMON;
+use crate::server::refusal::mark;
 use crate::server::routes::Answer;
 use crate::store::{Appended, Conversation, Conversations, History, HistoryEntry};
 
@@ -159,8 +159,6 @@ fn text(value: &impl Serialize) -> String {
 
 fn with_common(body: String) -> Answer {
     let mut answer = Response::new(body.into());
-    for (name, value) in COMMON {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    mark(answer.headers_mut());
     answer
 }

@@ -1,7 +1,5 @@
 //! The calls that read: who I am, whom I write with, what was written.
 
-use std::time::UNIX_EPOCH;
-
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 use tracing::error;
@@ -10,6 +8,7 @@ use super::cursor::List;
 use super::query::Query;
 use super::{Api, answer};
 use crate::auth::Identity;
+use crate::epoch::milliseconds;
 use crate::ids::{Sender, UserId};
 use crate::protocol::failure::FailureCode;
 use crate::server::refusal::Refusal;
@@ -30,9 +29,7 @@ impl Api {
     pub(super) async fn me(&self, identity: &Identity) -> Result<Answer, Refusal> {
         let known = within(self.context.store.profile(identity.user())).await?;
         let profile = claims::profile(identity).over(&known);
-        let expires = identity.expires_at().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expires = u64::try_from(expires.as_millis()).unwrap_or(u64::MAX);
-        Ok(answer::me(identity.user(), &profile, expires))
+        Ok(answer::me(identity.user(), &profile, milliseconds(identity.expires_at())))
     }
 
     /// `GET conversations`.

@@ -1,13 +1,14 @@
 //! The calls that write: a message, what was read, a ticket. Answered once it is durable.
 
 use std::borrow::Cow;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tokio::time::{Instant, timeout};
 
 use super::{Api, answer};
 use crate::auth::Identity;
 use crate::config;
+use crate::epoch;
 use crate::protocol::failure::{self, FailureCode};
 use crate::protocol::request::{self, MarkRead};
 use crate::server::refusal::Refusal;
@@ -102,6 +103,5 @@ fn failure(code: FailureCode) -> Refusal {
 
 /// The time that a message has whose sender named none, as the document's clients write it.
 pub(in crate::server) fn now() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_secs().to_string()
+    epoch::seconds(SystemTime::now()).to_string()
 }

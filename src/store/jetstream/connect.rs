@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::refusal::OpenError;
@@ -21,11 +22,14 @@ use crate::config;
 use crate::metrics::ClusterMetrics;
 use crate::secret_file;
 
-/// How long an answer is waited for before the question is put again, first and at the most.
+/// How long an answer is waited for before the question is put again.
 /// What a server took with it into its grave is asked soon of the next one; a service that is
 /// merely slow knows a write again, and has little more to do for it.
-pub(super) const ANSWER: Duration = Duration::from_millis(300);
-pub(super) const ANSWER_MAX: Duration = Duration::from_millis(600);
+const ANSWER: Duration = Duration::from_millis(300);
+
+/// The same once two questions found nobody. So the third one is put after 0.6 s: where a
+/// server stops by itself it has a successor by then, and the service is back within a second.
+const ANSWER_MAX: Duration = Duration::from_millis(600);
 
 /// The same for what takes long: lists of subjects, and purges.
 pub(super) const LONG_ANSWER: Duration = Duration::from_secs(5);
@@ -43,6 +47,27 @@ const RECONNECT: Duration = Duration::from_millis(500);
 
 /// Live messages that wait to be looked at. Past it they are dropped, and read again.
 const LIVE: usize = 65_536;
+
+/// How long the answer to one try after the other is waited for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Patience {
+    unanswered: u32,
+}
+
+impl Patience {
+    /// How long to wait for an answer to the next try.
+    pub(super) fn now(self) -> Duration {
+        if self.unanswered < 2 { ANSWER } else { ANSWER_MAX }
+    }
+
+    /// Takes note of a try in vain that was waited for until `now`. A refusal comes sooner, and
+    /// is no reason to wait for longer the next time.
+    pub(super) fn tried(&mut self, began: Instant) {
+        if began.elapsed() >= self.now() {
+            self.unanswered += 1;
+        }
+    }
+}
 
 /// A connection, and what is known of how it fares.
 pub(super) struct Connection {
@@ -185,4 +210,29 @@ fn tls(config: &config::JetStream) -> Result<ClientConfig, OpenError> {
         .with_safe_default_protocol_versions()
         .map(|begun| begun.with_root_certificates(roots).with_no_client_auth())
         .map_err(|error| OpenError::Tls(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_third_question_is_put_within_a_second_and_a_refusal_delays_none() {
+        let mut patience = Patience::default();
+        let mut waited = Duration::ZERO;
+        let mut put = Vec::new();
+        // Refused at once, as where no server leads the stream, and left without an answer.
+        for answered in [true, true, false, true, false, false, false] {
+            put.push(waited);
+            let (began, wait) = (Instant::now(), patience.now());
+            advance(if answered { Duration::ZERO } else { wait }).await;
+            waited += began.elapsed();
+            patience.tried(began);
+        }
+        let put: Vec<u128> = put.iter().map(Duration::as_millis).collect();
+        assert_eq!(put, [0, 0, 0, 300, 300, 600, 1200]);
+        assert_eq!(patience.now(), ANSWER_MAX);
+    }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::connect::{ANSWER, LONG_ANSWER};
+use super::connect::LONG_ANSWER;
 use super::reads::Reads;
 use crate::store::StoreError;
 
@@ -114,7 +114,7 @@ impl Reads {
 
     /// How far a stream reaches, as its leader knows it.
     pub(super) async fn reach(&self, stream: &str) -> Result<Reach, StoreError> {
-        Ok(self.info(stream, json!({}), ANSWER).await?.state.reach)
+        Ok(self.info(stream, json!({}), None).await?.state.reach)
     }
 
     /// The subjects of a stream that `filter` matches, in their order.
@@ -126,7 +126,7 @@ impl Reads {
         let mut subjects = Vec::new();
         loop {
             let ask = json!({ "subjects_filter": filter, "offset": subjects.len() });
-            let page = self.info(stream, ask, LONG_ANSWER).await?.state.subjects;
+            let page = self.info(stream, ask, Some(LONG_ANSWER)).await?.state.subjects;
             if page.is_empty() {
                 return Ok(subjects);
             }
@@ -134,8 +134,13 @@ impl Reads {
         }
     }
 
-    async fn info(&self, stream: &str, ask: Value, patience: Duration) -> Result<Info, StoreError> {
-        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, patience).await?;
+    async fn info(
+        &self,
+        stream: &str,
+        ask: Value,
+        long: Option<Duration>,
+    ) -> Result<Info, StoreError> {
+        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, long).await?;
         info.ok_or(StoreError::Unavailable)
     }
 }

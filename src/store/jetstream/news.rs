@@ -5,13 +5,14 @@
 //! every node about a quarter of what a message costs (ADR 25). A hint, as everything live: it
 //! may be lost, and come behind that of a node that wrote later.
 
+use std::time::Duration;
+
 use async_nats::connection::State;
 use async_nats::{Client, Message};
 use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::codec::{Reader, Writer};
-use super::connect::ANSWER;
 use super::raw::Raw;
 use super::writes::Write;
 use crate::ids::ID_END;
@@ -21,6 +22,9 @@ const VERSION: u8 = 1;
 
 /// Bytes in one message, and one write more: servers take 512 KB at the least.
 const BYTES: usize = 64 * 1024;
+
+/// How long it may take to be on its way. By then a connection is being lost.
+const SENT: Duration = Duration::from_millis(300);
 
 /// Tells all nodes, on `subject`, what lies in a stream from `first` on.
 pub(super) async fn tell(client: &Client, subject: &str, first: u64, writes: &[&Write]) {
@@ -33,7 +37,7 @@ pub(super) async fn tell(client: &Client, subject: &str, first: u64, writes: &[&
             let _ = client.publish(subject.to_owned(), news).await;
         }
     };
-    let _ = timeout(ANSWER, telling).await;
+    let _ = timeout(SENT, telling).await;
 }
 
 /// Writes that lie one behind the other, as messages of not too many bytes.

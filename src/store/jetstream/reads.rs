@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{ANSWER, ANSWER_MAX, LONG_ANSWER};
+use super::connect::{LONG_ANSWER, Patience};
 use super::raw::{FromLeader, Raw, header};
 use super::replies::Replies;
 use crate::store::StoreError;
@@ -264,37 +264,39 @@ impl Reads {
         }
         let ask = json!({ "filter": subject, "seq": seq.saturating_add(1) });
         let purged: Option<Purged> =
-            self.ask(format!("STREAM.PURGE.{stream}"), &ask, LONG_ANSWER).await?;
+            self.ask(format!("STREAM.PURGE.{stream}"), &ask, Some(LONG_ANSWER)).await?;
         purged.map(|purged| purged.purged).ok_or(StoreError::Unavailable)
     }
 
     async fn ask_leader(&self, stream: &str, ask: Value) -> Result<Option<Raw>, StoreError> {
         let found: Option<FromLeader> =
-            self.ask(format!("STREAM.MSG.GET.{stream}"), &ask, ANSWER).await?;
+            self.ask(format!("STREAM.MSG.GET.{stream}"), &ask, None).await?;
         found.map(|found| found.raw().ok_or_else(|| garbled(stream))).transpose()
     }
 
-    /// Asks until there is an answer, for which `patience` is waited at first: a leader that
-    /// dies has a successor.
+    /// Asks until there is an answer: a leader that dies has a successor. An answer that takes
+    /// its time is waited for as `long` as that may be.
     pub(super) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         subject: String,
         ask: &Value,
-        patience: Duration,
+        long: Option<Duration>,
     ) -> Result<Option<T>, StoreError> {
         let end = Instant::now() + READ;
-        let mut patience = patience;
+        let mut patience = Patience::default();
         loop {
+            let began = Instant::now();
             let request = self.context.request::<_, _, Response<T>>(subject.clone(), ask);
-            match timeout(patience, request).await {
+            match timeout(long.unwrap_or_else(|| patience.now()), request).await {
                 Ok(Ok(Response::Ok(answer))) => return Ok(Some(answer)),
                 Ok(Ok(Response::Err { error })) if error.error_code().0 == NO_MESSAGE => {
                     return Ok(None);
                 }
                 _ if Instant::now() > end => return Err(StoreError::Unavailable),
-                _ => sleep(AGAIN).await,
+                _ => {}
             }
-            patience = (patience * 2).min(ANSWER_MAX.max(patience));
+            patience.tried(began);
+            sleep(AGAIN).await;
         }
     }
 }

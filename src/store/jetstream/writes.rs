@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{ANSWER, ANSWER_MAX};
+use super::connect::Patience;
 use super::news;
 use crate::metrics;
 use crate::store::StoreError;
@@ -95,9 +95,10 @@ impl Write {
     /// [`StoreError::Unavailable`]: perhaps it was written.
     pub(super) async fn put(&self, context: &Context) -> Result<Written, StoreError> {
         let end = Instant::now() + WRITE;
-        let (mut wait, mut answer) = (AGAIN, ANSWER);
+        let (mut wait, mut patience) = (AGAIN, Patience::default());
         loop {
-            match self.once(context, answer).await {
+            let began = Instant::now();
+            match self.once(context, patience.now()).await {
                 Ok(written) => {
                     if let Written::At(seq) = written {
                         tell(&context.client(), seq, &[self]).await;
@@ -112,9 +113,9 @@ impl Write {
                 Err(error) => tracing::debug!(subject = self.subject, %error, "writing again"),
             }
             metrics::write_retried();
+            patience.tried(began);
             sleep(wait).await;
             wait = (wait * 2).min(AGAIN_MAX);
-            answer = (answer * 2).min(ANSWER_MAX);
         }
     }
 
@@ -194,10 +195,11 @@ pub(super) async fn put_together(
     writes: &[&Write],
 ) -> Result<Together, StoreError> {
     let end = Instant::now() + WRITE;
-    let (mut wait, mut answer) = (AGAIN, ANSWER);
+    let (mut wait, mut patience) = (AGAIN, Patience::default());
     let mut unsure = false;
     loop {
-        match together(client, writes, answer).await {
+        let began = Instant::now();
+        match together(client, writes, patience.now()).await {
             Ok(Some(first)) => {
                 tell(client, first, writes).await;
                 return Ok(Together::From(first));
@@ -212,9 +214,9 @@ pub(super) async fn put_together(
         }
         metrics::write_retried();
         unsure = true;
+        patience.tried(began);
         sleep(wait).await;
         wait = (wait * 2).min(AGAIN_MAX);
-        answer = (answer * 2).min(ANSWER_MAX);
     }
 }
 

@@ -6,22 +6,24 @@
 //! id that was given is one ordinal of one pair, the last id is the sum of the pairs' last
 //! ordinals and of the ids that were skipped: a pair that lost its end is noticed.
 
+mod beyond;
+mod rows;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use sled::{IVec, Tree};
 
-use super::gone::{Gone, Skipped};
+pub(super) use self::beyond::{peers, volumes};
+use self::rows::{gone, known_names, known_peers, marks, names, profiles, skipped};
+use super::gone::Gone;
 use super::keys::{self, Pair};
 use super::log::Log;
-use super::names::{self, BLOCK, Collector, Names};
-use super::read_state::{decode_floor, decode_islands};
+use super::names::{BLOCK, Collector, full_with};
 use super::reader;
-use super::record::{CommitRecord, MessageView, decode_profile};
+use super::record::{CommitRecord, MessageView};
 use super::revoked;
 use super::shelf::Packed;
-use crate::ids::Sender;
-use crate::store::StoreError;
 
 /// What a whole store holds and held. These numbers only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -234,7 +236,7 @@ fn messages(
             return Err(format!("a message before {} is missing", message.id));
         }
         names.add(message.id, message.client_id);
-        if let Some(stretch) = names::full_with(message.ordinal) {
+        if let Some(stretch) = full_with(message.ordinal) {
             let live = std::mem::take(&mut names).finish();
             let cut = begun.ordinal > (stretch - 1) * BLOCK;
             found.named += known_names(tree, pair, stretch, live.as_ref(), cut)?;
@@ -244,228 +246,4 @@ fn messages(
         found.census.messages += 1;
     }
     Ok(found)
-}
-
-/// As many stretches have names as were found with messages behind `end`.
-fn names(tree: &Tree, found: u64, end: u64) -> Result<(), Damage> {
-    let mut there = 0;
-    for row in tree.scan_prefix(keys::NAMES) {
-        let (key, value) = row.map_err(|error| error.to_string())?;
-        let names = Names::decode(&key, &value)
-            .ok_or_else(|| format!("the name record under {key:02x?} is not whole"))?;
-        there += u64::from(names.last.get() > end);
-    }
-    match there == found {
-        true => Ok(()),
-        false => Err(format!("{found} stretches of messages have names, but {there} are there")),
-    }
-}
-
-/// Counts what is gone, and adds the pairs of which nothing else is `known`.
-fn gone(tree: &Tree, census: &mut Census, known: impl Fn(Pair) -> bool) -> Result<(), Damage> {
-    for row in tree.scan_prefix(keys::GONE) {
-        let (key, value) = row.map_err(|error| error.to_string())?;
-        let found = keys::parse_gone(&key).zip(Gone::decode(&key, &value));
-        let (pair, gone) = found
-            .ok_or_else(|| format!("the record of what is gone under {key:02x?} is not whole"))?;
-        let floor = reader::floor(tree, pair).map_err(|error| error.to_string())?;
-        if floor.ordinal < gone.ordinal {
-            return Err(format!("the read record of what is gone under {key:02x?} is missing"));
-        }
-        if !known(pair) {
-            census.messages = census.messages.saturating_add(gone.ordinal);
-        }
-        census.gone = census.gone.saturating_add(gone.ordinal);
-        census.last_id = census.last_id.max(gone.id);
-    }
-    Ok(())
-}
-
-fn skipped(tree: &Tree) -> Result<Skipped, Damage> {
-    match tree.get(keys::SKIPPED).map_err(|error| error.to_string())? {
-        Some(value) => Skipped::decode(keys::SKIPPED, &value)
-            .ok_or_else(|| "the record of skipped ids is not whole".to_owned()),
-        None => Ok(Skipped::default()),
-    }
-}
-
-/// The names of a stretch are written down as they stand with the messages, and perhaps
-/// those of messages that are gone, where it has `begun` to go. Counts the row.
-fn known_names(
-    tree: &Tree,
-    pair: Pair,
-    stretch: u64,
-    live: Option<&Names>,
-    begun: bool,
-) -> Result<u64, Damage> {
-    let key = keys::names(pair, stretch);
-    let damage = || format!("the name record under {key:02x?} is missing or not whole");
-    let row = tree.get(&key).map_err(|error| error.to_string())?;
-    let found = row.map(|value| Names::decode(&key, &value).ok_or_else(damage)).transpose()?;
-    let whole = match (&found, live) {
-        (Some(found), Some(live)) => found == live || begun && found.covers(live),
-        (Some(_), None) => begun,
-        (None, live) => live.is_none(),
-    };
-    if whole { Ok(u64::from(found.is_some())) } else { Err(damage()) }
-}
-
-/// A pair's messages are found through its peer rows.
-fn known_peers(tree: &Tree, pair: Pair) -> Result<(), Damage> {
-    let mut rows = vec![keys::peer(pair.to, pair.from)];
-    if let Sender::User(from) = pair.from {
-        rows.push(keys::peer(from, pair.to.into()));
-    }
-    for row in rows {
-        if !tree.contains_key(row).map_err(|error| error.to_string())? {
-            return Err(format!("the peer record of user {} is missing", pair.to));
-        }
-    }
-    Ok(())
-}
-
-/// Every peer row is there for messages that are there, or that are gone. More than a start
-/// has to know: a row without a message shows nobody anything.
-pub(super) fn peers(log: &Log) -> Result<(), Damage> {
-    let begun = |pair: Pair| {
-        let known = reader::last(log, pair)?.is_some();
-        Ok::<bool, StoreError>(known || reader::gone(log, pair)?.ordinal > 0)
-    };
-    for row in log.scan_prefix(keys::PEERS) {
-        let (key, _) = row.map_err(|error| error.to_string())?;
-        let (user, peer) = keys::parse_peer(&key)
-            .ok_or_else(|| format!("the peer record under {key:02x?} is not whole"))?;
-        let back = match peer {
-            Sender::User(peer) => Some(Pair { to: peer, from: user.into() }),
-            Sender::System => None,
-        };
-        let mut pairs = std::iter::once(Pair { to: user, from: peer }).chain(back);
-        let found = pairs.try_fold(false, |found, pair| Ok(found || begun(pair)?));
-        if !found.map_err(|error: StoreError| error.to_string())? {
-            let peer = peer.get();
-            return Err(format!("users {user} and {peer} are said to have written to each other"));
-        }
-    }
-    Ok(())
-}
-
-/// Reads all volumes: every block is whole, the commits and the messages that are not gone
-/// name each other one to one, and the ordinals of each pair run on from volume to volume and
-/// into the log.
-pub(super) fn volumes(log: &Log) -> Result<(), Damage> {
-    let gone = departures(log)?;
-    let gone_of = |pair: Pair| gone.get(&pair).copied().unwrap_or_default();
-    let mut last: HashMap<Pair, u64> = HashMap::new();
-    let mut names: HashMap<Pair, Collector> = HashMap::new();
-    for volume in log.shelf.volumes().iter() {
-        let (mut found, mut committed, mut dead) = (Tally::default(), Tally::default(), 0);
-        let mut before = None;
-        for number in 0..volume.blocks() {
-            let block = volume.block(number).map_err(|error| error.to_string())?;
-            for (pair, id, value) in block.iter() {
-                let key = keys::message(*pair, *id);
-                let message = MessageView::decode(&key, value)
-                    .ok_or_else(|| format!("the message record under {key:02x?} is not whole"))?;
-                let here = (*pair, *id);
-                let in_range = (volume.row.first..=volume.row.last).contains(id);
-                if !in_range || before.is_some_and(|before| before >= here) {
-                    return Err(format!("the message {id} lies where it does not belong"));
-                }
-                before = Some(here);
-                found.add(*pair, *id, message.ordinal);
-                if *id <= gone_of(*pair).id {
-                    dead += 1;
-                    continue;
-                }
-                let expected = last.get(pair).copied().unwrap_or_else(|| gone_of(*pair).ordinal);
-                if message.ordinal != expected + 1 {
-                    return Err(format!("a message before {id} is missing"));
-                }
-                last.insert(*pair, message.ordinal);
-                let collector = names.entry(*pair).or_default();
-                collector.add(message.id, message.client_id);
-                if let Some(stretch) = names::full_with(message.ordinal) {
-                    let live = std::mem::take(collector).finish();
-                    let cut = gone_of(*pair).ordinal > (stretch - 1) * BLOCK;
-                    known_names(log, *pair, stretch, live.as_ref(), cut)?;
-                }
-            }
-        }
-        for number in 0..volume.commit_blocks() {
-            let block = volume.commit_block(number).map_err(|error| error.to_string())?;
-            for commit in block.iter() {
-                for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
-                    if let Some(entry) = entry {
-                        committed.add(entry.pair, id, entry.ordinal);
-                    }
-                }
-            }
-        }
-        if found != committed || found.messages != volume.row.messages || dead != volume.row.dead {
-            return Err(format!(
-                "the volume {} holds {} messages, of which {dead} are gone, but its commits name \
-                 {}, and {} and {} had been counted",
-                volume.row.name(),
-                found.messages,
-                committed.messages,
-                volume.row.messages,
-                volume.row.dead
-            ));
-        }
-    }
-    for (pair, Gone { ordinal, .. }) in packed(log, log.shelf.packed_up_to())? {
-        let found = last.get(&pair).copied().unwrap_or_else(|| gone_of(pair).ordinal);
-        if found < ordinal {
-            return Err(format!("the last message to {} in a volume is missing", pair.to));
-        }
-    }
-    Ok(())
-}
-
-/// Up to where each pair is gone.
-pub(super) fn departures(log: &Log) -> Result<HashMap<Pair, Gone>, Damage> {
-    let rows = log.scan_prefix(keys::GONE).map(|row| {
-        let (key, value) = row.map_err(|error| error.to_string())?;
-        let found = keys::parse_gone(&key).zip(Gone::decode(&key, &value));
-        found.ok_or_else(|| format!("the record of what is gone under {key:02x?} is not whole"))
-    });
-    rows.collect()
-}
-
-/// Profiles must be whole; a missing one cannot be told from one never written.
-fn profiles(tree: &Tree) -> Result<(), Damage> {
-    for row in tree.scan_prefix(keys::PROFILES) {
-        let (key, value) = row.map_err(|error| error.to_string())?;
-        if keys::parse_profile(&key).is_none() || decode_profile(&key, &value).is_none() {
-            return Err(format!("the profile record under {key:02x?} is not whole"));
-        }
-    }
-    Ok(())
-}
-
-/// Counts the messages that were marked read, twice: by the floors, which say how many
-/// there are beyond them, and by these themselves.
-fn marks(tree: &Tree) -> Result<u64, Damage> {
-    let (mut count, mut beyond, mut islands) = (0, 0, 0);
-    for row in tree.scan_prefix(keys::READ) {
-        let (key, value) = row.map_err(|error| error.to_string())?;
-        let whole = match keys::parse_read(&key) {
-            Some((_, None)) => decode_floor(&key, &value).map(|floor| {
-                count += floor.ordinal.saturating_add(floor.beyond);
-                beyond += floor.beyond;
-            }),
-            Some((_, Some(chunk))) => decode_islands(&key, chunk, &value).map(|found| {
-                let lengths = found.iter().map(|island| island.last - island.first + 1);
-                islands += lengths.sum::<u64>();
-            }),
-            None => None,
-        };
-        whole.ok_or_else(|| format!("the read record under {key:02x?} is not whole"))?;
-    }
-    if beyond != islands {
-        return Err(format!(
-            "{beyond} messages were read out of order, but the marks of {islands} are there"
-        ));
-    }
-    Ok(count)
 }

@@ -1,27 +1,28 @@
 //! One group commit: from what was asked to one atomic batch and the answers to give.
 
+mod decrees;
+mod marks;
+mod outcome;
 mod removal;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+// Seeded, since it is the client that chooses what goes into the tables.
+use foldhash::{HashMap, HashMapExt};
 use sled::IVec;
 use tokio::sync::oneshot;
 
+use self::outcome::{Answer, Outcome};
 use super::books::{Books, Newest};
 use super::keys::{self, Pair};
-use super::log::Log;
 use super::names::{BLOCK, Collector};
-use super::read_state::{ReadState, encode_floor, encode_islands};
-use super::reader::{self, Mark};
+use super::read_state::ReadState;
+use super::reader;
 use super::record::{self, CommitEntry, CommitRecord, LogPiece, ResendMark};
-use super::revoked;
 use super::rows::Rows;
 use super::volume::Held;
-use crate::auth::Revocation;
-use crate::ids::{ConnectionId, MessageId, Sender, UserId};
+use crate::ids::{MessageId, Sender, UserId};
 use crate::message::{Message, StoredAt};
 use crate::store;
 use crate::store::{
@@ -38,14 +39,6 @@ pub(super) const PIECE_BYTES: usize = 6 << 10;
 
 /// What a message takes in a row of the log beside its value, at the most.
 pub(super) const PLACE_BYTES: usize = 48;
-
-/// An outcome that may be told once the batch is durable.
-#[derive(Debug)]
-enum Answer {
-    Appended(Reply<Appended>, Result<Appended, AppendError>),
-    Known(Reply<Option<Appended>>, Result<Option<Appended>, AppendError>),
-    Done(Reply<()>),
-}
 
 /// A batch under construction. The books run ahead of it: when it cannot be made
 /// durable they are wrong, and the writer ends.
@@ -70,25 +63,6 @@ pub(super) struct Commit<'a> {
     gone: u64,
     logged: Vec<Held>,
     taken: Vec<(Pair, u64)>,
-    answers: Vec<Answer>,
-}
-
-/// What a batch comes to once it is durable.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    /// The last id in it, where it holds messages.
-    pub(super) last_id: Option<u64>,
-    /// How many messages it marks, or takes away unread.
-    pub(super) newly_read: u64,
-    /// How many messages it takes away.
-    pub(super) gone: u64,
-    /// The messages that it adds to the log.
-    pub(super) logged: Vec<Held>,
-    /// The places of those that it takes out of it.
-    pub(super) taken: Vec<(Pair, u64)>,
-    stored: Vec<Stored>,
-    receipts: Vec<ReadReceipt>,
-    decrees: Vec<Announcement>,
     answers: Vec<Answer>,
 }
 
@@ -244,52 +218,6 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// Adds read flags; `marks` are sorted by sender and ordinal. Those that are new
-    /// become a receipt for each sender.
-    pub(super) fn mark_read(
-        &mut self,
-        reader: UserId,
-        marks: &[Mark],
-        origin: Option<ConnectionId>,
-        reply: Reply<()>,
-    ) -> Result<(), StoreError> {
-        // Counted before the marks of this group, which the tree does not show yet.
-        self.books.inbox(reader)?;
-        let mut newly: Vec<Mark> = Vec::new();
-        for &mark in marks {
-            let pair = Pair { to: reader, from: mark.from };
-            let (state, log) = self.read_state(pair)?;
-            let load = |chunk| reader::islands(log, pair, chunk);
-            if state.mark(mark.ordinal, mark.id.get(), load)? {
-                newly.push(mark);
-            }
-        }
-        for of_one in newly.chunk_by(|a, b| a.from == b.from) {
-            let ids = of_one.iter().map(|mark| mark.id).collect();
-            if let Some(&Mark { from, .. }) = of_one.first() {
-                self.receipts.push(ReadReceipt { reader, from, ids, origin });
-            }
-        }
-        let count = newly.len() as u64;
-        self.books.read(reader, count);
-        self.newly_read += count;
-        self.answers.push(Answer::Done(reply));
-        Ok(())
-    }
-
-    /// The read state of a pair as this commit leaves it, and where its chunks lie.
-    fn read_state(&mut self, pair: Pair) -> Result<(&mut ReadState, &Log), StoreError> {
-        let log = &self.books.log;
-        let state = match self.reads.entry(pair) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(room) => {
-                let floor = reader::floor(log, pair)?;
-                room.insert(ReadState { floor, ..ReadState::default() })
-            }
-        };
-        Ok((state, log))
-    }
-
     /// Enters what a user's token claims into what is known of them.
     ///
     /// Here and not before the line, so that two claims at once lose nothing of each other.
@@ -308,45 +236,6 @@ impl<'a> Commit<'a> {
             self.books.set_profile(user, profile);
         }
         self.answers.push(Answer::Done(reply));
-        Ok(())
-    }
-
-    /// Adds a revocation, unless it is over.
-    pub(super) fn revoke(
-        &mut self,
-        revocation: Revocation,
-        reply: Reply<()>,
-    ) -> Result<(), StoreError> {
-        if !revocation.is_over(SystemTime::now()) {
-            let key = revoked::key(&revocation);
-            self.decree(&key, true)?;
-            let value = revoked::encode(&key, &revocation);
-            self.insert(key, value);
-            self.decrees.push(Announcement::Revoked(revocation));
-        }
-        self.answers.push(Answer::Done(reply));
-        Ok(())
-    }
-
-    /// Takes the revocation of a whole user back, if there is one.
-    pub(super) fn enable(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
-        let key = revoked::key(&Revocation::Disabled { user });
-        self.decree(&key, false)?;
-        self.delete(key);
-        self.decrees.push(Announcement::Enabled(user));
-        self.answers.push(Answer::Done(reply));
-        Ok(())
-    }
-
-    /// Counts whether a revocation `is` there from now on.
-    fn decree(&mut self, key: &[u8], is: bool) -> Result<(), StoreError> {
-        let there = || self.books.log.contains_key(key);
-        let was = match self.revoked.get(key) {
-            Some(&was) => was,
-            None => there().map_err(|error| StoreError::Damaged(error.to_string()))?,
-        };
-        self.books.revoked.change(was, is);
-        self.revoked.insert(key.to_owned(), is);
         Ok(())
     }
 
@@ -387,31 +276,8 @@ impl<'a> Commit<'a> {
             let places = piece.commit.places().zip(piece.values);
             self.logged.extend(places.map(|((pair, id), value)| (pair, id, value)));
         }
-        for (pair, state) in std::mem::take(&mut self.reads) {
-            let key = keys::read(pair);
-            let value = encode_floor(&key, state.floor);
-            self.insert(key, value);
-            if !state.touched.is_empty() {
-                // A floor belongs to the islands beyond it.
-                self.rows.show_at_once();
-            }
-            for &chunk in &state.touched {
-                let key = keys::read_chunk(pair, chunk);
-                match state.chunks.get(&chunk).filter(|islands| !islands.is_empty()) {
-                    Some(islands) => {
-                        let value = encode_islands(&key, chunk, islands);
-                        self.insert(key, value);
-                    }
-                    None => self.delete(key),
-                }
-            }
-        }
-        if !self.decrees.is_empty() {
-            // They are counted.
-            self.rows.show_at_once();
-            let value = self.books.revoked.encode();
-            self.insert(keys::REVOCATIONS.to_vec(), value);
-        }
+        self.write_read_states();
+        self.write_decrees();
         let outcome = Outcome {
             last_id: self.stored.last().map(|last| last.entry.message.id.get()),
             newly_read: self.newly_read,
@@ -424,43 +290,5 @@ impl<'a> Commit<'a> {
             answers: self.answers,
         };
         (self.rows, outcome)
-    }
-}
-
-impl Outcome {
-    /// How many messages were new.
-    pub(super) fn messages(&self) -> u64 {
-        self.stored.len() as u64
-    }
-
-    /// The first id in it, where it holds messages.
-    pub(super) fn first_id(&self) -> Option<u64> {
-        self.stored.first().map(|first| first.entry.message.id.get())
-    }
-
-    /// The pair and ordinal of each of its messages, ids rising without a gap.
-    pub(super) fn places(&self) -> impl Iterator<Item = (Pair, u64)> {
-        let messages = self.stored.iter().map(|stored| &stored.entry.message);
-        messages.map(|message| (Pair::of(message), message.ordinal))
-    }
-
-    /// How many revocations and their contraries there are in it.
-    pub(super) fn decrees(&self) -> u64 {
-        self.decrees.len() as u64
-    }
-
-    /// Tells everybody what came of their request, and gives what is to be announced.
-    pub(super) fn tell(self) -> Vec<Announcement> {
-        for answer in self.answers {
-            // A session that has ended meanwhile needs no answer.
-            match answer {
-                Answer::Appended(reply, outcome) => drop(reply.send(outcome)),
-                Answer::Known(reply, outcome) => drop(reply.send(outcome)),
-                Answer::Done(reply) => drop(reply.send(Ok(()))),
-            }
-        }
-        let stored = self.stored.into_iter().map(Announcement::Stored);
-        let receipts = self.receipts.into_iter().map(Announcement::Read);
-        stored.chain(receipts).chain(self.decrees).collect()
     }
 }

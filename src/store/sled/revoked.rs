@@ -5,7 +5,7 @@
 //! many there are: sled may lose a row, and a token that was taken back must not come to
 //! life again by that.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sled::Tree;
 
@@ -14,6 +14,7 @@ use super::codec::{Decoder, Encoder};
 use super::keys::REVOCATIONS;
 use super::rows::Rows;
 use crate::auth::{Revocation, TokenId};
+use crate::epoch;
 use crate::ids::UserId;
 use crate::store::StoreError;
 
@@ -149,7 +150,7 @@ pub(super) fn sweep(
     tally: &mut Tally,
     now: SystemTime,
 ) -> sled::Result<(Rows, usize)> {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = epoch::seconds(now);
     let first = [REVOCATIONS, &[0; 8]].concat();
     let end = [REVOCATIONS, &now.saturating_add(1).to_be_bytes()].concat();
     let mut rows = Rows::default();

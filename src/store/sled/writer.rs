@@ -4,8 +4,11 @@
 //! There is no timer and nothing to tune. The order of every step is the promise: the journal
 //! and its sync, then the tree, *then* raise the watermark, then answer, then announce.
 
+mod idle;
+mod request;
+mod stop;
+
 use std::fs::File;
-use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,26 +20,25 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+pub(super) use self::idle::Idle;
+use self::idle::say_that_it_ended;
+pub(super) use self::request::Request;
+pub(super) use self::stop::Stop;
 use super::blobs::Blobs;
 use super::books::Books;
 use super::census::Census;
-use super::commit::{Commit, Reply};
+use super::commit::Commit;
 use super::journal::Journal;
 use super::manifest::{self, Manifest, Renewed};
-use super::open::{self, Opened};
-use super::reader::Mark;
+use super::open;
 use super::record::SCHEMA_VERSION;
-use super::removal::Piece;
 use super::revoked;
-use super::room::is_full;
 use super::rows::Rows;
 use super::seal::Seal;
 use super::settings::Settings;
 use super::shared::Shared;
-use crate::auth::Revocation;
-use crate::ids::{ConnectionId, UserId};
 use crate::metrics::StoreMetrics;
-use crate::store::{Announcement, AppendError, Appended, ClaimedProfile, Draft};
+use crate::store::Announcement;
 
 /// Requests a commit takes at the most: beyond it a commit gets no cheaper per
 /// message, and sled's garbage grows faster than it is collected.
@@ -51,22 +53,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How old the manifest may grow while messages are written.
 const MANIFEST_AGE: Duration = Duration::from_secs(1);
-
-/// Something to be written.
-#[derive(Debug)]
-pub(super) enum Request {
-    Append(Draft, Reply<Appended>),
-    /// Asks what an earlier try of the packet came to, where that is known by heart.
-    Known(Draft, Reply<Option<Appended>>),
-    MarkRead(UserId, Vec<Mark>, Option<ConnectionId>, Reply<()>),
-    SetProfile(UserId, ClaimedProfile, Reply<()>),
-    /// Takes messages away.
-    Remove(Piece, Reply<()>),
-    Revoke(Revocation, Reply<()>),
-    Enable(UserId, Reply<()>),
-    /// Writes what is in line, then ends.
-    Close(oneshot::Sender<bool>),
-}
 
 /// The writer, until it is given its thread.
 #[derive(Debug)]
@@ -85,88 +71,6 @@ pub(super) struct Writer {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) tail: mpsc::Sender<Vec<Announcement>>,
     pub(super) metrics: StoreMetrics,
-}
-
-/// A writer without a database: before it is opened, and while it is opened again.
-#[derive(Debug)]
-pub(super) struct Idle {
-    pub(super) lock: Flock<File>,
-    pub(super) dir: PathBuf,
-    pub(super) settings: Settings,
-    pub(super) shared: Arc<Shared>,
-    pub(super) requests: mpsc::Receiver<Request>,
-    pub(super) tail: mpsc::Sender<Vec<Announcement>>,
-    pub(super) metrics: StoreMetrics,
-}
-
-/// Why nothing is written any more: the books and the disk may disagree.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// A write found no room; once there is some again, everything is opened anew.
-    Full(String),
-    /// For good, in this process.
-    Final(String),
-}
-
-impl Stop {
-    fn io(error: &io::Error, what: String) -> Self {
-        if is_full(error) { Self::Full(what) } else { Self::Final(what) }
-    }
-
-    fn into_error(self) -> io::Error {
-        let (Self::Full(why) | Self::Final(why)) = self;
-        io::Error::other(why)
-    }
-}
-
-impl From<sled::Error> for Stop {
-    fn from(error: sled::Error) -> Self {
-        match &error {
-            sled::Error::Io(cause) => Self::io(cause, error.to_string()),
-            _ => Self::Final(error.to_string()),
-        }
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::io(&error, error.to_string())
-    }
-}
-
-impl Idle {
-    /// Sits down at a database.
-    pub(super) fn write(self, opened: Opened, books: Books) -> Writer {
-        let Opened { db, base, census, manifest, .. } = opened;
-        let Self { lock, dir, settings, shared, requests, tail, metrics } = self;
-        let database = open::database(&dir);
-        Writer {
-            db,
-            blobs: Blobs::of(&database),
-            journal: Journal::new(database, base, Arc::clone(&shared)),
-            manifest,
-            books,
-            census,
-            lock,
-            dir,
-            settings,
-            shared,
-            requests,
-            tail,
-            metrics,
-        }
-    }
-
-    /// Ends for good, in words for the operator.
-    fn give_up(mut self, why: String) {
-        say_that_it_ended(&self.shared, why);
-        self.metrics.failed.inc();
-        // Whoever waits or asks from now on learns that nothing is written.
-        self.requests.close();
-        while let Ok(request) = self.requests.try_recv() {
-            request.refuse();
-        }
-    }
 }
 
 impl Writer {
@@ -189,12 +93,6 @@ impl Writer {
             }
         };
         idle.give_up(why);
-    }
-
-    /// Leaves the database to the caller.
-    pub(super) fn let_go(self) -> (Idle, Db) {
-        let Self { db, lock, dir, settings, shared, requests, tail, metrics, .. } = self;
-        (Idle { lock, dir, settings, shared, requests, tail, metrics }, db)
     }
 
     /// Commits group after group; gives back who asked to close.
@@ -407,19 +305,6 @@ impl Writer {
     }
 }
 
-/// Says everywhere that nothing is written any more.
-fn say_that_it_ended(shared: &Shared, why: String) {
-    // A reader that met damage has said so already, and other words fit that.
-    if shared.failure().is_none() {
-        error!(
-            cause = why,
-            "the store stopped writing; nothing acknowledged is lost. \
-             Free the disk or mend it, then restart imserver"
-        );
-        shared.fail(why);
-    }
-}
-
 /// The clock by which the writer waits.
 pub(super) fn quiet_runtime() -> Result<Runtime, Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -430,22 +315,4 @@ pub(super) fn quiet_runtime() -> Result<Runtime, Stop> {
 struct Written {
     at: Instant,
     census: Census,
-}
-
-impl Request {
-    /// Says that nothing is written.
-    pub(super) fn refuse(self) {
-        match self {
-            Self::Append(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
-            Self::Known(_, reply) => drop(reply.send(Err(AppendError::Unavailable))),
-            Self::MarkRead(_, _, _, reply)
-            | Self::SetProfile(_, _, reply)
-            | Self::Remove(_, reply)
-            | Self::Revoke(_, reply)
-            | Self::Enable(_, reply) => {
-                drop(reply.send(Err(AppendError::Unavailable)));
-            }
-            Self::Close(done) => drop(done.send(false)),
-        }
-    }
 }

@@ -9,7 +9,7 @@ use crate::nats::{self, Cluster};
 use crate::support::{Admin, Client, Nodes, TestServer, V2, admin, is_refusal, within};
 
 /// Nodes by these names.
-async fn named<const N: usize>(nodes: &Nodes, names: [&str; N]) -> [TestServer; N] {
+pub(super) async fn named<const N: usize>(nodes: &Nodes, names: [&str; N]) -> [TestServer; N] {
     let mut started = Vec::new();
     for name in names {
         started.push(nodes.setup().env("IMSERVER_STORE__JETSTREAM__NODE", name).start().await);

@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::{BoxFuture, join, join_all};
+
 use super::ledger::Load;
 use crate::nats::{Cluster, Dismissal};
-use crate::support::Nodes;
+use crate::support::{Call, Client, Nodes, is_refusal};
 
 /// Messages of every sender that show that everything works.
 pub const SOME: usize = 25;
@@ -30,9 +32,13 @@ pub const KILLED: Duration = Duration::from_secs(6);
 pub const SILENT: Duration = Duration::from_secs(10);
 
 /// How long a server that goes by itself may be missed: a write whose answer it took with it is
-/// put again after 0.3 s, and after 0.6 s more where that one finds nobody either. Nobody
+/// put again after 0.3 s, and after as long once more where that one finds nobody either. Nobody
 /// waits for an election, which takes four seconds at the least.
-pub const HANDOVER: Duration = Duration::from_secs(2);
+pub const HANDOVER: Duration = Duration::from_secs(1);
+
+/// How long a node waits for its store before it tells who asked to come again. Who connects has
+/// two questions: the name in their token is put down, and their messages are read.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Rig {
     pub cluster: Cluster,
@@ -201,10 +207,58 @@ async fn servers_that_hang_lose_nothing() {
     rig.cluster.wait();
     let before = rig.before(leader);
     rig.cluster.signal(leader, "STOP");
-    rig.survives_silence(before).await;
+    join(rig.survives_silence(before), everybody_is_answered(&rig)).await;
     rig.cluster.signal(leader, "CONT");
     rig.cluster.wait();
     rig.settle().await;
+}
+
+/// Reads and connects at every node: each question is answered, or its asker told to come again.
+async fn everybody_is_answered(rig: &Rig) {
+    let mut asking = Vec::new();
+    for number in 0..rig.load.nodes() {
+        let node = rig.load.node(number);
+        for path in ["conversations", "conversations/1/messages"] {
+            asking.push(answered(
+                PATIENCE,
+                Box::pin(async move {
+                    let answer = Call::get(91, path).send(node).await;
+                    if answer.status != 200 {
+                        is_refusal(&answer, 503, "store_unavailable", path);
+                    }
+                    answer.status
+                }),
+            ));
+        }
+        asking.push(answered(
+            2 * PATIENCE,
+            Box::pin(async move {
+                let connecting = Client::reach(node.reached_at(), 77, 0).await;
+                let mut client = connecting.expect("a node lets in who brings a token");
+                match client.next_or_closed().await {
+                    // They have no messages, which has to be read, too.
+                    Ok(frame) => {
+                        assert_eq!(frame["type"], 6, "{frame}");
+                        200
+                    }
+                    Err(closed) => {
+                        assert_eq!(closed.code, 1013, "{closed:?}");
+                        503
+                    }
+                }
+            }),
+        ));
+    }
+    eprintln!("while the leader hangs: {:?}", join_all(asking).await);
+}
+
+/// What came of a question whose asker is told `within` this time, and after how long.
+async fn answered(within: Duration, asking: BoxFuture<'_, u16>) -> (u16, Duration) {
+    let began = Instant::now();
+    let status = asking.await;
+    let took = began.elapsed();
+    assert!(took < within + BACK, "{status} after {took:?}");
+    (status, took)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

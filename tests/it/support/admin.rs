@@ -11,6 +11,7 @@ use super::{Answer, Claims, TestServer};
 /// Every call that there is, with a body that is right where one is needed.
 pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/admin/status", ""),
+    ("GET", "/admin/nodes", ""),
     ("GET", "/admin/audit", ""),
     ("POST", "/admin/reload", ""),
     ("GET", "/admin/connections", ""),

@@ -194,6 +194,23 @@ impl Client {
         }
     }
 
+    /// The next frame, or how the server closes before.
+    pub async fn next_or_closed(&mut self) -> Result<Value, Closed> {
+        loop {
+            match within("a frame or the close", self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(Some(close)))) => {
+                    return Err(Closed {
+                        code: close.code.into(),
+                        reason: close.reason.to_string(),
+                    });
+                }
+                _ => return Err(Closed { code: 1006, reason: String::new() }),
+            }
+        }
+    }
+
     /// Reads until the server closes, whatever comes before.
     pub async fn closed(&mut self) -> Closed {
         self.answers_until_closed().await.1

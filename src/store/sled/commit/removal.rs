@@ -1,6 +1,6 @@
 //! The part of a commit by which messages go.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::super::keys::{self, Pair};
 use super::super::reader;

@@ -1,0 +1,69 @@
+//! Whom the store lets into its directory, and what it refuses as one.
+
+use super::*;
+
+#[tokio::test]
+async fn a_second_opening_of_the_same_directory_is_refused() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    for _ in 0..2 {
+        let error = open_at(folder.path()).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        assert!(error.to_string().contains("in use by another process"));
+    }
+    append(&store, 1).await;
+    store.close().await.unwrap();
+    open_at(folder.path()).unwrap();
+}
+
+#[test]
+fn a_new_directory_is_made_for_its_owner_alone() {
+    let folder = folder();
+    let path = folder.path().join("a/b/data");
+    let (store, _tail) = open_at(&path).unwrap();
+    for made in ["a", "a/b", "a/b/data"] {
+        let mode = fs::metadata(folder.path().join(made)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700, "{made}");
+    }
+    drop(store);
+}
+
+#[test]
+fn a_directory_open_to_others_is_refused() {
+    for mode in [0o755, 0o750, 0o701, 0o770] {
+        let folder = folder();
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+        let error = refused(folder.path());
+        assert!(error.contains("chmod 700"), "{error}");
+        assert!(error.contains(&format!("{mode:04o}")), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_directory_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("data");
+    fs::write(&path, "").unwrap();
+    assert!(refused(&path).contains("Name a directory"));
+}
+
+/// Root may write anywhere: there, only the read-only disk of the whole server's
+/// tests shows this.
+#[test]
+fn what_cannot_be_written_is_refused() {
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = folder();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o500)).unwrap();
+    assert!(refused(folder.path()).contains("It must belong to the user"));
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+    drop(open_at(folder.path()).unwrap());
+    for file in ["sled/db", "manifest.json"] {
+        let file = folder.path().join(file);
+        fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+        assert!(refused(folder.path()).contains("It must belong to the user"));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    }
+}
