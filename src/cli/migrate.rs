@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 
 use super::backup::note;
 use super::{Failure, print};
-use crate::admin::Act;
+use crate::admin::{Act, audit};
 use crate::config::{Backend, Config};
 use crate::store::jetstream::migrate::{self, Comparison, MigrateError, Step};
 use crate::store::sled::{Departure, OpenError};
@@ -30,7 +30,7 @@ const LINE_APART: Duration = Duration::from_millis(250);
 #[command(after_help = "\
 With `store.backend = \"jetstream\"` in the configuration, and the server stopped. The folder is
 only read; keep it until the nodes have served for a while. The streams are made, and no node
-serves them before this has read both sides and every pair agrees. Cut short, it goes on where
+serves them before this has read both sides and every pair agrees, and the audit log, too. Cut short, it goes on where
 it was when it is run again. docs/cluster.md has the whole way, and the way back.
 
 Examples:
@@ -71,20 +71,22 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let watch = |step: Step<'_>| shown.show(step);
     shown.say(&format!("counting {}", dir.display()));
     let from = Departure::open(dir, super::offline::CACHE_BYTES).map_err(refused)?;
+    let acts = || audit::departing(dir).map_err(|error| error.to_string());
     let found = match args.verify {
-        true => runtime.block_on(migrate::compare(&config.store, from, &watch)),
-        false => runtime.block_on(migrate::migrate(&config.store, from, &watch)),
+        true => runtime.block_on(migrate::compare(&config.store, from, &acts, &watch)),
+        false => runtime.block_on(migrate::migrate(&config.store, from, &acts, &watch)),
     };
     shown.end();
     let found = found.map_err(failure)?;
     if !args.verify {
-        // The first line of the log that the nodes share from now on.
+        // The line with which the log goes on that the nodes share from now on.
         note(config, &Act::new("store.migrate").with("messages", found.messages))?;
         let prefix = &config.store.jetstream.prefix;
         print(format!("{}: moved into the streams {prefix}-…, nodes may start", dir.display()))?;
     }
-    let Comparison { messages, pairs, digest, .. } = found;
+    let Comparison { messages, pairs, acts, digest, .. } = found;
     print(format!("both sides were read: all {pairs} pairs agree, in messages and read flags"))?;
+    print(format!("and so do {acts} lines of the audit log"))?;
     print(format!("{messages} messages; digest {digest}"))
 }
 

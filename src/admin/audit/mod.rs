@@ -6,6 +6,7 @@
 //! without all after it being written anew. What a chain cannot see is that its own end
 //! was cut off: whoever notes down the newest hash elsewhere can (`audit verify --expect`).
 
+mod departing;
 mod end;
 mod folder;
 mod line;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
+pub use self::departing::departing;
 use self::folder::Folder;
 pub use self::line::{Hash, Line, NoHash};
 pub use self::read::{Fault, Lines, Verified};

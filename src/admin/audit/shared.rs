@@ -161,7 +161,7 @@ fn line_of(stream: &AuditStream, filed: &Filed) -> Result<Line, Fault> {
     }
 }
 
-fn topic(line: &Line) -> Topic {
+pub(super) fn topic(line: &Line) -> Topic {
     match Entry::of(line) {
         Some(entry) => Topic::Token { sub: entry.sub, jti: entry.jti },
         None => Topic::Act,

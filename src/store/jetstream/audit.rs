@@ -68,7 +68,7 @@ impl From<Raw> for Filed {
 impl JetStream {
     /// The stream of the audit log.
     pub fn audit(&self) -> AuditStream {
-        AuditStream { log: self.0.shared.log.clone(), _sorting: None }
+        AuditStream::of(self.0.shared.log.clone())
     }
 }
 
@@ -90,6 +90,11 @@ impl AuditStream {
         tasks.spawn(sorting);
         let reads = Reads::new(client, context.clone(), replies);
         Ok(Self { log: Log { names, reads, context }, _sorting: Some(Arc::new(tasks)) })
+    }
+
+    /// The stream, for who has connected already.
+    pub(super) fn of(log: Log) -> Self {
+        Self { log, _sorting: None }
     }
 
     /// What it is called.
@@ -168,7 +173,8 @@ impl AuditStream {
         filed.subject == self.subject(topic)
     }
 
-    fn subject(&self, topic: &Topic) -> String {
+    /// Where what is about this lies.
+    pub(super) fn subject(&self, topic: &Topic) -> String {
         match topic {
             Topic::Token { sub, jti } => {
                 self.log.names.audit_of_token(&sub.to_string(), &digits(jti))

@@ -11,6 +11,7 @@ mod house;
 mod ledger;
 mod moving;
 mod nodes;
+mod old_acts;
 mod operating;
 mod partition;
 mod power;

@@ -20,8 +20,8 @@ use super::house::{FIRST, House, USERS, draft, everything, inbox, named_key, pac
 use crate::nats::{self, Cluster, Place};
 use crate::support::{Nodes, Setup, TestServer, V2, described, mark_read, named, within};
 
-/// The store of nodes, opened here.
-async fn streams(place: &Place, prefix: &str, partitions: u16) -> jetstream::JetStream {
+/// What the store of nodes is opened with here.
+pub(super) fn store_config(place: &Place, prefix: &str, partitions: u16) -> config::Store {
     let jetstream = config::JetStream {
         servers: place.urls(),
         ca: Some(place.ca()),
@@ -34,14 +34,18 @@ async fn streams(place: &Place, prefix: &str, partitions: u16) -> jetstream::Jet
     };
     let backend = config::Backend::JetStream;
     let window = Duration::from_secs(600);
-    let config =
-        config::Store { backend, jetstream, resend_window: window, ..config::Store::default() };
+    config::Store { backend, jetstream, resend_window: window, ..config::Store::default() }
+}
+
+/// The store of nodes, opened here.
+async fn streams(place: &Place, prefix: &str, partitions: u16) -> jetstream::JetStream {
+    let config = store_config(place, prefix, partitions);
     let metrics = StoreMetrics::register(&mut Registry::default());
     jetstream::open(&config, &Limits::default(), metrics).await.unwrap().0
 }
 
 /// Nodes that are given a folder, and make no streams by themselves.
-fn nodes(place: &Place) -> Nodes {
+pub(super) fn nodes(place: &Place) -> Nodes {
     Nodes::on(place).set("store.jetstream.create", "false").set("store.resend_window", "\"10m\"")
 }
 
@@ -59,10 +63,17 @@ fn run(mut command: Command) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-fn done(command: Command) -> String {
+pub(super) fn done(command: Command) -> String {
     let (code, said, complained) = run(command);
     assert_eq!(code, 0, "{complained}");
     said
+}
+
+/// Runs a command that must end with this exit code and complain so.
+pub(super) fn refused_by(setup: &Setup, arguments: &[&str], code: i32, what: &str) {
+    let (found, said, complained) = run(setup.command(arguments));
+    assert_eq!(found, code, "{said}{complained}");
+    assert!(complained.contains(what), "{complained}");
 }
 
 /// The digest in what a command printed.
@@ -372,11 +383,8 @@ async fn a_move_is_refused_where_it_would_harm_and_tells_what_does_not_agree() {
     let nodes = nodes(&place);
     let setup = nodes.setup();
     let folder = setup.path("data");
-    let refused = |arguments: &[&str], code: i32, what: &str| {
-        let (found, said, complained) = run(setup.command(arguments));
-        assert_eq!(found, code, "{said}{complained}");
-        assert!(complained.contains(what), "{complained}");
-    };
+    let refused =
+        |arguments: &[&str], code: i32, what: &str| refused_by(&setup, arguments, code, what);
     refused(&["migrate"], 2, "there is no store in");
     House(&folder).fill(50, "x").await;
     refused(&["migrate", "--verify"], 2, "nothing was moved into the stream");

@@ -59,6 +59,7 @@ pub(super) async fn run(
     Ok(Comparison {
         messages: all,
         pairs: plan.holdings.pairs.len() as u64,
+        acts: 0,
         digest: plan.holdings.digest.to_string(),
         differences,
     })

@@ -4,9 +4,12 @@
 //! nothing serves, and as whole once both sides were read and agree, pair by pair. In
 //! between every step can be cut short and made again: see `load.rs`.
 //!
+//! The audit log comes along, line by line (`acts.rs`).
+//!
 //! With one partition every message keeps its id. With several the id says where a message
 //! lies, so that it gets a new one, larger than all before; its old one stays with it.
 
+mod acts;
 mod compare;
 mod holdings;
 mod load;
@@ -19,6 +22,7 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::acts::{Acts, Lines as ActLines};
 use self::plan::Plan;
 use self::target::Target;
 pub(super) use self::target::names;
@@ -77,7 +81,9 @@ pub struct Comparison {
     pub messages: u64,
     /// Pairs of sender and recipient in it.
     pub pairs: u64,
-    /// The digest over all that it holds, which an export of it has too.
+    /// Lines of its audit log.
+    pub acts: u64,
+    /// The digest over all that it holds but these, which an export of it has too.
     pub digest: String,
     /// In what the streams differ, each in a sentence that names the pair.
     pub differences: Vec<String>,
@@ -103,28 +109,36 @@ pub enum MigrateError {
     /// One of the two sides cannot be read.
     #[error("it cannot go on: {0}")]
     Store(#[from] StoreError),
+    /// The audit log of the folder is not as it must be.
+    #[error("the audit log cannot be moved: {0}")]
+    Acts(String),
     /// Both sides were read, and they do not agree.
     #[error("the folder and the streams do not agree")]
     Differs(Comparison),
 }
 
-/// Moves a store into the streams that `config` names, which are made, or goes on with a
-/// move that was cut short.
+/// Moves a store into the streams that `config` names, which are made, and the audit log that
+/// `acts` gives, or goes on with a move that was cut short.
 ///
 /// # Errors
 /// What is in the way. Whatever was moved stays there: the next call goes on with it.
 pub async fn migrate(
     config: &config::Store,
     from: Departure,
+    acts: &Acts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Comparison, MigrateError> {
+    let count = acts::count(acts)?;
     let target = Target::connect(config).await?;
     target.may_be_moved_into(config).await?;
     let from = Arc::new(from);
     let plan = Plan::of(&from, watch)?;
     let target = target.prepare(config, &plan).await?;
     moving::run(&target, config, &from, &plan, watch).await?;
-    let comparison = compare::run(&target, &plan, watch).await?;
+    acts::run(&target, acts, watch).await?;
+    let mut comparison = compare::run(&target, &plan, watch).await?;
+    comparison.acts = count;
+    comparison.differences.extend(acts::differences(&target, acts, false).await?);
     if !comparison.differences.is_empty() {
         return Err(MigrateError::Differs(comparison));
     }
@@ -132,19 +146,23 @@ pub async fn migrate(
     Ok(comparison)
 }
 
-/// Compares a store with the streams into which it was moved.
+/// Compares a store, and its audit log, with the streams into which they were moved.
 ///
 /// # Errors
 /// What is in the way, and [`MigrateError::Differs`].
 pub async fn compare(
     config: &config::Store,
     from: Departure,
+    acts: &Acts<'_>,
     watch: &Watch<'_>,
 ) -> Result<Comparison, MigrateError> {
+    let count = acts::count(acts)?;
     let target = Target::connect(config).await?;
     let target = target.find(config).await?;
     let plan = Plan::of(&from, watch)?;
-    let comparison = compare::run(&target, &plan, watch).await?;
+    let mut comparison = compare::run(&target, &plan, watch).await?;
+    comparison.acts = count;
+    comparison.differences.extend(acts::differences(&target, acts, true).await?);
     match comparison.differences.is_empty() {
         true => Ok(comparison),
         false => Err(MigrateError::Differs(comparison)),
