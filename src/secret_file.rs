@@ -74,7 +74,8 @@ pub enum SecretFileError {
 }
 
 /// Reads a secret that nobody but its owner can get at: mode 0600 or stricter,
-/// ours (root may read anybody's), or root's with mode 0640 or stricter, in a folder where not everybody may write.
+/// ours (root may read anybody's), or root's with mode 0640 or stricter, in a folder where
+/// not everybody may write.
 ///
 /// A symbolic link is followed, since renewal tools work with them; what counts
 /// is the file behind it.

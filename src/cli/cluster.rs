@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 jetstream::create(&config.store, &mut created).await
             });
             // Also where it did not come to its end.
-            let Created { made, raised } = created;
+            let Created { made, raised, quieted } = created;
             if !made.is_empty() {
                 print(format!("made {}", made.join(", ")))?;
             }
@@ -83,8 +83,11 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 let copies = config.store.jetstream.replicas;
                 print(format!("kept by {copies} servers from now on: {}", raised.join(", ")))?;
             }
+            if !quieted.is_empty() {
+                print(format!("told of by the nodes alone from now on: {}", quieted.join(", ")))?;
+            }
             outcome?;
-            match made.is_empty() && raised.is_empty() {
+            match made.is_empty() && raised.is_empty() && quieted.is_empty() {
                 true => print(format!("all streams of {prefix:?} were there; nothing was changed")),
                 false => Ok(()),
             }

@@ -179,28 +179,8 @@ impl Listener {
         // Frames are small and wanted at once. Where it fails the peer is gone already.
         let _ = tcp.set_nodelay(true);
         let watched = Watched::new(tcp, terms.limits.write_timeout);
-        let stream = match &self.tls {
-            None => Stream::Plain(watched),
-            Some(tls) => {
-                let shaken = tokio::select! {
-                    shaken = timeout_at(deadline, tls.accept(watched).into_fallible()) => shaken,
-                    // Nothing was asked, so nobody waits for an answer.
-                    () = shutdown.cancelled() => return,
-                };
-                match shaken {
-                    Ok(Ok(tls)) => Stream::Tls(Box::new(tls)),
-                    Ok(Err((error, watched))) => {
-                        if let Some(introductions) = &self.introductions
-                            && watched.began_with_proxy_header()
-                        {
-                            introductions.uninvited(arrival.peer);
-                        }
-                        return self.no_handshake(&arrival, &error);
-                    }
-                    Err(_) => return self.no_handshake(&arrival, &"it took too long"),
-                }
-            }
-        };
+        let stream = self.shake_hands(watched, &arrival, deadline, &shutdown).await;
+        let Some(stream) = stream else { return };
         let left = deadline.saturating_duration_since(Instant::now());
         let peer = arrival.peer;
         let routes = TowerToHyperService::new(warp::service(self.routes.clone()));
@@ -245,6 +225,35 @@ impl Listener {
             // Its text may hold parts of the request: its kind must do.
             debug!(%peer, timeout = error.is_timeout(), parse = error.is_parse(), "no request");
         }
+    }
+
+    /// Shakes hands where TLS ends here; nothing where that comes to nothing.
+    async fn shake_hands(
+        &self,
+        watched: Watched,
+        arrival: &Arrival,
+        deadline: Instant,
+        shutdown: &CancellationToken,
+    ) -> Option<Stream> {
+        let Some(tls) = &self.tls else { return Some(Stream::Plain(watched)) };
+        let shaken = tokio::select! {
+            shaken = timeout_at(deadline, tls.accept(watched).into_fallible()) => shaken,
+            // Nothing was asked, so nobody waits for an answer.
+            () = shutdown.cancelled() => return None,
+        };
+        match shaken {
+            Ok(Ok(tls)) => return Some(Stream::Tls(Box::new(tls))),
+            Ok(Err((error, watched))) => {
+                if let Some(introductions) = &self.introductions
+                    && watched.began_with_proxy_header()
+                {
+                    introductions.uninvited(arrival.peer);
+                }
+                self.no_handshake(arrival, &error);
+            }
+            Err(_) => self.no_handshake(arrival, &"it took too long"),
+        }
+        None
     }
 
     fn no_handshake(&self, arrival: &Arrival, why: &dyn std::fmt::Display) {

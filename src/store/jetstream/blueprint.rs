@@ -46,11 +46,14 @@ pub(super) fn streams(names: &Names, config: &config::Store) -> Vec<Config> {
             duplicate_window: window,
             deny_delete: true,
             allow_atomic_publish: true,
+            // Nodes tell each other, of many at once.
+            republish: None,
             ..made(names, config, names.messages(part), messages)
         });
         streams.push(Config {
             max_messages_per_subject: 1,
             allow_atomic_publish: true,
+            republish: None,
             ..made(names, config, names.reads(part), vec![names.all_reads(part)])
         });
     }
@@ -155,10 +158,12 @@ pub(super) fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), Open
     let is = &found.config;
     let differs = [
         ("subjects", is.subjects != wanted.subjects),
+        // Where nodes tell each other, what a stream of an earlier version says is heard twice.
         (
             "republish",
-            is.republish.as_ref().map(|to| (&to.source, &to.destination))
-                != wanted.republish.as_ref().map(|to| (&to.source, &to.destination)),
+            wanted.republish.is_some()
+                && is.republish.as_ref().map(|to| (&to.source, &to.destination))
+                    != wanted.republish.as_ref().map(|to| (&to.source, &to.destination)),
         ),
         // The servers say -1 where there is no bound.
         (

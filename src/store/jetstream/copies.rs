@@ -2,13 +2,13 @@
 //! the nodes go on.
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Config, Info};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
-use super::deployment::{self, AGAIN, BUSY, PATIENCE};
+use super::amend;
+use super::deployment::{self, AGAIN, PATIENCE};
 use super::refusal::OpenError;
 use super::survey;
 
@@ -42,7 +42,15 @@ pub(super) async fn raise(
     for wanted in streams {
         // The groups of servers are changed while all of them take part.
         if !are_enough(&whole(context, &wanted.name).await?, wanted) {
-            update(context, wanted).await?;
+            let (name, copies) = (&wanted.name, wanted.num_replicas);
+            let so_many = ("num_replicas", json!(copies));
+            if let Err(why) = amend::amend(context, name, &so_many).await {
+                return Err(OpenError::Cluster(format!(
+                    "the stream {name} cannot be kept by {copies} servers: {why}. So many NATS \
+                     servers must take part, with room for it"
+                )));
+            }
+            info!(stream = name, replicas = copies, "stream kept by more servers");
             raised.push(wanted.name.clone());
             whole(context, &wanted.name).await?;
         }
@@ -70,45 +78,4 @@ async fn whole(context: &Context, name: &str) -> Result<Info, OpenError> {
         }
         sleep(AGAIN).await;
     }
-}
-
-/// Tells the servers how many of them keep a stream, and nothing else: its configuration goes
-/// back as it came, with what only newer servers know.
-async fn update(context: &Context, wanted: &Config) -> Result<(), OpenError> {
-    let end = Instant::now() + PATIENCE;
-    let (name, copies) = (&wanted.name, wanted.num_replicas);
-    loop {
-        let (why, passes) = match once(context, name, copies).await {
-            Ok(Response::Ok(_)) => {
-                info!(stream = name, replicas = copies, "stream kept by more servers");
-                return Ok(());
-            }
-            Ok(Response::Err { error }) => (error.to_string(), error.code() == BUSY),
-            Err(error) => (error.to_string(), true),
-        };
-        if !passes || Instant::now() > end {
-            return Err(OpenError::Cluster(format!(
-                "the stream {name} cannot be kept by {copies} servers: {why}. So many NATS servers \
-                 must take part, with room for it"
-            )));
-        }
-        sleep(AGAIN).await;
-    }
-}
-
-async fn once(
-    context: &Context,
-    name: &str,
-    copies: usize,
-) -> Result<Response<Value>, async_nats::jetstream::context::RequestError> {
-    let found = context.request(format!("STREAM.INFO.{name}"), &json!({})).await?;
-    let mut found: Value = match found {
-        Response::Ok(found) => found,
-        refused @ Response::Err { .. } => return Ok(refused),
-    };
-    let mut config = found.get_mut("config").map(Value::take).unwrap_or_default();
-    if let Some(config) = config.as_object_mut() {
-        config.insert("num_replicas".to_owned(), json!(copies));
-    }
-    context.request(format!("STREAM.UPDATE.{name}"), &config).await
 }

@@ -6,10 +6,11 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, Info};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use super::amend::amend;
 use super::blueprint::{added, check, check_but_copies, streams};
 use super::connect::Connection;
 use super::copies;
@@ -53,6 +54,8 @@ pub struct Created {
     pub made: Vec<String>,
     /// Those that more servers keep now.
     pub raised: Vec<String>,
+    /// Those of which the nodes alone tell each other now, and the servers did before.
+    pub quieted: Vec<String>,
 }
 
 /// Looks at the servers and the streams, and makes those where `config` asks for it. Gives the
@@ -67,7 +70,8 @@ pub(super) async fn prepare(
     few.map_or(Ok(names), Err)
 }
 
-/// The same, and has each stream kept by as many servers as `config` says.
+/// The same, and has each stream kept by as many servers as `config` says, and told of as this
+/// version does it.
 pub(super) async fn complete(
     connection: &Connection,
     names: &Names,
@@ -79,6 +83,23 @@ pub(super) async fn complete(
         let streams = streams(&names, config);
         copies::raise(&connection.context, &streams, &mut created.raised).await?;
     }
+    for wanted in streams(&names, config).iter().filter(|wanted| wanted.republish.is_none()) {
+        quiet(&connection.context, &wanted.name, &mut created.quieted).await?;
+    }
+    Ok(())
+}
+
+/// Has a stream of an earlier version no longer told of by the servers.
+async fn quiet(context: &Context, name: &str, quieted: &mut Vec<String>) -> Result<(), OpenError> {
+    let found = stream(context, name).await?;
+    if found.is_none_or(|found| found.config.republish.is_none()) {
+        return Ok(());
+    }
+    amend(context, name, &("republish", Value::Null)).await.map_err(|why| {
+        OpenError::Cluster(format!("the stream {name} cannot be made to republish nothing: {why}"))
+    })?;
+    info!(stream = name, "stream told of by the nodes alone");
+    quieted.push(name.to_owned());
     Ok(())
 }
 

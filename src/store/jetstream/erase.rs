@@ -155,7 +155,7 @@ impl Log {
                 Some(raw) => (ReadState::parse(&raw.payload)?, raw.seq),
                 None => (ReadState::default(), 0),
             };
-            let write = Write::new(subject.clone(), change(&state).write()).after(at);
+            let write = self.state_write(pair, at, &change(&state));
             if write.put(&self.context).await? != Written::Lost {
                 return Ok(());
             }

@@ -2,7 +2,8 @@
 //! streams.
 //!
 //! What is heard live is a hint that the network may lose. The sequences of a stream have
-//! no gaps: one that is not the next shows that something was missed, and that is read.
+//! no gaps: one that is not the next shows that something is missing, and what does not come
+//! soon is read.
 //!
 //! The revocations are followed apart from everything else: what is taken back is in force
 //! within a second, whatever has to be waited for meanwhile.
@@ -14,13 +15,15 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::followed::{Followed, Kind, Share, followed};
 use super::log::Pair;
 use super::look::{LOOK, LOOK_FOR_REVOCATIONS, Seen, look_at};
 use super::names::Names;
+use super::news;
 use super::raw::Raw;
 use super::read_state::ReadState;
 use super::record::Kept;
@@ -47,33 +50,6 @@ const NAMELESS: Duration = Duration::from_secs(2);
 /// How long the end waits for what was written to be heard, before it is read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Which streams a follower follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Share {
-    Revocations,
-    Others,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Messages(u64),
-    Reads(u64),
-    Profiles,
-    Revocations,
-}
-
-/// One stream that is followed.
-struct Followed {
-    kind: Kind,
-    name: String,
-    filter: String,
-    /// The next sequence that was not yet taken.
-    next: u64,
-    /// Where `next` stood at the last look that found it behind, and how far the stream
-    /// reached then.
-    behind: Option<(u64, u64)>,
-}
-
 pub(super) struct Follower {
     shared: Arc<Shared>,
     share: Share,
@@ -85,6 +61,8 @@ pub(super) struct Follower {
     latest: HashMap<UserId, Cursor>,
     /// Until when no name is asked for.
     nameless_until: Option<Instant>,
+    /// Until when something is waited for that lies before what came.
+    patience: Option<Instant>,
     announce: mpsc::Sender<Vec<Announcement>>,
     batch: Vec<Announcement>,
 }
@@ -119,6 +97,7 @@ impl Follower {
             by_subject,
             latest: HashMap::new(),
             nameless_until: None,
+            patience: None,
             announce,
             batch: Vec::new(),
         })
@@ -147,12 +126,16 @@ impl Follower {
     /// Tells what happens until `finish`, and then all that this node has written.
     pub(super) async fn run(mut self, mut seen: mpsc::Receiver<Seen>, finish: CancellationToken) {
         loop {
+            let patience = self.patience;
             let outcome = tokio::select! {
                 message = self.live.next() => match message {
                     Some(message) => self.hear(message).await,
                     None => break,
                 },
                 Some(seen) = seen.recv() => self.compare(seen).await,
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                    self.read_what_is_missing().await
+                }
                 () = finish.cancelled() => break,
             };
             if let Err(error) = outcome {
@@ -184,9 +167,58 @@ impl Follower {
         let Some(number) = self.by_subject.get(message.subject.as_str()).copied() else {
             return Ok(());
         };
-        let Some(raw) = Raw::from_message(message) else { return Ok(()) };
-        self.catch_up(number, raw.seq.saturating_sub(1)).await?;
-        self.take(number, &raw).await
+        for raw in news::heard(message) {
+            self.arrive(number, raw).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes something where it is its turn. Else what is missing is read, or waited for.
+    async fn arrive(&mut self, number: usize, raw: Raw) -> Result<(), StoreError> {
+        let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        if raw.seq > stream.next {
+            if stream.is_told_by_nodes() {
+                let until = stream.keep(raw, Instant::now());
+                self.patience = Some(self.patience.map_or(until, |before| before.min(until)));
+                return Ok(());
+            }
+            self.catch_up(number, raw.seq.saturating_sub(1)).await?;
+        }
+        self.take(number, &raw).await?;
+        self.take_due(number).await
+    }
+
+    /// Takes what came before its turn, now that it is.
+    async fn take_due(&mut self, number: usize) -> Result<(), StoreError> {
+        while let Some(raw) = self.streams.get_mut(number).and_then(Followed::due) {
+            self.take(number, &raw).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what was waited for in vain. How far a stream reaches its leader says: what was
+    /// kept may be behind that only where nobody wrote it.
+    async fn read_what_is_missing(&mut self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let mut outcome = Ok(());
+        for number in 0..self.streams.len() {
+            let Some(stream) = self.streams.get_mut(number) else { break };
+            if stream.patience().is_none_or(|until| until > now) {
+                continue;
+            }
+            stream.wait_again(now);
+            let name = stream.name.clone();
+            let read = async {
+                let reach = self.shared.log.reads.reach(&name).await?;
+                if let Some(stream) = self.streams.get_mut(number) {
+                    stream.drop_early();
+                }
+                self.catch_up(number, reach.last).await
+            };
+            outcome = read.await.and(outcome);
+        }
+        self.patience = self.streams.iter().filter_map(Followed::patience).min();
+        outcome
     }
 
     /// What was missed is missed for good where nothing was heard since the last look.
@@ -269,10 +301,14 @@ impl Follower {
                 Err(error) => error!(%error, "a revocation is not understood"),
             },
         }
-        if let Some(stream) = self.streams.get_mut(number) {
-            stream.next = raw.seq + 1;
-        }
+        self.passed(number, raw);
         Ok(())
+    }
+
+    fn passed(&mut self, number: usize, raw: &Raw) {
+        if let Some(stream) = self.streams.get_mut(number) {
+            stream.next = raw.seq.saturating_add(1);
+        }
     }
 
     async fn message(&mut self, part: u64, raw: &Raw) {
@@ -330,10 +366,12 @@ impl Follower {
         while let Some(missed) = self.missed(messages, *last).await? {
             for raw in &missed {
                 self.message(part, raw).await;
-                if let Some(stream) = self.streams.get_mut(messages) {
-                    stream.next = raw.seq + 1;
-                }
+                self.passed(messages, raw);
             }
+        }
+        while let Some(raw) = self.streams.get_mut(messages).and_then(Followed::due) {
+            self.message(part, &raw).await;
+            self.passed(messages, &raw);
         }
         let names = &self.shared.log.names;
         let ids = state.news.iter().filter_map(|seq| names.id(part, *seq)).collect();
@@ -364,20 +402,4 @@ impl Follower {
             let _ = self.announce.send(std::mem::take(&mut self.batch)).await;
         }
     }
-}
-
-/// The streams of a share, messages before the marks on them.
-fn followed(names: &Names, share: Share) -> Vec<Followed> {
-    let follow = |kind, name, filter| Followed { kind, name, filter, next: 1, behind: None };
-    if share == Share::Revocations {
-        return vec![follow(Kind::Revocations, names.revocations(), names.all_revocations())];
-    }
-    let mut streams = Vec::new();
-    for part in 0..names.partitions() {
-        let kind = Kind::Messages(part);
-        streams.push(follow(kind, names.messages(part), names.all_messages(part)));
-        streams.push(follow(Kind::Reads(part), names.reads(part), names.all_reads(part)));
-    }
-    streams.push(follow(Kind::Profiles, names.profiles(), names.all_profiles()));
-    streams
 }

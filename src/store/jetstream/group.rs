@@ -14,7 +14,7 @@ use super::lanes::{Head, Lane, body, client_id, name_of};
 use super::line::{OnItsWay, Waiting};
 use super::log::Pair;
 use super::record::print;
-use super::writes::{Together, WRITE, Write, put_together};
+use super::writes::{Together, WRITE, Write, put_together, tell};
 use crate::ids::UserId;
 use crate::store::{AppendError, Appended, ResendKey};
 
@@ -124,8 +124,7 @@ impl Lane {
         let place = group.entries.len() as u64;
         let stored_at = self.shared.clock.stamp(pair, head.stored_at);
         let payload = body(draft, &head.next, stored_at, Some(place));
-        let names = &self.shared.log.names;
-        let write = Write::new(names.message(pair.to, pair.from), payload).named(&name);
+        let write = self.shared.log.message_write(pair, payload).named(&name);
         let write = match group.heads.contains_key(&pair) {
             // Its place in the group says the same.
             true => write,
@@ -150,6 +149,7 @@ impl Lane {
         if let Ok(Together::Not { unsure: true }) = outcome
             && let Some(first) = self.place_of(&entries).await
         {
+            tell(&self.shared.client, first, &writes).await;
             outcome = Ok(Together::From(first));
         }
         match outcome {

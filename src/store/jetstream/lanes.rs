@@ -168,7 +168,8 @@ impl Lane {
         mut name: String,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
         let pair = Pair { to: draft.to, from: draft.from };
-        let subject = self.shared.log.names.message(draft.to, draft.from);
+        let log = &self.shared.log;
+        let subject = log.names.message(draft.to, draft.from);
         let is_full = self.is_full(draft.to).await?;
         for _ in 0..TRIES {
             if is_full {
@@ -186,9 +187,9 @@ impl Lane {
             let head = self.head(pair).await?;
             let stored_at = self.shared.clock.stamp(pair, head.stored_at);
             let payload = body(draft, &head.next, stored_at, None);
-            let write = Write::new(subject.clone(), payload).after(head.seq).named(&name);
+            let write = log.message_write(pair, payload).after(head.seq).named(&name);
             let began = Instant::now();
-            match write.put(&self.shared.log.context).await? {
+            match write.put(&log.context).await? {
                 Written::At(seq) => {
                     // Every message is a commit of its own.
                     let metrics = &self.shared.metrics;
@@ -310,11 +311,10 @@ impl Lane {
     /// way to know.
     async fn acquaint(&self, pair: Pair) -> Result<(), StoreError> {
         let Some(answers) = pair.answers() else { return Ok(()) };
-        let names = &self.shared.log.names;
-        let subject = names.read(answers.to, answers.from);
-        let write = Write::new(subject, ReadState::default().write()).after(0);
+        let log = &self.shared.log;
+        let write = log.state_write(answers, 0, &ReadState::default());
         // Where there is one already, it is known.
-        write.put(&self.shared.log.context).await.map(drop)
+        write.put(&log.context).await.map(drop)
     }
 }
 

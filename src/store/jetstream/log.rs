@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use async_nats::jetstream::Context;
+use bytes::Bytes;
 use futures_util::future::try_join;
 
 use super::names::Names;
@@ -11,6 +12,7 @@ use super::raw::Raw;
 use super::read_state::ReadState;
 use super::reads::Reads;
 use super::record::Kept;
+use super::writes::Write;
 use crate::ids::{Sender, UserId};
 use crate::store::StoreError;
 
@@ -40,6 +42,21 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// The write of a message, of which all nodes are told.
+    pub(super) fn message_write(&self, pair: Pair, payload: Bytes) -> Write {
+        let stream = self.names.messages(self.names.part(pair.to));
+        let subject = self.names.message(pair.to, pair.from);
+        Write::new(subject, payload).told_on(self.names.live(&stream))
+    }
+
+    /// The write of what the recipient of a pair has read of it, where that now lies `at`, of
+    /// which all nodes are told.
+    pub(super) fn state_write(&self, pair: Pair, at: u64, state: &ReadState) -> Write {
+        let stream = self.names.reads(self.names.part(pair.to));
+        let subject = self.names.read(pair.to, pair.from);
+        Write::new(subject, state.write()).after(at).told_on(self.names.live(&stream))
+    }
+
     /// The newest message of a pair, as its leader knows it.
     pub(super) async fn head(&self, pair: Pair) -> Result<Option<Kept>, StoreError> {
         let part = self.names.part(pair.to);

@@ -99,7 +99,7 @@ impl Shared {
         for _ in 0..TRIES {
             let (at, state) = self.state(pair).await?;
             let Some(state) = state.marked(steps, origin) else { return Ok(()) };
-            let write = self.state_write(pair, at, &state);
+            let write = self.log.state_write(pair, at, &state);
             if let Written::At(seq) = write.put(&self.log.context).await? {
                 self.marked(pair, self.log.names.part(pair.to), seq, &state);
                 return Ok(());

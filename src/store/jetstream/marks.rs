@@ -170,7 +170,7 @@ impl Shared {
             return apart;
         }
         let writes =
-            together.iter().map(|(mark, at, state)| self.state_write(mark.key.0, *at, state));
+            together.iter().map(|(mark, at, state)| self.log.state_write(mark.key.0, *at, state));
         let writes: Vec<Write> = writes.collect();
         let outcome = put_together(&self.client, &writes.iter().collect::<Vec<_>>()).await;
         match outcome {
@@ -219,10 +219,6 @@ impl Shared {
             Some(raw) => Ok((raw.seq, ReadState::parse(&raw.payload)?)),
             None => Ok((0, ReadState::default())),
         }
-    }
-
-    pub(super) fn state_write(&self, pair: Pair, at: u64, state: &ReadState) -> Write {
-        Write::new(self.log.names.read(pair.to, pair.from), state.write()).after(at)
     }
 
     /// Takes note of a state that was written.

@@ -5,6 +5,7 @@
 //! from the streams; nodes know nothing of each other but what the streams tell.
 //! `docs/adr/0016-jetstream.md` has the design.
 
+mod amend;
 mod audit;
 mod blueprint;
 mod claims;
@@ -18,6 +19,7 @@ mod erase;
 mod export;
 mod extent;
 mod follow;
+mod followed;
 mod group;
 mod history;
 mod inbox;
@@ -32,6 +34,7 @@ mod marks;
 pub mod migrate;
 mod names;
 mod neighbours;
+mod news;
 mod old_ids;
 mod pace;
 mod profiles;
@@ -66,7 +69,8 @@ use tracing::info;
 
 pub use self::audit::{AuditStream, Filed, Topic};
 pub use self::deployment::Created;
-use self::follow::{Follower, Share};
+use self::follow::Follower;
+use self::followed::Share;
 use self::line::Lines;
 use self::log::Log;
 use self::names::Names;

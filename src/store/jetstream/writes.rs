@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::Patience;
+use super::news;
 use crate::metrics;
 use crate::store::StoreError;
 
@@ -36,6 +37,8 @@ pub(super) struct Write {
     pub(super) subject: String,
     pub(super) payload: Bytes,
     headers: HeaderMap,
+    /// Where all nodes are told, where the stream does not do that by itself.
+    live: Option<String>,
 }
 
 /// What came of it.
@@ -52,7 +55,14 @@ pub(super) enum Written {
 
 impl Write {
     pub(super) fn new(subject: String, payload: Bytes) -> Self {
-        Self { subject, payload, headers: HeaderMap::new() }
+        Self { subject, payload, headers: HeaderMap::new(), live: None }
+    }
+
+    /// Told to all nodes on this subject when it is written. Of several in one go the first
+    /// says where.
+    pub(super) fn told_on(mut self, live: String) -> Self {
+        self.live = Some(live);
+        self
     }
 
     /// Only where `seq` is the last of the subject; 0: where there is none.
@@ -89,7 +99,12 @@ impl Write {
         loop {
             let began = Instant::now();
             match self.once(context, patience.now()).await {
-                Ok(written) => return Ok(written),
+                Ok(written) => {
+                    if let Written::At(seq) = written {
+                        tell(&context.client(), seq, &[self]).await;
+                    }
+                    return Ok(written);
+                }
                 Err(error) if Instant::now() > end => {
                     metrics::write_given_up();
                     tracing::warn!(subject = self.subject, %error, "a write had no outcome");
@@ -185,7 +200,10 @@ pub(super) async fn put_together(
     loop {
         let began = Instant::now();
         match together(client, writes, patience.now()).await {
-            Ok(Some(first)) => return Ok(Together::From(first)),
+            Ok(Some(first)) => {
+                tell(client, first, writes).await;
+                return Ok(Together::From(first));
+            }
             Ok(None) => return Ok(Together::Not { unsure }),
             Err(why) if Instant::now() > end => {
                 metrics::write_given_up();
@@ -199,6 +217,13 @@ pub(super) async fn put_together(
         patience.tried(began);
         sleep(wait).await;
         wait = (wait * 2).min(AGAIN_MAX);
+    }
+}
+
+/// Tells all nodes of writes that lie one behind the other.
+pub(super) async fn tell(client: &Client, first: u64, writes: &[&Write]) {
+    if let Some(live) = writes.first().and_then(|write| write.live.as_deref()) {
+        news::tell(client, live, first, writes).await;
     }
 }
 

@@ -69,6 +69,15 @@ impl Tally {
         self.messages += 1;
         self.sum = self.sum.wrapping_add(hasher.finish());
     }
+
+    /// Adds what a commit names.
+    fn add_commit(&mut self, commit: &CommitRecord) {
+        for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
+            if let Some(entry) = entry {
+                self.add(entry.pair, id, entry.ordinal);
+            }
+        }
+    }
 }
 
 /// What was found of the messages that were read.
@@ -188,11 +197,7 @@ fn commits(tree: &Tree, end: u64) -> Result<(Tally, u64), Damage> {
         if first <= last {
             return Err(format!("two commits hold the message {first}"));
         }
-        for (entry, id) in commit.entries.iter().zip(first..) {
-            if let Some(entry) = entry {
-                tally.add(entry.pair, id, entry.ordinal);
-            }
-        }
+        tally.add_commit(&commit);
         last = commit.last();
     }
     Ok((tally, last))

@@ -73,6 +73,76 @@ async fn a_line_that_somebody_else_puts_into_the_audit_log_is_found_and_stops_it
 }
 
 #[tokio::test]
+async fn nonsense_where_nodes_tell_what_they_wrote_disturbs_nobody() {
+    let nodes = Nodes::on(&nats::shared());
+    let [a, b] = [nodes.start().await, nodes.start().await];
+    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
+    ming.say(2, "before", "1").await;
+    assert_eq!(hong.message().await.1, "before");
+    let stranger = nodes.stranger().await;
+    let streams = ["msg-0", "rd-0"].map(|stream| format!("live.{}-{stream}", nodes.prefix()));
+    // The form, a place that nobody has written yet, and one thing without and with a subject.
+    let far = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    for nonsense in [
+        Vec::new(),
+        vec![1],
+        vec![0xff; 25],
+        vec![1; 1 << 16],
+        b"{\"fromId\":1}".to_vec(),
+        [&[1][..], &[0xff; 8], &[0x7f, 0, 0]].concat(),
+        [&[1][..], &far, &[0, 0]].concat(),
+        [&[1][..], &far, &[3], b"a.b", &[1, 7]].concat(),
+    ] {
+        for stream in &streams {
+            stranger.publish(stream, nonsense.clone()).await;
+        }
+    }
+    for number in 2..6 {
+        let text = number.to_string();
+        ming.say(2, &text, &text).await;
+        assert_eq!(hong.message().await.1, text, "once, in its order");
+    }
+}
+
+#[tokio::test]
+async fn streams_of_an_earlier_version_of_which_the_servers_tell_are_heard_once() {
+    let nodes = Nodes::on(&nats::shared());
+    let [a, b] = [nodes.start().await, nodes.start().await];
+    let stranger = nodes.stranger().await;
+    let prefix = nodes.prefix();
+    for (stream, kind) in [("msg-0", "msg"), ("rd-0", "rd")] {
+        let info = stranger.ask("STREAM.INFO", stream, &json!({})).await;
+        let mut config = info["config"].clone();
+        assert_eq!(config["republish"], Value::Null, "{config}");
+        let (source, live) =
+            (format!("{prefix}.{kind}.0.*.*"), format!("{prefix}.live.{prefix}-{stream}"));
+        config["republish"] = json!({ "src": source, "dest": live });
+        let answer = stranger.ask("STREAM.UPDATE", stream, &config).await;
+        assert!(answer["config"]["republish"].is_object(), "{answer}");
+    }
+    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
+    let mut say = async |from: i32| {
+        for number in from..from + 4 {
+            let text = number.to_string();
+            ming.say(2, &text, &text).await;
+            assert_eq!(hong.message().await.1, text, "once");
+        }
+    };
+    say(1).await;
+    // A node that starts takes them as they are, and the command sets them right.
+    let third = nodes.start().await;
+    let (code, out, err) = third.run(&["cluster", "create"]).await;
+    assert_eq!(code, 0, "{err}");
+    let told = format!("told of by the nodes alone from now on: {prefix}-msg-0, {prefix}-rd-0");
+    assert!(out.contains(&told), "{out}");
+    let info = stranger.ask("STREAM.INFO", "msg-0", &json!({})).await;
+    assert_eq!(info["config"]["republish"], Value::Null, "{info}");
+    say(5).await;
+    let (code, out, _) = third.run(&["cluster", "create"]).await;
+    assert_eq!((code, out.contains("nothing was changed")), (0, true), "{out}");
+}
+
+#[tokio::test]
 async fn a_revocation_whose_announcement_is_lost_holds_within_a_second_all_the_same() {
     let nodes = Nodes::on(&nats::shared());
     let [a, b] = [nodes.start().await, nodes.start().await];

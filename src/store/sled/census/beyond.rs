@@ -13,6 +13,7 @@ use crate::store::sled::log::Log;
 use crate::store::sled::names::{self, BLOCK, Collector};
 use crate::store::sled::reader;
 use crate::store::sled::record::MessageView;
+use crate::store::sled::volume::Volume;
 
 /// Every peer row is there for messages that are there, or that are gone. More than a start
 /// has to know: a row without a message shows nobody anything.
@@ -43,12 +44,55 @@ pub(in super::super) fn peers(log: &Log) -> Result<(), Damage> {
 /// name each other one to one, and the ordinals of each pair run on from volume to volume and
 /// into the log.
 pub(in super::super) fn volumes(log: &Log) -> Result<(), Damage> {
-    let gone = departures(log)?;
-    let gone_of = |pair: Pair| gone.get(&pair).copied().unwrap_or_default();
-    let mut last: HashMap<Pair, u64> = HashMap::new();
-    let mut names: HashMap<Pair, Collector> = HashMap::new();
+    let (last, names) = (HashMap::new(), HashMap::new());
+    let mut walk = Walk { log, gone: departures(log)?, last, names };
     for volume in log.shelf.volumes().iter() {
-        let (mut found, mut committed, mut dead) = (Tally::default(), Tally::default(), 0);
+        let (found, dead) = walk.through(volume)?;
+        let committed = committed(volume)?;
+        let row = &volume.row;
+        if found != committed || found.messages != row.messages || dead != row.dead {
+            return Err(format!(
+                "the volume {} holds {} messages, of which {dead} are gone, but its commits name \
+                 {}, and {} and {} had been counted",
+                row.name(),
+                found.messages,
+                committed.messages,
+                row.messages,
+                row.dead
+            ));
+        }
+    }
+    for (pair, Gone { ordinal, .. }) in packed(log, log.shelf.packed_up_to())? {
+        if walk.last_of(pair) < ordinal {
+            return Err(format!("the last message to {} in a volume is missing", pair.to));
+        }
+    }
+    Ok(())
+}
+
+/// A walk through all volumes, the oldest first.
+struct Walk<'a> {
+    log: &'a Log,
+    gone: HashMap<Pair, Gone>,
+    /// The ordinal of the last message of each pair that was met and is not gone.
+    last: HashMap<Pair, u64>,
+    /// The names in the stretch of each pair that is not full yet.
+    names: HashMap<Pair, Collector>,
+}
+
+impl Walk<'_> {
+    fn gone_of(&self, pair: Pair) -> Gone {
+        self.gone.get(&pair).copied().unwrap_or_default()
+    }
+
+    /// How far the messages of a pair have come.
+    fn last_of(&self, pair: Pair) -> u64 {
+        self.last.get(&pair).copied().unwrap_or_else(|| self.gone_of(pair).ordinal)
+    }
+
+    /// Tallies the messages of the next volume, and counts those that are gone.
+    fn through(&mut self, volume: &Volume) -> Result<(Tally, u64), Damage> {
+        let (mut found, mut dead) = (Tally::default(), 0);
         let mut before = None;
         for number in 0..volume.blocks() {
             let block = volume.block(number).map_err(|error| error.to_string())?;
@@ -63,53 +107,43 @@ pub(in super::super) fn volumes(log: &Log) -> Result<(), Damage> {
                 }
                 before = Some(here);
                 found.add(*pair, *id, message.ordinal);
-                if *id <= gone_of(*pair).id {
+                if *id <= self.gone_of(*pair).id {
                     dead += 1;
-                    continue;
-                }
-                let expected = last.get(pair).copied().unwrap_or_else(|| gone_of(*pair).ordinal);
-                if message.ordinal != expected + 1 {
-                    return Err(format!("a message before {id} is missing"));
-                }
-                last.insert(*pair, message.ordinal);
-                let collector = names.entry(*pair).or_default();
-                collector.add(message.id, message.client_id);
-                if let Some(stretch) = names::full_with(message.ordinal) {
-                    let live = std::mem::take(collector).finish();
-                    let cut = gone_of(*pair).ordinal > (stretch - 1) * BLOCK;
-                    known_names(log, *pair, stretch, live.as_ref(), cut)?;
+                } else {
+                    self.meet(&message)?;
                 }
             }
         }
-        for number in 0..volume.commit_blocks() {
-            let block = volume.commit_block(number).map_err(|error| error.to_string())?;
-            for commit in block.iter() {
-                for (entry, id) in commit.entries.iter().zip(commit.first.get()..) {
-                    if let Some(entry) = entry {
-                        committed.add(entry.pair, id, entry.ordinal);
-                    }
-                }
-            }
-        }
-        if found != committed || found.messages != volume.row.messages || dead != volume.row.dead {
-            return Err(format!(
-                "the volume {} holds {} messages, of which {dead} are gone, but its commits name \
-                 {}, and {} and {} had been counted",
-                volume.row.name(),
-                found.messages,
-                committed.messages,
-                volume.row.messages,
-                volume.row.dead
-            ));
-        }
+        Ok((found, dead))
     }
-    for (pair, Gone { ordinal, .. }) in packed(log, log.shelf.packed_up_to())? {
-        let found = last.get(&pair).copied().unwrap_or_else(|| gone_of(pair).ordinal);
-        if found < ordinal {
-            return Err(format!("the last message to {} in a volume is missing", pair.to));
+
+    /// Looks at a message that is not gone: it follows the last one of its pair, and the names
+    /// of a stretch that is full with it are written down.
+    fn meet(&mut self, message: &MessageView<'_>) -> Result<(), Damage> {
+        let MessageView { pair, id, ordinal, client_id, .. } = *message;
+        if ordinal != self.last_of(pair) + 1 {
+            return Err(format!("a message before {id} is missing"));
         }
+        self.last.insert(pair, ordinal);
+        let collector = self.names.entry(pair).or_default();
+        collector.add(id, client_id);
+        if let Some(stretch) = names::full_with(ordinal) {
+            let live = std::mem::take(collector).finish();
+            let cut = self.gone_of(pair).ordinal > (stretch - 1) * BLOCK;
+            known_names(self.log, pair, stretch, live.as_ref(), cut)?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Tallies what the commits of a volume name.
+fn committed(volume: &Volume) -> Result<Tally, Damage> {
+    let mut committed = Tally::default();
+    for number in 0..volume.commit_blocks() {
+        let block = volume.commit_block(number).map_err(|error| error.to_string())?;
+        block.iter().for_each(|commit| committed.add_commit(commit));
+    }
+    Ok(committed)
 }
 
 /// Up to where each pair is gone.
