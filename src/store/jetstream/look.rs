@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::shared::Shared;
+use crate::ticks;
 
 /// How often the leaders are asked how far their streams reach: so soon is noticed what
 /// was missed when nothing follows it.
@@ -36,8 +37,7 @@ pub(super) async fn look_at(
     tell: mpsc::Sender<Seen>,
     trouble: impl Fn(Option<String>),
 ) {
-    let mut times = interval(every);
-    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut times = ticks::every(every);
     let mut silent: Option<Instant> = None;
     loop {
         tokio::select! {

@@ -22,11 +22,12 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::replies::Replies;
 use super::shared::Shared;
 use crate::store::StoreError;
+use crate::ticks::every;
 
 /// The version of this form.
 const VERSION: u8 = 1;
@@ -197,8 +198,7 @@ impl Neighbours {
 
     async fn run(self: Arc<Self>, mut presence: Subscriber, mut questions: Subscriber) {
         self.say(Presence::Who).await;
-        let mut beat = interval(EVERY);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = every(EVERY);
         loop {
             tokio::select! {
                 said = presence.next() => match said {

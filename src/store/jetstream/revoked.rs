@@ -1,6 +1,6 @@
 //! Revocations: a stream with one message for each, gone by itself when it is over.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -12,6 +12,7 @@ use super::shared::Shared;
 use super::writes::{Write, Written};
 use crate::auth::Revocation;
 use crate::digest::digest128;
+use crate::epoch;
 use crate::ids::UserId;
 use crate::store::{Announcement, Line, Record, StoreError};
 
@@ -51,8 +52,7 @@ pub(super) fn write(names: &Names, revocation: &Revocation, now: SystemTime) -> 
     }
     let line = Line::from(Record::Revocation(revocation.clone())).write();
     let write = Write::new(subject(names, revocation, &line), line.into());
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let left = revocation.until().map(|until| until.saturating_sub(now));
+    let left = revocation.until().map(|until| until.saturating_sub(epoch::seconds(now)));
     Some(match left.filter(|left| *left < YEARS) {
         Some(left) => write.for_seconds(left + GRACE),
         None => write,

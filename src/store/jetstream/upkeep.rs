@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::log::Log;
 use crate::metrics::StoreMetrics;
+use crate::ticks::every;
 
 /// How often it is looked for erasures whose node is no more.
 pub(super) const RESUME: Duration = Duration::from_secs(60);
@@ -32,12 +32,6 @@ pub(super) async fn run(log: Log, retention: Duration, metrics: StoreMetrics) {
             _ = sweeps.tick(), if !retention.is_zero() => sweep(&log, retention, &metrics).await,
         }
     }
-}
-
-fn every(period: Duration) -> Interval {
-    let mut times = interval(period);
-    times.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    times
 }
 
 /// Goes on with erasures; `begun` are those that were there at the last look.
