@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context as JetStream;
-use async_nats::jetstream::stream::Republish;
+use async_nats::jetstream::stream::{Config, Republish};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
@@ -49,13 +49,14 @@ pub async fn measure(
     let mut settings = servers.stream_of_nodes(&context).await?;
     settings.name = STREAM.to_owned();
     settings.subjects = vec![format!("{STREAM}.*.*")];
+    // A stream of nodes of an earlier version.
     settings.republish = settings.republish.map(|republish| Republish {
         source: format!("{STREAM}.*.*"),
         destination: format!("{STREAM}-live"),
         ..republish
     });
-    let made = context.create_stream(settings).await.context("no stream was made")?;
-    ensure!(made.cached_info().config.num_replicas == super::servers::SERVERS, "not replicated");
+    let made = make(&context, settings).await?;
+    ensure!(made.num_replicas == super::servers::SERVERS, "not replicated");
     // Measured is from when a leader takes messages.
     let first = Message::new(format!("{STREAM}.0.0"), "first", Bytes::new());
     first.put(&context).await?;
@@ -97,6 +98,18 @@ pub async fn measure(
         store_cpu_us: micros_each(store_end.saturating_sub(store), answered),
         client_cpu_us: micros_each(client_end.saturating_sub(client_cpu), answered),
     })
+}
+
+/// Makes a stream. Servers that were busy may take each other for gone, for a moment.
+async fn make(context: &JetStream, settings: Config) -> Result<Config> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match context.create_stream(settings.clone()).await {
+            Ok(made) => return Ok(made.cached_info().config.clone()),
+            Err(_) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(error).context("no stream was made"),
+        }
+    }
 }
 
 /// Publishes one message after the other.
