@@ -275,6 +275,13 @@ impl Follower {
         let (name, filter) = (&stream.name, &stream.filter);
         let (mut found, _) = reads.forward(name, filter, stream.next, BATCH).await?;
         found.retain(|raw| raw.seq <= until);
+        if matches!(stream.kind, Kind::Messages(_)) {
+            // A replica that is being filled may lack some that its leader has.
+            let next_to_each_other =
+                (stream.next..).zip(&found).take_while(|(seq, raw)| *seq == raw.seq);
+            let count = next_to_each_other.count();
+            found.truncate(count);
+        }
         if found.is_empty() {
             // A replica may lag: only the leader knows that there is nothing.
             let next = reads.following(name, filter, stream.next).await?;
