@@ -6,7 +6,9 @@
 //! `docs/adr/0016-jetstream.md` has the design.
 
 mod amend;
+mod answer;
 mod audit;
+mod batch;
 mod blueprint;
 mod claims;
 mod clock;
