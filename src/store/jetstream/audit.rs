@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::batch::Between;
 use super::log::Log;
 use super::names::Names;
-use super::lanes::hex;
+use super::packets::hex;
 use super::raw::Raw;
 use super::reads::Reads;
 use super::refusal::OpenError;

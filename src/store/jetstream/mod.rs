@@ -7,6 +7,7 @@
 
 mod amend;
 mod answer;
+mod apart;
 mod audit;
 mod batch;
 mod blueprint;
@@ -39,6 +40,7 @@ mod neighbours;
 mod news;
 mod old_ids;
 mod pace;
+mod packets;
 mod profiles;
 mod raw;
 mod read_state;
