@@ -55,9 +55,12 @@ impl Upgrades {
         request: Request,
         switch: Option<OnUpgrade>,
     ) -> Response<B> {
-        match self.accept(request, switch).await {
+        match self.accept(&request, switch).await {
             Ok(response) => response.map(|()| B::from(String::new())),
             Err(refusal) => {
+                if refusal == Refusal::Origin {
+                    self.doorkeeper.strangers.came(&request.headers);
+                }
                 if !refusal.is_counted() {
                     self.metrics.refused(refusal.code());
                 }
@@ -68,10 +71,10 @@ impl Upgrades {
 
     async fn accept(
         self: &Arc<Self>,
-        request: Request,
+        request: &Request,
         switch: Option<OnUpgrade>,
     ) -> Result<Response<()>, Refusal> {
-        let Request { method, path, query, headers, arrival } = &request;
+        let Request { method, path, query, headers, arrival } = request;
         let terms = self.doorkeeper.terms.get();
         let handshake = handshake::check(method, path, query.as_deref(), headers, &terms.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;

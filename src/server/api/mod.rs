@@ -77,6 +77,9 @@ impl Api {
         let mut answer = match outcome {
             Ok(answer) => answer,
             Err(refusal) => {
+                if refusal == Refusal::Origin {
+                    self.doorkeeper.strangers.came(&request.headers);
+                }
                 self.count(&refusal);
                 body.discard().await;
                 refusal.response()
