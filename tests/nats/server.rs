@@ -1,7 +1,7 @@
 //! Starting, killing and watching the servers of a cluster.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
@@ -185,7 +185,7 @@ lame_duck_grace_period: "500ms"
         )
     }
 
-    pub(super) fn is_healthy(&self, number: usize) -> bool {
+    pub fn is_healthy(&self, number: usize) -> bool {
         self.ask(number, "/healthz").is_some_and(|answer| answer["status"] == "ok")
     }
 
@@ -430,10 +430,24 @@ fn brought(folder: &str, options: &[&str]) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
+/// Where a server may listen: below what systems give to connections that go out
+/// (`ip_local_port_range`), any of which could take the place of a server that is killed and
+/// started again.
+const PORTS: Range<u16> = 10_240..32_768;
+
+/// A place nobody listens on, held.
+pub(super) fn free_port() -> TcpListener {
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS))) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            other => return other.unwrap(),
+        }
+    }
+}
+
 /// All at once, so that none is given twice; closed again right before the start.
 fn free_ports(servers: usize) -> Vec<Ports> {
-    let held: Vec<TcpListener> =
-        (0..3 * servers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let held: Vec<TcpListener> = (0..3 * servers).map(|_| free_port()).collect();
     let given: Vec<u16> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
     let ports = given.chunks(3).map(|three| Ports {
         host: Ipv4Addr::LOCALHOST,
