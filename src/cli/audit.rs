@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::audit::{Audit, Copied, CopyError, Fault, Hash, Verified};
 use crate::config::{Backend, Config};
 
@@ -100,7 +100,7 @@ fn since(text: &str) -> Result<SystemTime, String> {
 fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
     let place = audit.place();
     let Verified { lines, newest, has_noted, torn, fault } = audit.verify(noted)?;
-    let s = if lines == 1 { "" } else { "s" };
+    let good = count(lines, "line");
     match fault {
         None => {}
         Some((number, why @ Fault::Torn)) => {
@@ -108,21 +108,21 @@ fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
         }
         Some((number, why)) => {
             return Err(Failure::failed(format!(
-                "{place}: line {number} is broken: {why}; {lines} line{s} before it are good"
+                "{place}: line {number} is broken: {why}; {good} before it, all good"
             )));
         }
     }
     if torn > 0 {
-        let files = if torn == 1 { "1 file" } else { &format!("{torn} files") };
-        print(format!("{files} beside it keep what power cuts left of lines, as it says"))?;
+        let files = count(torn, "file");
+        print(format!("in {files} beside it is what power cuts left of lines, as it says"))?;
     }
     if noted.is_some() && !has_noted {
         return Err(Failure::failed(format!(
             "{place}: no line has the hash that --expect names: the log was cut off or begun anew \
-             since that was printed; {lines} line{s} in it are good"
+             since that was printed; {good} in it, all good"
         )));
     }
-    print(format!("{place}: {lines} line{s}, all good"))?;
+    print(format!("{place}: {good}, all good"))?;
     newest.map_or(Ok(()), |newest| print(format!("newest hash: {newest}")))
 }
 
@@ -160,9 +160,8 @@ fn export(audit: &Audit, beside: &Path, dir: &Path) -> Result<(), Failure> {
             dir.display()
         ))?;
     }
-    let s = if lines == 1 { "" } else { "s" };
     let newest = newest.map(|newest| format!("; newest hash: {newest}")).unwrap_or_default();
-    print(format!("{}: {lines} line{s}, all good{newest}", path.display()))
+    print(format!("{}: {}, all good{newest}", path.display(), count(lines, "line")))
 }
 
 #[cfg(test)]

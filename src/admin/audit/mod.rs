@@ -186,6 +186,18 @@ impl Audit {
         Self(Place::Folder(Folder::at(dir)))
     }
 
+    /// Sees whether the next act could be written down, as far as the log's end tells; one
+    /// that is not there yet can. Of a log on servers each act finds out.
+    ///
+    /// # Errors
+    /// It is broken there, cannot be used, or others can get at it.
+    pub fn may_go_on(&self) -> Result<(), AuditError> {
+        match &self.0 {
+            Place::Folder(folder) => folder.may_go_on(),
+            Place::Shared(_) => Ok(()),
+        }
+    }
+
     /// The audit log that a configuration speaks of, for a process without a server.
     ///
     /// # Errors

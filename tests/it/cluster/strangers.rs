@@ -187,3 +187,27 @@ async fn a_deployment_of_an_earlier_version_is_told_which_streams_are_missing() 
     assert_eq!(hong.next().await, hong.success("2"));
     Admin::post("/admin/tokens", &json!({ "sub": 7 })).done(&node).await;
 }
+
+#[tokio::test]
+async fn what_is_gone_before_anybody_has_heard_of_it_holds_nobody_up() {
+    let nodes = Nodes::on(&nats::shared());
+    let [a, b] = [nodes.start().await, nodes.start().await];
+    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
+    ming.say(2, "before", "1").await;
+    assert_eq!(hong.message().await.1, "before");
+    let stranger = nodes.stranger().await;
+    let gone = json!({ "filter": format!("{}.msg.0.9.8", nodes.prefix()) });
+    // In the middle: what is told next comes early, and the leader has nothing before it.
+    stranger.publish("msg.0.9.8", "of which no node tells").await;
+    stranger.ask("STREAM.PURGE", "msg-0", &gone).await;
+    ming.say(2, "behind it", "2").await;
+    assert_eq!(hong.message().await.1, "behind it");
+    // At the end: whether it is gone nobody knows, until something is written behind it.
+    stranger.publish("msg.0.9.8", "of which no node tells").await;
+    stranger.ask("STREAM.PURGE", "msg-0", &gone).await;
+    for node in [&a, &b] {
+        node.logged("its leader has nothing there: is it gone?").await;
+    }
+    ming.say(2, "behind both", "3").await;
+    assert_eq!(hong.message().await.1, "behind both");
+}
