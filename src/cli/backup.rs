@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::offline::{self, Offline};
 use super::progress::Progress;
 use super::remote::Remote;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::{Act, Audit, Who};
 use crate::config::Config;
 use crate::secret_file;
@@ -72,6 +72,9 @@ pub(super) fn backup(
     config: &Config,
     token: Option<&Path>,
 ) -> Result<(), Failure> {
+    let instead = "`nats account backup` copies the streams, and `imserver export` writes all that \
+                   is in them as JSON lines";
+    offline::folder_alone(config, "backup", instead)?;
     let path = args.dir.join(FILE);
     if path.exists() {
         return Err(Failure::usage(format!(
@@ -92,9 +95,9 @@ pub(super) fn backup(
     }?;
     let (header, summary) = part.keep(&path)?;
     print(format!(
-        "{}: {} messages up to id {}, as of {}; written and checked",
+        "{}: {} up to id {}, as of {}; written and checked",
         path.display(),
-        summary.messages,
+        count(summary.messages, "message"),
         summary.last_id,
         offline::time(header.made),
     ))?;
@@ -102,7 +105,9 @@ pub(super) fn backup(
 }
 
 pub(super) fn restore(args: &RestoreArgs, config: &Config) -> Result<(), Failure> {
-    offline::must_be_here(config)?;
+    let instead = "`nats account restore` brings streams back; restore a backup with backend = \
+                   \"sled\", and `imserver migrate` moves it into streams";
+    offline::folder_alone(config, "restore", instead)?;
     let path = file_of(&args.dir)?;
     let (file, size) = open(&path)?;
     let progress = Progress::bytes("restoring", size);
@@ -122,8 +127,17 @@ pub(super) fn verify(args: &VerifyArgs, config: &Config) -> Result<(), Failure> 
         return verify_backup(&file_of(dir)?);
     }
     if args.dir.is_none() {
-        offline::must_be_here(config)?;
+        let instead = "`imserver cluster status` says how the streams are; name a folder or a \
+                       backup to verify that";
+        offline::folder_alone(config, "verify", instead)?;
     }
+    store::sled::must_exist(dir).map_err(|error| match &args.dir {
+        Some(dir) => Failure::usage(format!(
+            "{}: neither a backup nor the data of a server; name a folder with one of them",
+            dir.display()
+        )),
+        None => Failure::usage(error),
+    })?;
     let found = store::sled::verify(dir, offline::CACHE_BYTES).map_err(|error| match error {
         OpenError::InUse { path } => Failure::failed(format!(
             "{} is in use: stop the server to verify it, or verify a backup of it instead, \
@@ -157,7 +171,7 @@ fn verify_backup(path: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn summary(found: &Findings) -> String {
-    format!("{} messages; digest {}", found.messages, found.digest)
+    format!("{}; digest {}", count(found.messages, "message"), found.digest)
 }
 
 /// Writes down an act of this command, which no server did.
@@ -197,8 +211,9 @@ struct Partial {
 
 impl Partial {
     fn begin(dir: &Path) -> Result<Self, Failure> {
-        secret_file::create_folder(dir)
-            .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        secret_file::create_folder(dir).map_err(|error| {
+            Failure::failed(format!("{} cannot be made: {error}", dir.display()))
+        })?;
         let path = dir.join(format!("{FILE}.partial"));
         let failed = |error| cannot_write(&path, &error);
         // What a killed one left is written over; a running one holds the lock.
