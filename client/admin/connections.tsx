@@ -1,11 +1,11 @@
 // Who is connected, and sending somebody away for the moment.
 
 import { useState } from "preact/hooks";
-import { Outcome, useAct, userNumber } from "./act";
+import { Outcome, useAct } from "./act";
 import { ask } from "./ask";
 import type { Calls } from "./calls";
-import { Field, text } from "./field";
 import { count, when } from "./figures";
+import { OfUser } from "./of-user";
 import { Table, useList } from "./table";
 import { words } from "./words";
 
@@ -32,7 +32,6 @@ export function Connections({ calls }: { calls: Calls }) {
   const [user, setUser] = useState<number | null>(null);
   const [total, setTotal] = useState(0);
   const [unanswered, setUnanswered] = useState<string[]>([]);
-  const [wrong, setWrong] = useState("");
   const act = useAct();
   const list = useList(async () => {
     const query = user === null ? "" : `&user=${user}`;
@@ -41,12 +40,8 @@ export function Connections({ calls }: { calls: Calls }) {
     setUnanswered(page.unanswered);
     return page.connections;
   }, [user]);
-  const filter = (event: SubmitEvent) => {
-    event.preventDefault();
-    const typed = text(event.target as HTMLFormElement, "user");
-    const number = typed === "" ? null : userNumber(typed);
-    setWrong(typed !== "" && number === null ? words.noUser : "");
-    if (typed === "" || number !== null) setUser(number);
+  const choose = (user: number | null) => {
+    setUser(user);
     list.reload();
   };
   const close = (path: string) => act.run(async () => {
@@ -62,14 +57,11 @@ export function Connections({ calls }: { calls: Calls }) {
   const several = list.rows.some((one) => one.node !== null);
   return (
     <section class="card">
-      <form class="row" onSubmit={filter} noValidate>
-        <Field name={words.ofUser}><input name="user" inputMode="numeric" aria-invalid={wrong !== ""} placeholder={words.everybody} /></Field>
-        <button class="plain">{words.show}</button>
+      <OfUser choose={choose}>
         {user !== null && total > 0 && (
           <button type="button" class="plain danger" onClick={() => void closeAll(user)}>{words.closeAll}</button>
         )}
-      </form>
-      {wrong && <p class="wrong" role="alert">{wrong}</p>}
+      </OfUser>
       <Outcome act={act} />
       {!list.bad && <p class="quiet">{words.shownOf(count(list.rows.length), count(total))} {words.closingHint}</p>}
       {!list.bad && unanswered.length > 0 && <p class="wrong" role="alert">{words.notAsked(unanswered.join(", "))}</p>}

@@ -6,6 +6,7 @@ import { ask } from "./ask";
 import type { Calls } from "./calls";
 import { Field, text } from "./field";
 import { when } from "./figures";
+import { OfUser } from "./of-user";
 import { revoke, revoked } from "./revoke";
 import { Table, useList } from "./table";
 import { words } from "./words";
@@ -106,7 +107,6 @@ function Ledger({ calls, user, setUser, turn }: {
   calls: Calls; user: number | null; setUser(user: number | null): void; turn: number;
 }) {
   const [ended, setEnded] = useState(false);
-  const [wrong, setWrong] = useState("");
   const act = useAct();
   const list = useList(async () => {
     const taken = await revoked(calls);
@@ -119,12 +119,8 @@ function Ledger({ calls, user, setUser, turn }: {
     });
     return rows.reverse();
   }, [user, ended, turn]);
-  const filter = (event: SubmitEvent) => {
-    event.preventDefault();
-    const typed = text(event.target as HTMLFormElement, "user");
-    const number = typed === "" ? null : userNumber(typed);
-    setWrong(typed !== "" && number === null ? words.noUser : "");
-    if (typed === "" || number !== null) setUser(number);
+  const choose = (user: number | null) => {
+    setUser(user);
     list.reload();
   };
   const takeBack = async (entry: Entry) => {
@@ -138,14 +134,11 @@ function Ledger({ calls, user, setUser, turn }: {
   return (
     <section class="card">
       <h3>{words.ledger}</h3>
-      <form class="row" onSubmit={filter} noValidate>
-        <Field name={words.ofUser}><input name="user" inputMode="numeric" aria-invalid={wrong !== ""} placeholder={words.everybody} /></Field>
-        <button class="plain">{words.show}</button>
+      <OfUser choose={choose}>
         <label class="check">
           <input type="checkbox" checked={ended} onChange={(event) => setEnded(event.currentTarget.checked)} /> {words.alsoOver}
         </label>
-      </form>
-      {wrong && <p class="wrong" role="alert">{wrong}</p>}
+      </OfUser>
       <Outcome act={act} />
       <Table
         label={words.ledger} list={list} empty={words.noTokens}

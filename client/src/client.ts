@@ -10,9 +10,12 @@ import { Failure, SignedOut } from "./failure.js";
 import { Http } from "./http.js";
 import { Inbox } from "./inbox.js";
 import { Link } from "./link.js";
+import { News } from "./news.js";
+import { Outbox } from "./outbox.js";
 import { Sender } from "./sender.js";
 import { type Kept, type Storage, open } from "./storage.js";
-import { type Channel, canShare, noChannel, openChannel, waitToLead } from "./tabs.js";
+import { listen } from "./surroundings.js";
+import { type Note, Tabs, canShare } from "./tabs.js";
 import { Tokens } from "./tokens.js";
 import type {
   ClientEvents,
@@ -32,30 +35,8 @@ import type { Heard } from "./wire.js";
 const TYPING = 3000;
 /** Until there is a token, it is asked for again after so long. */
 const NO_TOKEN = 2000;
-/** So often a tab that is looked at wakes a hidden leader's timers, while it waits for them. */
-const TICK = 2000;
-
-/** What the tabs of a browser tell each other. */
-type Note =
-  | { is: "event"; name: keyof ClientEvents; detail: unknown }
-  | { is: "send"; message: Kept }
-  | { is: "gone"; clientMsgId: string }
-  | { is: "stored"; stored: Stored }
-  | { is: "failed"; clientMsgId: string; code: string; reason: string }
-  | { is: "typing"; toId: number }
-  | { is: "hello" }
-  /** A tab is looked at; `overdue`: and waits for the leader's timers. */
-  | { is: "awake"; overdue: boolean }
-  | { is: "logout" };
-
-interface Waiting {
-  resolve(stored: Stored): void;
-  reject(why: Failure): void;
-}
 
 export class Client implements ClientInterface {
-  #state: State = "connecting";
-  #reason = "";
   #events: Events;
   #calls: Calls;
   #tokens: Tokens;
@@ -64,26 +45,21 @@ export class Client implements ClientInterface {
   #sender: Sender;
   #inbox: Inbox;
   #unread: Unread;
+  #news: News;
   #clock: Clock;
-  #share: boolean;
+  #tabs: Tabs;
+  #outbox: Outbox;
   /** What is kept, once it is known whose; undefined while stopped. */
   #storage: Promise<Storage> | undefined;
-  #channel: Channel<Note> = noChannel;
-  #stepDown = () => {};
-  #leads = false;
   #loggedOut = false;
-  #outbox: Kept[] = [];
-  /** What is stored or discarded stays so, whatever is still being read. */
-  #gone = new Set<string>();
-  #waiting = new Map<string, Waiting>();
-  #lastCreated = 0;
   #typed = new Map<number, number>();
-  #deaf: (() => void)[] = [];
+  #deafen = () => {};
 
   constructor(options: ClientOptions, clock: Clock = machineClock()) {
     const base = (options.url ?? location.origin).replace(/\/+$/, "");
     this.#clock = clock;
-    this.#share = (options.shareSocket ?? true) && canShare();
+    const share = (options.shareSocket ?? true) && canShare();
+    this.#tabs = new Tabs(share, (note) => void this.#note(note));
     this.#tokens = new Tokens(options.getToken);
     this.#events = new Events(clock);
     const fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
@@ -96,6 +72,10 @@ export class Client implements ClientInterface {
       silent: () => this.#link.renew(),
       heardAt: () => this.#link.heardAt,
     });
+    this.#outbox = new Outbox(
+      () => this.#storage,
+      (list) => this.#events.emit("outbox", list),
+    );
     this.#inbox = new Inbox(async (cursor) => (await this.#storage)?.setCursor(cursor));
     this.#link = new Link(
       base.replace(/^http/, "ws"),
@@ -115,12 +95,14 @@ export class Client implements ClientInterface {
     );
     this.#unread = new Unread(
       (cursor) => this.conversations({ limit: 100, ...(cursor && { cursor }) }),
-      () => this.#tell("unread", { total: this.#unread.total, byPeer: this.#unread.byPeer }),
+      () => this.#news.counted(),
     );
+    const me = () => this.userId;
+    this.#news = new News(this.#events, this.#inbox, this.#unread, this.#tabs, me);
   }
 
   get state(): State {
-    return this.#state;
+    return this.#news.state;
   }
 
   get userId(): number | null {
@@ -128,7 +110,7 @@ export class Client implements ClientInterface {
   }
 
   get outbox(): readonly Outgoing[] {
-    return this.#outbox;
+    return this.#outbox.list;
   }
 
   get unread(): number {
@@ -146,13 +128,13 @@ export class Client implements ClientInterface {
   connect(): void {
     if (this.#storage) return;
     this.#loggedOut = false;
-    this.#setState("connecting", "");
+    this.#news.setState("connecting", "");
     const storage = this.#identify();
     this.#storage = storage;
     const isOn = () => this.#storage === storage;
     storage.then(
       (kept) => {
-        if (isOn()) void this.#join(kept);
+        if (isOn()) this.#join(kept);
       },
       (why) => {
         if (isOn()) this.#end("signed-out", why instanceof SignedOut ? why.reason : String(why));
@@ -163,16 +145,14 @@ export class Client implements ClientInterface {
 
   close(): void {
     this.#leave();
-    this.#rejectAll(new Failure("closed", "the client was closed; what waits is kept"));
-    this.#setState("signed-out", "closed");
+    this.#outbox.rejectAll(new Failure("closed", "the client was closed; what waits is kept"));
+    this.#news.setState("signed-out", "closed");
   }
 
   async logout(): Promise<void> {
-    if (this.#channel === noChannel) {
-      // Stopped or not there yet, but other tabs and what is kept may well be.
-      if (this.userId !== null) this.#openChannel();
-    }
-    this.#channel.post({ is: "logout" });
+    // Stopped or not there yet, but other tabs and what is kept may well be.
+    if (this.userId !== null) this.#tabs.open(this.#owner);
+    this.#tabs.tellAll({ is: "logout" });
     await this.#wipe();
   }
 
@@ -181,42 +161,21 @@ export class Client implements ClientInterface {
     if (!(Number.isSafeInteger(toId) && toId > 0)) {
       return Promise.reject(new Failure("bad_recipient", "there is no such user"));
     }
-    const clientMsgId = crypto.randomUUID();
-    // Rising, so that the order of the outbox is the order of writing.
-    const createdAt = (this.#lastCreated = Math.max(Date.now(), this.#lastCreated + 1));
-    const message: Kept = {
-      clientMsgId,
-      toId,
-      // Half a character is none, and no server takes it.
-      content: content.replace(/\p{Surrogate}/gu, "\uFFFD"),
-      timestamp: String(Math.floor(createdAt / 1000)),
-      createdAt,
-      state: "pending",
-      sent: false,
-    };
-    this.#show(message);
-    const settled = new Promise<Stored>((resolve, reject) => {
-      this.#waiting.set(clientMsgId, { resolve, reject });
-    });
-    // Whoever looks at the outbox alone need not look at every promise too.
-    settled.catch(() => {});
+    const message = this.#outbox.write(toId, content);
+    const settled = this.#outbox.settled(message);
     void this.#dispatch(message);
     return settled;
   }
 
   retry(clientMsgId: string): void {
-    const failed = this.#outbox.find((one) => one.clientMsgId === clientMsgId);
-    if (failed?.state !== "failed") return;
-    const { code, reason, ...rest } = failed;
-    const message: Kept = { ...rest, state: "pending", sent: true };
-    this.#show(message);
-    void this.#dispatch(message);
+    const message = this.#outbox.revive(clientMsgId);
+    if (message) void this.#dispatch(message);
   }
 
   discard(clientMsgId: string): void {
-    if (this.#outbox.find((one) => one.clientMsgId === clientMsgId)?.state !== "failed") return;
-    void this.#forget(clientMsgId);
-    this.#channel.post({ is: "gone", clientMsgId });
+    if (this.#outbox.find(clientMsgId)?.state !== "failed") return;
+    void this.#outbox.forget(clientMsgId);
+    this.#tabs.tellAll({ is: "gone", clientMsgId });
   }
 
   me(): Promise<Me> {
@@ -250,8 +209,8 @@ export class Client implements ClientInterface {
     const now = this.#clock.now();
     if (now - (this.#typed.get(toId) ?? -TYPING) < TYPING) return;
     this.#typed.set(toId, now);
-    if (this.#leads) this.#sendTyping(toId);
-    else this.#post({ is: "typing", toId });
+    if (this.#tabs.leads) this.#sendTyping(toId);
+    else this.#tabs.tell({ is: "typing", toId });
   }
 
   #sendTyping(toId: number): void {
@@ -274,77 +233,67 @@ export class Client implements ClientInterface {
         if (this.#storage !== mine) throw new SignedOut("closed");
       }
     }
-    return open(this.#owner);
+    return open(this.#kept);
   }
 
-  get #owner(): string {
+  /** Whose everything is that is kept: of one user of one server. */
+  get #kept(): string {
     return `${this.#http.base} ${this.userId}`;
   }
 
-  async #join(storage: Storage): Promise<void> {
-    this.#openChannel();
-    if (!this.#share) return this.#lead(storage);
-    this.#stepDown = waitToLead(`imserver ${this.#owner}`, () => void this.#lead(storage));
-    this.#channel.post({ is: "hello" });
-    await this.#readOutbox(storage);
+  /** The tabs that share it. */
+  get #owner(): string {
+    return `imserver ${this.#kept}`;
   }
 
-  #openChannel(): void {
-    this.#channel = openChannel<Note>(`imserver ${this.#owner}`, (note) => void this.#note(note));
+  #join(storage: Storage): void {
+    this.#tabs.join(this.#owner, () => void this.#lead(storage));
+    if (this.#tabs.share) void this.#readOutbox(storage);
   }
 
   async #lead(storage: Storage): Promise<void> {
-    this.#leads = true;
     await this.#readOutbox(storage);
-    if (!this.#leads) return;
+    if (!this.#tabs.leads) return;
     // What an earlier page left may have gone out from there.
-    for (const message of this.#outbox) {
-      if (message.state === "pending") this.#sender.add(message);
-    }
+    for (const message of this.#outbox.pending) this.#sender.add(message);
     this.#link.start();
   }
 
+  #readOutbox(storage: Storage): Promise<void> {
+    return this.#outbox.read(storage, (message) => this.#tabs.tell({ is: "send", message }));
+  }
+
   #leave(): void {
-    this.#leads = false;
+    this.#tabs.leave();
     this.#link.stop();
     this.#sender.clear();
-    this.#stepDown();
-    this.#stepDown = () => {};
-    this.#channel.close();
-    this.#channel = noChannel;
     this.#storage = undefined;
-    for (const stop of this.#deaf.splice(0)) stop();
+    this.#deafen();
   }
 
   /** This tab has reached its end; the next one may have a better token. */
   #end(state: "signed-out" | "failed", reason: string): void {
     this.#leave();
-    if (state === "signed-out") this.#rejectAll(new SignedOut(reason));
-    this.#setState(state, reason);
+    if (state === "signed-out") this.#outbox.rejectAll(new SignedOut(reason));
+    this.#news.setState(state, reason);
   }
 
   #linkState(state: State, reason: string): void {
     if (state === "signed-out" || state === "failed") this.#end(state, reason);
-    else this.#setState(state, reason);
+    else this.#news.setState(state, reason);
   }
 
   async #wipe(): Promise<void> {
-    const owner = this.userId === null ? undefined : this.#owner;
+    const kept = this.userId === null ? undefined : this.#kept;
     this.#leave();
     this.#loggedOut = true;
     this.#tokens.forget();
     this.#inbox.reset();
     this.#unread.reset();
-    this.#outbox = [];
-    this.#events.emit("outbox", this.#outbox);
-    this.#rejectAll(new SignedOut("logout"));
-    this.#setState("signed-out", "logout");
-    if (owner) await (await open(owner)).wipe().catch(() => {});
-  }
-
-  #rejectAll(why: Failure): void {
-    for (const waiting of this.#waiting.values()) waiting.reject(why);
-    this.#waiting.clear();
+    this.#outbox.clear();
+    this.#outbox.rejectAll(new SignedOut("logout"));
+    this.#news.setState("signed-out", "logout");
+    if (kept) await (await open(kept)).wipe().catch(() => {});
   }
 
   /** Puts a message where it survives, then on its way. */
@@ -357,9 +306,9 @@ export class Client implements ClientInterface {
     // Nothing is written behind a logout.
     if (isOn()) await storage?.put(message).catch(() => {});
     if (!isOn()) return;
-    if (this.#leads) this.#sender.add(message);
+    if (this.#tabs.leads) this.#sender.add(message);
     // The others show it too, and one of them may lead.
-    this.#post({ is: "send", message });
+    this.#tabs.tell({ is: "send", message });
   }
 
   async #stored(message: Outgoing, messageId: string): Promise<void> {
@@ -377,120 +326,46 @@ export class Client implements ClientInterface {
     this.#inbox.wrote(shown);
     // Told before it is forgotten: a leader that dies in between leaves one message to be
     // sent again under its name, and nobody who waits for ever.
-    this.#post({ is: "stored", stored });
-    this.#settle({ is: "stored", stored });
-    const forgotten = this.#forget(clientMsgId);
-    this.#tell("stored", { ...stored, message: shown });
+    this.#tabs.tell({ is: "stored", stored });
+    this.#outbox.resolve(stored);
+    const forgotten = this.#outbox.forget(clientMsgId);
+    this.#news.tell("stored", { ...stored, message: shown });
     await forgotten;
   }
 
-  async #failed(message: Kept, code: string, reason: string): Promise<void> {
-    const failed: Kept = { ...message, state: "failed", code, reason };
-    this.#post({ is: "failed", clientMsgId: message.clientMsgId, code, reason });
-    this.#show(failed);
-    this.#settle({ is: "failed", clientMsgId: message.clientMsgId, code, reason });
-    await (await this.#storage)?.put(failed).catch(() => {});
-  }
-
-  #settle(note: Extract<Note, { is: "stored" | "failed" }>): void {
-    const name = note.is === "stored" ? note.stored.clientMsgId : note.clientMsgId;
-    const waiting = this.#waiting.get(name);
-    this.#waiting.delete(name);
-    if (note.is === "stored") waiting?.resolve(note.stored);
-    else waiting?.reject(new Failure(note.code, note.reason));
-  }
-
-  /** Puts a message into the list, in its place, or changes it there. */
-  #show(message: Kept): void {
-    const { clientMsgId } = message;
-    if (this.#gone.has(clientMsgId)) return;
-    const others = this.#outbox.filter((one) => one.clientMsgId !== clientMsgId);
-    this.#outbox = [...others, message].sort((a, b) => a.createdAt - b.createdAt);
-    this.#events.emit("outbox", this.#outbox);
-  }
-
-  async #forget(clientMsgId: string): Promise<void> {
-    this.#gone.add(clientMsgId);
-    this.#outbox = this.#outbox.filter((one) => one.clientMsgId !== clientMsgId);
-    this.#events.emit("outbox", this.#outbox);
-    await (await this.#storage)?.remove(clientMsgId).catch(() => {});
-  }
-
-  /** Shows what is kept, and keeps what was written before it was known for whom. */
-  async #readOutbox(storage: Storage): Promise<void> {
-    const kept = await storage.outbox().catch((): Kept[] => []);
-    const names = new Set(kept.map((one) => one.clientMsgId));
-    const here = this.#outbox.filter((one) => !names.has(one.clientMsgId));
-    for (const message of here) {
-      if (!this.#storage) return;
-      await storage.put(message).catch(() => {});
-      this.#post({ is: "send", message });
-    }
-    const all = [...kept.map((one) => ({ ...one, sent: true })), ...here];
-    this.#outbox = all
-      .filter((one) => !this.#gone.has(one.clientMsgId))
-      .sort((a, b) => a.createdAt - b.createdAt);
-    this.#lastCreated = Math.max(this.#lastCreated, this.#outbox.at(-1)?.createdAt ?? 0);
-    this.#events.emit("outbox", this.#outbox);
-  }
-
-  /** Says it to the other tabs, where they share. */
-  #post(note: Note): void {
-    if (this.#share) this.#channel.post(note);
+  #failed(message: Kept, code: string, reason: string): Promise<void> {
+    this.#tabs.tell({ is: "failed", clientMsgId: message.clientMsgId, code, reason });
+    return this.#outbox.fail(message, code, reason);
   }
 
   /** What another tab says. */
   async #note(note: Note): Promise<void> {
     if (note.is === "logout") return this.#wipe();
-    if (!this.#share) return;
     switch (note.is) {
       case "event":
-        return this.#mirror(note.name, note.detail);
+        return this.#news.mirror(note.name, note.detail);
       case "send":
-        this.#show(note.message);
-        if (this.#leads) this.#sender.add(note.message);
+        this.#outbox.show(note.message);
+        if (this.#tabs.leads) this.#sender.add(note.message);
         return;
       case "stored":
-        this.#settle(note);
-        return this.#forget(note.stored.clientMsgId);
-      case "failed": {
-        const { clientMsgId, code, reason } = note;
-        const message = this.#outbox.find((one) => one.clientMsgId === clientMsgId);
-        if (message) this.#show({ ...message, state: "failed", code, reason });
-        return this.#settle(note);
-      }
+        this.#outbox.resolve(note.stored);
+        return this.#outbox.forget(note.stored.clientMsgId);
+      case "failed":
+        return this.#outbox.failedElsewhere(note.clientMsgId, note.code, note.reason);
       case "gone":
-        return this.#forget(note.clientMsgId);
+        return this.#outbox.forget(note.clientMsgId);
       case "typing":
-        if (this.#leads) this.#sendTyping(note.toId);
+        if (this.#tabs.leads) this.#sendTyping(note.toId);
         return;
       case "hello":
-        if (!this.#leads) return;
-        this.#tellOthers("state", { state: this.#state, reason: this.#reason });
-        this.#tellOthers("unread", { total: this.unread, byPeer: this.#unread.byPeer });
+        if (this.#tabs.leads) this.#news.repeat();
         return;
       case "awake":
-        if (!this.#leads) return;
+        if (!this.#tabs.leads) return;
         this.#clock.catchUp?.();
         if (!note.overdue) this.#link.wake();
     }
-  }
-
-  /** The leader's news are this tab's too. */
-  #mirror(name: keyof ClientEvents, detail: unknown): void {
-    if (name === "state") {
-      const { state, reason } = detail as ClientEvents["state"];
-      return this.#setState(state, reason);
-    }
-    if (name === "unread") {
-      const { total, byPeer } = detail as ClientEvents["unread"];
-      this.#unread.mirror(total, byPeer);
-    }
-    // The inbox may have begun anew, with lower ids.
-    if (name === "reload") this.#inbox.reset();
-    if (name === "stored") this.#inbox.wrote((detail as ClientEvents["stored"]).message);
-    if (name === "message" && !this.#inbox.isNews(detail as Message, this.userId)) return;
-    this.#events.emit(name, detail as never);
   }
 
   /** What the socket says. */
@@ -498,97 +373,47 @@ export class Client implements ClientInterface {
     switch (frame.kind) {
       case "success": {
         // Better late than never: it was given up already.
-        const late = this.#outbox.find((one) => one.clientMsgId === frame.clientMsgId);
+        const late = this.#outbox.find(frame.clientMsgId ?? "");
         if (late?.state === "failed") return void this.#stored(late, frame.messageId ?? "");
         return this.#sender.heard(frame);
       }
       case "failure":
         return this.#sender.heard(frame);
-      case "message": {
-        const { kind: _, ...rest } = frame;
-        const message: Message = { ...rest, read: false };
+      case "message":
         // Our own, sent on a socket that broke: the answer to its resend tells.
-        const ours = !!frame.clientMsgId && this.#sender.has(frame.clientMsgId);
-        if (ours || !this.#inbox.isNews(message, this.userId)) return;
-        // What is replayed may have been read elsewhere: it is counted when all is there.
-        if (message.toId === this.userId && this.#state === "online") this.#unread.add(message);
-        this.#tell("message", message);
-        return this.#inbox.taken(message, this.userId);
-      }
-      case "read": {
-        const { fromId: readerId, messageIds } = frame;
-        if (readerId === this.userId && !this.#unread.read(messageIds)) this.#recount();
-        return this.#tell("read", { readerId, messageIds });
-      }
+        if (frame.clientMsgId && this.#sender.has(frame.clientMsgId)) return;
+        return this.#news.message(frame);
+      case "read":
+        return this.#news.read(frame);
       case "typing":
-        return this.#tell("typing", { fromId: frame.fromId });
+        return this.#news.tell("typing", { fromId: frame.fromId });
       case "upToDate":
-        this.#inbox.upToDate(frame.head, !frame.complete);
-        this.#setState("online", "");
-        this.#recount();
-        if (!frame.complete) this.#tell("reload", {});
+        return this.#news.upToDate(frame);
     }
   }
 
-  #recount(): void {
-    this.#unread.reload().catch(() => {});
-  }
-
-  #setState(state: State, reason: string): void {
-    if (state === this.#state && reason === this.#reason) return;
-    this.#state = state;
-    this.#reason = reason;
-    this.#tell("state", { state, reason });
-  }
-
-  /** Tells this tab, and the others where this one leads. */
-  #tell<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
-    if (this.#leads) this.#tellOthers(name, detail);
-    this.#events.emit(name, detail);
-  }
-
-  #tellOthers<K extends keyof ClientEvents>(name: K, detail: ClientEvents[K]): void {
-    this.#post({ is: "event", name, detail });
-  }
-
-  /** Listens to the browser: is there a network, is the page looked at? */
   #listen(): void {
-    if (typeof addEventListener !== "function") return;
-    const listen = (target: EventTarget, name: string, hear: (event: Event) => void) => {
-      target.addEventListener(name, hear);
-      this.#deaf.push(() => target.removeEventListener(name, hear));
-    };
-    listen(globalThis, "online", () => this.#link.network(true));
-    listen(globalThis, "offline", () => this.#link.network(false));
-    listen(globalThis, "pagehide", (event) => {
-      if ((event as PageTransitionEvent).persisted) this.#freeze();
+    this.#deafen = listen(this.#clock, {
+      network: (isThere) => this.#link.network(isThere),
+      seen: () => {
+        // The word that the network is back may have been missed while nobody looked.
+        if (navigator.onLine) this.#link.network(true);
+        else this.#link.wake();
+        if (!this.#tabs.leads) this.#tabs.tell({ is: "awake", overdue: false });
+      },
+      // A hidden leader's timers are held back: whoever waits for them wakes it.
+      tick: this.#tabs.share ? () => this.#hurry() : undefined,
+      // Such a page must not lead.
+      putAside: () => this.#leave(),
+      back: () => {
+        this.connect();
+        this.#events.emit("reload", {});
+      },
     });
-    if (typeof document !== "object") return;
-    const isSeen = () => document.visibilityState === "visible";
-    listen(document, "visibilitychange", () => {
-      if (!isSeen()) return;
-      // The word that the network is back may have been missed while nobody looked.
-      if (navigator.onLine) this.#link.network(true);
-      else this.#link.wake();
-      if (!this.#leads) this.#post({ is: "awake", overdue: false });
-    });
-    if (!this.#share) return;
-    let stop = () => {};
-    const tick = () => {
-      const waits = this.#state !== "online" || this.#outbox.some((one) => one.state === "pending");
-      if (!this.#leads && waits && isSeen()) this.#post({ is: "awake", overdue: true });
-      stop = this.#clock.after(TICK, tick);
-    };
-    tick();
-    this.#deaf.push(() => stop());
   }
 
-  /** A page that the browser puts aside must not lead; when it comes back, much is old. */
-  #freeze(): void {
-    this.#leave();
-    addEventListener("pageshow", () => {
-      this.connect();
-      this.#events.emit("reload", {});
-    }, { once: true });
+  #hurry(): void {
+    const waits = this.state !== "online" || this.#outbox.pending.length > 0;
+    if (!this.#tabs.leads && waits) this.#tabs.tell({ is: "awake", overdue: true });
   }
 }

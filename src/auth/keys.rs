@@ -148,6 +148,9 @@ impl KeySet {
 
 /// The keys of a set, not looked at yet, and its other members.
 pub(super) fn jwks_of(text: &[u8]) -> Result<(Vec<Json>, Object), SetFault> {
+    if text.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Err(SetFault::Pem);
+    }
     let set = Json::parse(text).map_err(|fault| match fault {
         JsonFault::Syntax(sentence) | JsonFault::Duplicate(sentence) => SetFault::NotJson(sentence),
     })?;
@@ -218,6 +221,9 @@ mod tests {
             let error = KeySet::parse(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with("is not a key set"), "{error}");
         }
+        // "invalid number" once, which led nobody to a remedy.
+        let pem = KeySet::parse(b"\n-----BEGIN PUBLIC KEY-----\n").unwrap_err().to_string();
+        assert!(pem.starts_with("is not a key set but a key in PEM form"), "{pem}");
         assert!(KeySet::parse(br#"{"keys":[]}"#).unwrap().is_empty());
         let error = KeySet::parse(br#"{"keys":[5]}"#).unwrap_err().to_string();
         assert!(error.starts_with("key 1 is not a JSON object"), "{error}");

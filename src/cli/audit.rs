@@ -1,10 +1,11 @@
-//! `imserver audit`: what administrators did, and whether the log of it is whole.
+//! `imserver audit`: what administrators did, whether the log of it is whole, and its way back
+//! into a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Failure, print};
-use crate::admin::audit::{Audit, Fault, Hash, Verified};
+use super::{Failure, count, print};
+use crate::admin::audit::{Audit, Copied, CopyError, Fault, Hash, Verified};
 use crate::config::{Backend, Config};
 
 /// What `audit` takes.
@@ -20,7 +21,8 @@ Where a log of one machine went on in a stream, --folder reads the file that was
 Examples:
   imserver audit verify
   imserver audit verify --expect 3f0c…
-  imserver audit list --act token.issue --since 1h")]
+  imserver audit list --act token.issue --since 1h
+  imserver audit export /var/lib/imserver   before `imserver import`, to go on there")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +48,16 @@ enum Command {
         #[arg(long, value_name = "TIME", value_parser = since)]
         since: Option<SystemTime>,
     },
+    /// Write the log into a folder as audit.jsonl, byte for byte as it was written
+    #[command(after_help = "\
+Its way back from the streams of several nodes to one machine: `imserver import` takes a folder in
+which only an audit log lies, and the server goes on behind its last line. Every line is checked;
+of a broken log nothing is written. Cut short, it leaves no log, and is to be run again.")]
+    Export {
+        /// The folder, made where there is none; an audit.jsonl in it is never written over
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
@@ -61,6 +73,9 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 "there is no {}, so the hash is in no log",
                 path.display()
             ))),
+            Command::Export { .. } => {
+                Err(Failure::failed(format!("nothing was written: there is no {}", path.display())))
+            }
             _ => print(format!("nothing was done yet: there is no {}", path.display())),
         };
     }
@@ -68,6 +83,8 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     match &args.command {
         Command::Verify { expect } => verify(&audit, *expect),
         Command::List { act, since } => list(&audit, act.as_deref(), *since),
+        // The folder that moved into streams may still be there.
+        Command::Export { dir } => export(&audit, folder.unwrap_or(&config.store.path), dir),
     }
 }
 
@@ -83,7 +100,7 @@ fn since(text: &str) -> Result<SystemTime, String> {
 fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
     let place = audit.place();
     let Verified { lines, newest, has_noted, torn, fault } = audit.verify(noted)?;
-    let s = if lines == 1 { "" } else { "s" };
+    let good = count(lines, "line");
     match fault {
         None => {}
         Some((number, why @ Fault::Torn)) => {
@@ -91,21 +108,21 @@ fn verify(audit: &Audit, noted: Option<Hash>) -> Result<(), Failure> {
         }
         Some((number, why)) => {
             return Err(Failure::failed(format!(
-                "{place}: line {number} is broken: {why}; {lines} line{s} before it are good"
+                "{place}: line {number} is broken: {why}; {good} before it, all good"
             )));
         }
     }
     if torn > 0 {
-        let files = if torn == 1 { "1 file" } else { &format!("{torn} files") };
-        print(format!("{files} beside it keep what power cuts left of lines, as it says"))?;
+        let files = count(torn, "file");
+        print(format!("in {files} beside it is what power cuts left of lines, as it says"))?;
     }
     if noted.is_some() && !has_noted {
         return Err(Failure::failed(format!(
             "{place}: no line has the hash that --expect names: the log was cut off or begun anew \
-             since that was printed; {lines} line{s} in it are good"
+             since that was printed; {good} in it, all good"
         )));
     }
-    print(format!("{place}: {lines} line{s}, all good"))?;
+    print(format!("{place}: {good}, all good"))?;
     newest.map_or(Ok(()), |newest| print(format!("newest hash: {newest}")))
 }
 
@@ -127,6 +144,24 @@ fn list(audit: &Audit, act: Option<&str>, since: Option<SystemTime>) -> Result<(
         }
     }
     Ok(())
+}
+
+fn export(audit: &Audit, beside: &Path, dir: &Path) -> Result<(), Failure> {
+    let copied = audit.copy(beside, dir).map_err(|error| match error {
+        CopyError::Occupied(_) => Failure::usage(error),
+        CopyError::Log(error) => error.into(),
+        other => Failure::failed(other),
+    })?;
+    let Copied { path, lines, newest, without } = copied;
+    for rest in without {
+        print(format!(
+            "a line names {rest}, which keeps what a power cut left: copy that into {} from the \
+             folder that moved into the streams, or `imserver audit verify` misses it",
+            dir.display()
+        ))?;
+    }
+    let newest = newest.map(|newest| format!("; newest hash: {newest}")).unwrap_or_default();
+    print(format!("{}: {}, all good{newest}", path.display(), count(lines, "line")))
 }
 
 #[cfg(test)]

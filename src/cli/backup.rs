@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::offline::{self, Offline};
 use super::progress::Progress;
 use super::remote::Remote;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::{Act, Audit, Who};
 use crate::config::Config;
 use crate::secret_file;
@@ -72,16 +72,16 @@ pub(super) fn backup(
     config: &Config,
     token: Option<&Path>,
 ) -> Result<(), Failure> {
+    let instead = "`nats account backup` copies the streams, and `imserver export` writes all that \
+                   is in them as JSON lines";
+    offline::folder_alone(config, "backup", instead)?;
     let path = args.dir.join(FILE);
-    if path.exists() {
-        return Err(Failure::usage(format!(
-            "there is a backup already, {}, and none is overwritten: name another folder",
-            path.display()
-        )));
-    }
+    none_yet(&path)?;
     // A server on the same machine goes first. Where the system refuses it, it is slower.
     let _ = rustix::process::nice(NICE);
     let part = Partial::begin(&args.dir)?;
+    // One that was under way may have ended right before.
+    none_yet(&path)?;
     match Remote::connect(config, token)? {
         Some(server) => part.fill(|take| server.stream(Method::GET, "/admin/backup", None, take)),
         None => {
@@ -92,9 +92,9 @@ pub(super) fn backup(
     }?;
     let (header, summary) = part.keep(&path)?;
     print(format!(
-        "{}: {} messages up to id {}, as of {}; written and checked",
+        "{}: {} up to id {}, as of {}; written and checked",
         path.display(),
-        summary.messages,
+        count(summary.messages, "message"),
         summary.last_id,
         offline::time(header.made),
     ))?;
@@ -102,7 +102,9 @@ pub(super) fn backup(
 }
 
 pub(super) fn restore(args: &RestoreArgs, config: &Config) -> Result<(), Failure> {
-    offline::must_be_here(config)?;
+    let instead = "`nats account restore` brings streams back; restore a backup with backend = \
+                   \"sled\", and `imserver migrate` moves it into streams";
+    offline::folder_alone(config, "restore", instead)?;
     let path = file_of(&args.dir)?;
     let (file, size) = open(&path)?;
     let progress = Progress::bytes("restoring", size);
@@ -122,8 +124,17 @@ pub(super) fn verify(args: &VerifyArgs, config: &Config) -> Result<(), Failure> 
         return verify_backup(&file_of(dir)?);
     }
     if args.dir.is_none() {
-        offline::must_be_here(config)?;
+        let instead = "`imserver cluster status` says how the streams are; name a folder or a \
+                       backup to verify that";
+        offline::folder_alone(config, "verify", instead)?;
     }
+    store::sled::must_exist(dir).map_err(|error| match &args.dir {
+        Some(dir) => Failure::usage(format!(
+            "{}: neither a backup nor the data of a server; name a folder with one of them",
+            dir.display()
+        )),
+        None => Failure::usage(error),
+    })?;
     let found = store::sled::verify(dir, offline::CACHE_BYTES).map_err(|error| match error {
         OpenError::InUse { path } => Failure::failed(format!(
             "{} is in use: stop the server to verify it, or verify a backup of it instead, \
@@ -157,7 +168,7 @@ fn verify_backup(path: &Path) -> Result<(), Failure> {
 }
 
 pub(super) fn summary(found: &Findings) -> String {
-    format!("{} messages; digest {}", found.messages, found.digest)
+    format!("{}; digest {}", count(found.messages, "message"), found.digest)
 }
 
 /// Writes down an act of this command, which no server did.
@@ -189,27 +200,44 @@ fn failure(path: &Path, error: BackupError) -> Failure {
     }
 }
 
+/// Nothing is written over.
+fn none_yet(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Failure::usage(format!(
+            "there is a backup already, {}, and none is overwritten: name another folder",
+            path.display()
+        ))),
+        Err(_) => Ok(()),
+    }
+}
+
 /// A backup while it is written; removed unless it is kept.
 struct Partial {
     path: PathBuf,
-    file: Option<Flock<File>>,
+    file: Option<File>,
+    /// Only one at a time is written to a folder.
+    _folder: Flock<File>,
 }
 
 impl Partial {
     fn begin(dir: &Path) -> Result<Self, Failure> {
-        secret_file::create_folder(dir)
-            .map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
-        let path = dir.join(format!("{FILE}.partial"));
-        let failed = |error| cannot_write(&path, &error);
-        // What a killed one left is written over; a running one holds the lock.
-        let mut options = File::options();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).map_err(failed)?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            Failure::failed(format!("another backup is being written to {}", dir.display()))
+        let made = secret_file::create_folder(dir).and_then(|()| File::open(dir));
+        let folder = made.map_err(|error| {
+            Failure::failed(format!("{} cannot be made: {error}", dir.display()))
         })?;
-        file.set_len(0).map_err(failed)?;
-        Ok(Self { path, file: Some(file) })
+        let folder = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            Failure::failed(format!(
+                "{} is in use: another backup is being written to it, or it is the data directory \
+                 of a server; name another folder",
+                dir.display()
+            ))
+        })?;
+        let path = dir.join(format!("{FILE}.partial"));
+        // What a killed one left is written over.
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&path).map_err(|error| cannot_write(&path, &error))?;
+        Ok(Self { path, file: Some(file), _folder: folder })
     }
 
     /// Writes what comes, and looks at it as it comes.
@@ -218,7 +246,7 @@ impl Partial {
         from: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
-        let mut file: &File = file;
+        let mut file = file;
         let mut checker = Checker::default();
         let mut unsynced = 0;
         let progress = Progress::messages("copying");

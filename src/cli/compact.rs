@@ -2,7 +2,7 @@
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::{Act, Audit, Who};
 use crate::config::Config;
 use crate::store;
@@ -11,7 +11,8 @@ use crate::store::sled::{Compacted, OpenError};
 const BAR: &str = "{bar:40} {human_pos}/{human_len} rows, {elapsed}";
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    super::offline::must_be_here(config)?;
+    let instead = "the NATS servers make room by themselves";
+    super::offline::folder_alone(config, "compact", instead)?;
     let dir = &config.store.path;
     store::sled::must_exist(dir).map_err(refused)?;
     let act = Act::new("store.compact");
@@ -35,10 +36,11 @@ fn compact(config: &Config) -> Result<(), Failure> {
     bar.finish_and_clear();
     let Compacted { before, after, messages } = compacted.map_err(refused)?;
     print(format!(
-        "{}: {} before, {} now, {messages} messages, all counted",
+        "{}: {} before, {} now, {}, all counted",
         config.store.path.display(),
         HumanBytes(before),
-        HumanBytes(after)
+        HumanBytes(after),
+        count(messages, "message")
     ))
 }
 

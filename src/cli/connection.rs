@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::remote::Remote;
 use super::token::user;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::config::Config;
 use crate::ids::{ConnectionId, UserId};
 
@@ -43,9 +43,10 @@ enum Command {
         kid: Option<String>,
     },
     /// Close a connection, or all of a user's
+    #[command(group(clap::ArgGroup::new("whose").required(true).args(["id", "user"])))]
     Close {
         /// Its id, as `connection list` prints it
-        #[arg(required_unless_present = "user", conflicts_with = "user", value_parser = connection)]
+        #[arg(value_parser = connection)]
         id: Option<ConnectionId>,
         /// Whose connections to close
         #[arg(long, value_name = "ID", value_parser = user)]
@@ -116,8 +117,7 @@ fn close(server: &Remote, id: Option<ConnectionId>, user: Option<UserId>) -> Res
     };
     let answer = server.call(Method::DELETE, &target, None)?;
     let closed = answer.get("closed").and_then(Value::as_u64).unwrap_or_default();
-    let s = if closed == 1 { "" } else { "s" };
-    print(format!("{closed} connection{s} told to go; they may come back"))?;
+    print(format!("{} told to go; they may come back", count(closed, "connection")))?;
     all_answered(&silent(&answer), "what is connected there was perhaps not told; ask again")
 }
 

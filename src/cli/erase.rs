@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::offline::Offline;
 use super::remote::Remote;
-use super::{Failure, print, token};
+use super::{Failure, count, print, token};
 use crate::admin::{Audit, Who, erase, revoke};
 use crate::config::Config;
 use crate::ids::UserId;
@@ -46,8 +46,7 @@ pub(super) fn run(args: &Args, config: &Config, token: Option<&Path>) -> Result<
         }
         None => offline(config, user)?,
     };
-    let s = if messages == 1 { "" } else { "s" };
-    print(format!("user {user} is erased, with {messages} message{s}"))
+    print(format!("user {user} is erased, with {}", count(messages, "message")))
 }
 
 /// Erases in the files of a server that is stopped.

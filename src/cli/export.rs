@@ -1,17 +1,19 @@
 //! `imserver export` and `import`: everything as JSON lines, out and in again.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use http::Method;
+use serde::Deserialize;
 
 use super::backup::note;
 use super::offline::{self, Offline};
 use super::progress::Progress;
 use super::remote::Remote;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::Act;
 use crate::config::{Backend, Config};
 use crate::ids::UserId;
@@ -40,7 +42,8 @@ pub(super) struct ExportArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Takes an export of everything into a `store.path` that is empty or absent, of a server that
-does not run. Message ids stay as they are. All lines are taken, or nothing is.")]
+does not run. Message ids stay as they are. All lines are taken, or nothing is. An audit log may
+lie there already (`imserver audit export DIR`): it goes on behind its last line.")]
 pub(super) struct ImportArgs {
     /// The file to read; - is standard input
     #[arg(value_name = "FILE")]
@@ -63,7 +66,8 @@ pub(super) fn export(
             token,
             &mut BufWriter::new(io::stdout().lock()),
             &args.file,
-        );
+        )
+        .map(drop);
     }
     let mut options = File::options();
     let file = options.write(true).create_new(true).mode(0o600).open(&args.file);
@@ -75,24 +79,50 @@ pub(super) fn export(
         _ => cannot_write(&args.file, &error),
     })?;
     let mut out = BufWriter::new(&file);
-    let written = lines(args.sub, config, token, &mut out, &args.file)
-        .and_then(|()| file.sync_all().map_err(|error| cannot_write(&args.file, &error)));
-    if written.is_err() {
-        // Half of it would pass for all of it.
-        let _ = fs::remove_file(&args.file);
+    let written = lines(args.sub, config, token, &mut out, &args.file).and_then(|end| {
+        match file.sync_all() {
+            Ok(()) => Ok(end),
+            Err(error) => Err(cannot_write(&args.file, &error)),
+        }
+    });
+    match written {
+        Ok(end) => print(format!("{}: {end}", args.file.display())),
+        Err(failure) => {
+            // Half of it would pass for all of it.
+            let _ = fs::remove_file(&args.file);
+            Err(failure)
+        }
     }
-    written
 }
 
-/// Writes the lines, and sees that they have an end.
+/// The last line of an export, as far as it is shown.
+#[derive(Deserialize)]
+struct End {
+    messages: u64,
+    digest: String,
+}
+
+impl End {
+    /// Nothing where the line is another one, or none.
+    fn read(line: &[u8]) -> Option<Self> {
+        line.starts_with(b"{\"kind\":\"end\"").then(|| serde_json::from_slice(line).ok())?
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; digest {}", count(self.messages, "message"), self.digest)
+    }
+}
+
+/// Writes the lines, and sees that they have an end, which it gives.
 fn lines(
     whose: Option<UserId>,
     config: &Config,
     token: Option<&Path>,
     out: &mut dyn Write,
     name: &Path,
-) -> Result<(), Failure> {
-    const END: &[u8] = b"{\"kind\":\"end\"";
+) -> Result<End, Failure> {
     let mut last = Vec::new();
     let mut take = |piece: &[u8]| {
         // The last line alone is of interest, and it is short.
@@ -130,10 +160,7 @@ fn lines(
         }
     }
     out.flush().map_err(|error| cannot_write(name, &error))?;
-    match last.starts_with(END) {
-        true => Ok(()),
-        false => Err(Failure::failed("the export was broken off before its end")),
-    }
+    End::read(&last).ok_or_else(|| Failure::failed("the export was broken off before its end"))
 }
 
 fn act(whose: Option<UserId>) -> Act {
@@ -144,7 +171,8 @@ fn act(whose: Option<UserId>) -> Act {
 }
 
 pub(super) fn import(args: &ImportArgs, config: &Config) -> Result<(), Failure> {
-    offline::must_be_here(config)?;
+    let instead = "import with backend = \"sled\", and `imserver migrate` moves it into streams";
+    offline::folder_alone(config, "import", instead)?;
     let path = &config.store.path;
     let imported = if args.file == Path::new("-") {
         store::sled::import(io::stdin().lock(), path, offline::CACHE_BYTES)

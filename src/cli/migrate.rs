@@ -10,7 +10,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressS
 use tokio::runtime::Builder;
 
 use super::backup::note;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::{Act, audit};
 use crate::config::{Backend, Config};
 use crate::store::jetstream::migrate::{self, Comparison, MigrateError, Step};
@@ -30,8 +30,9 @@ const LINE_APART: Duration = Duration::from_millis(250);
 #[command(after_help = "\
 With `store.backend = \"jetstream\"` in the configuration, and the server stopped. The folder is
 only read; keep it until the nodes have served for a while. The streams are made, and no node
-serves them before this has read both sides and every pair agrees, and the audit log, too. Cut short, it goes on where
-it was when it is run again. docs/cluster.md has the whole way, and the way back.
+serves them before this has read both sides and every pair agrees, and the audit log, too.
+Cut short, it goes on where it was when it is run again. docs/cluster.md has the whole way,
+and the way back.
 
 Examples:
   imserver migrate                      from store.path
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let Comparison { messages, pairs, acts, digest, .. } = found;
     print(format!("both sides were read: all {pairs} pairs agree, in messages and read flags"))?;
     print(format!("and so do {acts} lines of the audit log"))?;
-    print(format!("{messages} messages; digest {digest}"))
+    print(format!("{}; digest {digest}", count(messages, "message")))
 }
 
 fn refused(error: OpenError) -> Failure {
@@ -212,19 +213,22 @@ impl Stage {
         }
         (self.part, self.told) = (part.max(1), now);
         let passed = (now - self.began).as_secs_f64();
-        let rate = if passed > 0.0 { (done - self.before.min(done)) as f64 / passed } else { 0.0 };
-        let left = match (all.saturating_sub(done), rate > 0.0) {
-            (0, _) => String::new(),
-            (left, true) => {
+        let rate = (done - self.before.min(done)) as f64 / passed.max(f64::MIN_POSITIVE);
+        // What is over at once, or has only begun, has no speed.
+        let speed = match passed >= LINE_APART.as_secs_f64() && rate >= 1.0 {
+            true => format!(", {} a second", HumanCount(rate as u64)),
+            false => String::new(),
+        };
+        let left = match all.saturating_sub(done) {
+            left if left > 0 && !speed.is_empty() => {
                 format!(", {} left", HumanDuration(Duration::from_secs_f64(left as f64 / rate)))
             }
-            (_, false) => String::new(),
+            _ => String::new(),
         };
         self.say(&format!(
-            "{name}: {} of {} {what}, {} a second{left}",
+            "{name}: {} of {} {what}{speed}{left}",
             HumanCount(done),
-            HumanCount(all),
-            HumanCount(rate as u64)
+            HumanCount(all)
         ));
     }
 

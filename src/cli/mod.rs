@@ -56,17 +56,35 @@ Any setting of config.toml can be overridden by a variable:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
 
+const INIT: &str = "\
+Writes config.toml (or what --config names) with every setting and its default, and beside it
+certs/keys.json with a new key that signs and checks tokens. What is there already stays as it
+is. Says what is still missing, and what to do next.";
+
+const SERVE: &str = "\
+The log goes to standard error. Once clients can connect it says `serving`, and where.
+
+  SIGTERM, SIGINT   stop: what is under way is answered, and clients are told when to come
+                    back, for server.drain_timeout at the most; a second one ends at once
+  SIGHUP            read configuration, certificate and keys again, as when their files change
+
+`imserver config check` says before what a start would find wrong. Exit codes: 0 stopped as it
+should, 1 it could not start or go on, 2 the configuration or a file that it names is wrong.";
+
+/// Where the options of all commands stand in a help text: behind those of the command.
+const EVERYWHERE: usize = 500;
+
 /// A private-messaging server: wss, JWT, durable messages.
 #[derive(Debug, Parser)]
 #[command(name = "imserver", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     /// The configuration to use [default: config.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = EVERYWHERE)]
     config: Option<PathBuf>,
     /// A file that holds an administrator's token, for commands that speak to the running
     /// server [default: the variable IMSERVER_ADMIN_TOKEN, or one made for a minute with
     /// the signing key]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", display_order = EVERYWHERE)]
     admin_token: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -77,8 +95,10 @@ enum Command {
     /// Serve for development: makes all it needs and prints two chat links
     Dev(dev::Args),
     /// Set up for production: folders, keys and config.toml; overwrites nothing
+    #[command(after_help = INIT)]
     Init,
-    /// Serve
+    /// Serve, until told to stop
+    #[command(after_help = SERVE)]
     Serve,
     /// Look at the configuration
     #[command(subcommand)]
@@ -208,6 +228,12 @@ impl ConfigFile {
     }
 }
 
+/// So many of something, as in "1 message" and "2 messages".
+fn count(number: u64, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
 /// `path` as a shell takes it for one word.
 fn shell(path: &Path) -> String {
     let text = path.display().to_string();
@@ -238,6 +264,26 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "row")), ["0 rows", "1 row", "2 rows"]);
+    }
+
+    #[test]
+    fn options_of_all_commands_stand_behind_those_of_the_command() {
+        let mut command = Cli::command();
+        command.build();
+        for one in command.get_subcommands_mut().filter(|one| one.get_name() != "help") {
+            let help = one.render_help().to_string();
+            let place = |option: &str| help.find(&format!("\n      --{option}"));
+            let all = place("config").expect("it is everybody's");
+            let own = one.get_arguments().filter(|own| !own.is_global_set());
+            for own in own.filter_map(clap::Arg::get_long).filter(|own| *own != "help") {
+                assert!(place(own).is_some_and(|own| own < all), "{own}: {help}");
+            }
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) struct Offline {
 impl Offline {
     /// Opens the store of `config`, which must be there.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
-        must_be_here(config)?;
+        needs_node(config)?;
         let path = &config.store.path;
         if !path.join("manifest.json").exists() {
             return Err(Failure::failed(format!(
@@ -39,7 +39,7 @@ impl Offline {
 
     /// The same, making it where it is missing.
     pub(super) fn open_or_make(config: &Config) -> Result<Self, Failure> {
-        must_be_here(config)?;
+        needs_node(config)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -144,14 +144,27 @@ async fn give(
     Ok(())
 }
 
-/// Fails where the messages lie in no folder of this machine.
-pub(super) fn must_be_here(config: &Config) -> Result<(), Failure> {
+/// Fails where the messages lie in no folder of this machine, for which alone the command is.
+/// `instead` says what is done with streams.
+pub(super) fn folder_alone(config: &Config, command: &str, instead: &str) -> Result<(), Failure> {
     match config.store.backend {
         Backend::Sled => Ok(()),
-        Backend::JetStream => Err(Failure::failed(
-            "store.backend is \"jetstream\": this goes through a server that runs, and none answers \
-             at server.admin_listen; `nats account backup` copies the streams themselves",
-        )),
+        Backend::JetStream => Err(Failure::usage(format!(
+            "`imserver {command}` is for a folder of one machine, and store.backend is \
+             \"jetstream\": {instead}"
+        ))),
+    }
+}
+
+/// Fails where the messages lie in no folder that could be opened in the place of a server.
+fn needs_node(config: &Config) -> Result<(), Failure> {
+    match config.store.backend {
+        Backend::Sled => Ok(()),
+        Backend::JetStream => Err(Failure::failed(format!(
+            "store.backend is \"jetstream\": this goes through a node that runs, and none answers at \
+             {} (server.admin_listen)",
+            config.server.admin_listen
+        ))),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::connection::{all_answered, silent};
 use super::remote::Remote;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::config::Config;
 
 /// What `status` takes.
@@ -141,7 +141,8 @@ impl Node {
             self.version,
             self.store,
         );
-        let _ = write!(text, ", {} connections of {} users", self.connections, self.users);
+        let _ =
+            write!(text, ", {} of {}", count(self.connections, "connection"), users(self.users));
         for what in &self.not_in_force {
             let _ = write!(text, ", the {what} in the file refused");
         }
@@ -173,7 +174,7 @@ impl Status {
         for what in &self.not_in_force {
             line("refused, not in force", format!("the {what} in the file; the log says why"));
         }
-        line("connections", format!("{} of {} users", self.connections, self.users));
+        line("connections", format!("{} of {}", self.connections, users(self.users)));
         let (per_second, all) = (&self.per_second, &self.messages);
         line("messages stored", format!("{:.1}/s, {} in all", per_second.stored, all.stored));
         line(
@@ -194,6 +195,10 @@ impl Status {
         text.truncate(text.trim_end().len());
         text
     }
+}
+
+fn users(number: u64) -> String {
+    count(number, "user")
 }
 
 fn reasons_of(counts: &BTreeMap<String, u64>) -> String {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{Failure, revoke, wiring};
 use crate::admin::revoke::Target;
-use crate::auth::{self, KeySet, Refused, Request, TOKEN_MAX, Verdict};
+use crate::auth::{self, KeyEntry, KeySet, Refused, Request, TOKEN_MAX, Verdict};
 use crate::config::Config;
 use crate::ids::UserId;
 
@@ -144,10 +144,34 @@ fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
                      what it says"
                 );
             }
-            bail!("refused here: {refused} ({reason}); do not trust what it says");
+            let wanted = wanted(refused, config, &keys);
+            bail!("refused here: {refused} ({reason}){wanted}; do not trust what it says");
         }
     }
     Ok(())
+}
+
+/// What would have been right, where the configuration says so.
+fn wanted(refused: Refused, config: &Config, keys: &KeySet) -> String {
+    let auth = &config.auth;
+    match refused {
+        Refused::WrongIssuer => format!("; auth.issuer is {:?}", auth.issuer),
+        Refused::WrongAudience => format!(
+            "; auth.audience is {:?}, and auth.admin_audience {:?}",
+            auth.audience, auth.admin_audience
+        ),
+        Refused::TooLongLived => {
+            format!(", {}", humantime::format_duration(auth.max_lifetime))
+        }
+        Refused::UnknownKid | Refused::MissingKid | Refused::WrongAlg => {
+            let name = |key: &KeyEntry| {
+                format!("{:?} ({})", key.kid.as_deref().unwrap_or_default(), key.alg)
+            };
+            let names: Vec<_> = keys.list().iter().map(name).collect();
+            format!("; auth.keys has {}", names.join(", "))
+        }
+        _ => String::new(),
+    }
 }
 
 /// What stands on the command line, or on standard input in its stead.

@@ -79,7 +79,7 @@ impl Admission {
         }
         match self.guesses.check_key(&network(address)) {
             Ok(()) => Refusal::Unauthorized,
-            Err(_) => Refusal::TooMany("too many refused tokens from this address"),
+            Err(_) => Refusal::Guessed("too many refused tokens from this address"),
         }
     }
 }
@@ -126,7 +126,7 @@ mod tests {
         for _ in 0..GUESSES.get() {
             assert_eq!(door.guessed_wrong(guesser, &one), Refusal::Unauthorized);
         }
-        assert!(matches!(door.guessed_wrong(neighbour, &one), Refusal::TooMany(_)), "the same /64");
+        assert!(matches!(door.guessed_wrong(neighbour, &one), Refusal::Guessed(_)), "the same /64");
         assert_eq!(door.guessed_wrong(other, &one), Refusal::Unauthorized);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tracing::warn;
 
 use super::{RunError, StartError};
 use crate::admin::Audit;
@@ -28,13 +29,21 @@ pub(super) async fn open(config: &Config, metrics: StoreMetrics) -> Result<Opene
     let (store, limits) = (config.store.clone(), config.limits.clone());
     match store.backend {
         Backend::Sled => {
+            let audit = Audit::at(&config.store.path);
+            let log = audit.clone();
             // Off the runtime's threads: it reads everything.
-            let opening = move || store::sled::open(&store, &limits, metrics);
+            let opening = move || {
+                let opened = store::sled::open(&store, &limits, metrics)?;
+                // Messages do not need it, and so it stops no start.
+                if let Err(error) = log.may_go_on() {
+                    warn!(%error, "nothing can be written down that administrators do, so none of it is done");
+                }
+                Ok(opened)
+            };
             let opened =
                 tokio::task::spawn_blocking(opening).await.map_err(|_| RunError::Crashed)?;
             let (store, tail) = opened.map_err(StartError::Store)?;
             let tickets = Arc::new(OneNode::default());
-            let audit = Audit::at(&config.store.path);
             Ok(Opened { store: Arc::new(store), tail, tickets, audit, neighbours: None })
         }
         Backend::JetStream => {

@@ -12,6 +12,7 @@ use super::accept::Arrival;
 use super::admission::Admission;
 use super::handshake::Token;
 use super::refusal::Refusal;
+use super::strangers::Strangers;
 use super::terms::{CurrentTerms, Terms};
 use crate::auth::{Identity, Refused, Tickets, Verifier};
 use crate::config;
@@ -26,6 +27,7 @@ pub(super) struct Doorkeeper {
     pub(super) verifier: Verifier,
     pub(super) tickets: Tickets,
     pub(super) metrics: ServerMetrics,
+    pub(super) strangers: Strangers,
 }
 
 impl Doorkeeper {

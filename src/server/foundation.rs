@@ -19,6 +19,7 @@ use super::api::{self, Api};
 use super::doorkeeper::Doorkeeper;
 use super::reload::{Reload, Source};
 use super::routes::{self, Answer};
+use super::strangers::Strangers;
 use super::terms::CurrentTerms;
 use super::tls::Certificate;
 use super::upgrade::Upgrades;
@@ -144,6 +145,7 @@ impl Foundation {
             verifier: Verifier::new(keys, revocations, &self.config.auth),
             tickets: Tickets::new(keys, revocations, tickets).map_err(StartError::Tickets)?,
             metrics: self.metrics.clone(),
+            strangers: Strangers::default(),
         }))
     }
 

@@ -26,6 +26,7 @@ mod refusal;
 mod reload;
 mod routes;
 mod socket;
+mod strangers;
 mod stream;
 mod supervisor;
 mod tasks;

@@ -38,6 +38,8 @@ pub(super) enum Refusal {
     UpgradeRequired,
     /// 429: too much of something.
     TooMany(&'static str),
+    /// 429: no token that is believed, as others before it from there.
+    Guessed(&'static str),
     /// 503: not now.
     Unavailable(&'static str),
     /// What a frame would have failed with too.
@@ -64,7 +66,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::Guessed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(code, _) => match code {
                 FailureCode::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -92,15 +94,23 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::MediaType => "unsupported_media_type",
             Self::UpgradeRequired => "upgrade_required",
-            Self::TooMany(_) => "too_many",
+            Self::TooMany(_) | Self::Guessed(_) => "too_many",
             Self::Unavailable(_) => "unavailable",
             Self::Failed(code, _) => code.as_str(),
         }
     }
 
+    /// Whether it stands in the metric already, by what is wrong with the token.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Guessed(_))
+    }
+
     fn message(&self) -> &str {
         match self {
-            Self::Malformed(what) | Self::TooMany(what) | Self::Unavailable(what) => what,
+            Self::Malformed(what)
+            | Self::TooMany(what)
+            | Self::Guessed(what)
+            | Self::Unavailable(what) => what,
             Self::BadCursor => "the cursor is not valid here; begin again without one",
             Self::Unauthorized => "a valid token is required",
             Self::Origin => "pages of this origin may not connect",

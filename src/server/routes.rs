@@ -11,14 +11,24 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
 use super::accept::Arrival;
-use super::api::{self, Api, Body};
+use super::api::{Api, Body};
 use super::page;
 use super::refusal::Refusal;
 use super::terms::CurrentTerms;
-use super::upgrade::{Request, Upgrades};
+use super::upgrade::Upgrades;
 
 /// An answer, whoever made it.
 pub(super) type Answer = warp::reply::Response;
+
+/// A request as it came in, without its body.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) headers: HeaderMap,
+    pub(super) arrival: Arrival,
+}
 
 /// The routes: WebSockets, the API, the client, the page where it is switched on, and
 /// nothing else.
@@ -53,50 +63,41 @@ pub(super) fn public(
         .boxed()
 }
 
-/// The WebSocket's own route. It looks at the raw path: `warp::path` would take
-/// several spellings for one.
+/// The WebSocket's own route.
 fn upgrade(
     upgrades: Arc<Upgrades>,
 ) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    warp::method()
-        .and(warp::path::full())
-        .and(query())
-        .and(warp::header::headers_cloned())
-        .and(warp::ext::get::<Arrival>())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .then(
-            move |method: Method,
-                  path: FullPath,
-                  query: Option<String>,
-                  headers: HeaderMap,
-                  arrival: Arrival,
-                  switch: Option<OnUpgrade>| {
-                let path = path.as_str().to_owned();
-                let request = Request { method, path, query, headers, arrival, switch };
-                Arc::clone(&upgrades).answer(request)
-            },
-        )
+    request().and(warp::ext::optional::<OnUpgrade>()).then(
+        move |request: Request, switch: Option<OnUpgrade>| {
+            Arc::clone(&upgrades).answer(request, switch)
+        },
+    )
 }
 
-/// Calls with a body of such a size and time at the most, by the raw path too.
+/// Calls with a body of such a size and time at the most.
 pub(super) fn call<W, F>(
     body_limits: impl Fn() -> (usize, Duration) + Clone + Send + Sync + 'static,
     work: W,
 ) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone
 where
-    W: Fn(api::Request, Body) -> F + Clone + Send + Sync + 'static,
+    W: Fn(Request, Body) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Answer> + Send,
 {
+    request()
+        .and(warp::body::stream())
+        .then(move |request, body| work(request, Body::new(body, body_limits())))
+}
+
+/// The request with its raw path: `warp::path` would take several spellings for one.
+fn request() -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone {
     warp::method()
         .and(warp::path::full())
         .and(query())
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Arrival>())
-        .and(warp::body::stream())
-        .then(move |method, path: FullPath, query, headers, arrival, body| {
+        .map(|method, path: FullPath, query, headers, arrival| {
             let path = path.as_str().to_owned();
-            let request = api::Request { method, path, query, headers, arrival };
-            work(request, Body::new(body, body_limits()))
+            Request { method, path, query, headers, arrival }
         })
 }
 

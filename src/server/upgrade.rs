@@ -8,18 +8,18 @@ use std::time::{Duration, SystemTime};
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span};
 
-use super::accept::Arrival;
 use super::admission::Place;
 use super::doorkeeper::Doorkeeper;
 use super::handshake::{self, Handshake, V2};
 use super::refusal::{Refusal, mark};
+use super::routes::Request;
 use super::socket::WebSocket;
 use super::stream::Stream;
 use super::terms::Terms;
@@ -42,17 +42,6 @@ pub(super) struct Upgrades {
     pub(super) sessions: TaskTracker,
 }
 
-/// A request on its way to become a connection.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) arrival: Arrival,
-    pub(super) switch: Option<OnUpgrade>,
-}
-
 /// Who comes in, with all the places they take.
 struct Admitted {
     opening: Opening,
@@ -60,12 +49,19 @@ struct Admitted {
 }
 
 impl Upgrades {
-    /// Answers the request: 101 and a session, or the refusal.
-    pub(super) async fn answer<B: From<String>>(self: Arc<Self>, request: Request) -> Response<B> {
-        match self.accept(request).await {
+    /// Answers the request, whose connection `switch` gives: 101 and a session, or the refusal.
+    pub(super) async fn answer<B: From<String>>(
+        self: Arc<Self>,
+        request: Request,
+        switch: Option<OnUpgrade>,
+    ) -> Response<B> {
+        match self.accept(&request, switch).await {
             Ok(response) => response.map(|()| B::from(String::new())),
             Err(refusal) => {
-                if refusal != Refusal::Unauthorized {
+                if refusal == Refusal::Origin {
+                    self.doorkeeper.strangers.came(&request.headers);
+                }
+                if !refusal.is_counted() {
                     self.metrics.refused(refusal.code());
                 }
                 refusal.response()
@@ -73,9 +69,12 @@ impl Upgrades {
         }
     }
 
-    async fn accept(self: &Arc<Self>, mut request: Request) -> Result<Response<()>, Refusal> {
-        let switch = request.switch.take();
-        let Request { method, path, query, headers, arrival, .. } = &request;
+    async fn accept(
+        self: &Arc<Self>,
+        request: &Request,
+        switch: Option<OnUpgrade>,
+    ) -> Result<Response<()>, Refusal> {
+        let Request { method, path, query, headers, arrival } = request;
         let terms = self.doorkeeper.terms.get();
         let handshake = handshake::check(method, path, query.as_deref(), headers, &terms.origins)?;
         let switch = switch.ok_or(Refusal::UpgradeRequired)?;

@@ -1,4 +1,4 @@
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 
 use crate::program::{Folder, Said};
@@ -117,6 +117,90 @@ fn nor_is_one_where_the_servers_that_keep_the_log_are_away() {
     assert!(said.out.contains("1 line, all good"), "{said:?}");
 }
 
+/// A folder with a log of which a line was torn.
+fn with_a_torn_line() -> Folder {
+    let folder = Folder::ready();
+    for sub in ["1", "2"] {
+        issued(&folder, &["--sub", sub]);
+    }
+    let path = folder.path("data/audit.jsonl");
+    OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"n\":3,\"at").unwrap();
+    for sub in 3..30 {
+        issued(&folder, &["--sub", &sub.to_string()]);
+    }
+    folder
+}
+
+#[test]
+fn the_log_is_copied_whole_with_what_belongs_to_it_and_over_nothing() {
+    let folder = with_a_torn_line();
+    let log = folder.read("data/audit.jsonl");
+    let said = folder.run(&["audit", "export", "deep/copy"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let newest = folder.run(&["audit", "verify"]).out;
+    let newest = newest.trim_end().rsplit(' ').next().unwrap();
+    let told = format!("deep/copy/audit.jsonl: 30 lines, all good; newest hash: {newest}\n");
+    assert_eq!(said.out, told);
+    assert_eq!(folder.read("deep/copy/audit.jsonl"), log);
+    assert_eq!(folder.mode("deep/copy/audit.jsonl"), 0o600);
+    assert_eq!(folder.read("deep/copy/audit.torn-3"), folder.read("data/audit.torn-3"));
+    let verify = ["audit", "verify", "--folder", "deep/copy", "--expect", newest];
+    assert_eq!(folder.run(&verify).code, 0);
+
+    folder.write("deep/copy/audit.jsonl", "another one");
+    for there in ["deep/copy", "data"] {
+        let said = folder.run(&["audit", "export", there]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+        assert!(said.err.contains(&format!("{there}/audit.jsonl")), "{said:?}");
+    }
+    assert_eq!(folder.read("deep/copy/audit.jsonl"), "another one");
+    assert_eq!(folder.read("data/audit.jsonl"), log);
+
+    folder.write("data/audit.jsonl", &log.replace("\"sub\":20", "\"sub\":21"));
+    let said = folder.run(&["audit", "export", "none"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("line 21 is broken: it does not say"), "{said:?}");
+    assert_eq!(std::fs::read_dir(folder.path("none")).unwrap().count(), 0);
+    folder.remove("data/audit.jsonl");
+    let said = folder.run(&["audit", "export", "none"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("there is no data/audit.jsonl"), "{said:?}");
+}
+
+#[test]
+fn a_copy_of_the_log_that_is_killed_is_none_and_is_made_by_the_next_run() {
+    let folder = with_a_torn_line();
+    let exporting = folder.command(&["audit", "export", "copy"]);
+    // The system ends it as its file passes 2 KiB or, where sh counts so, 4 KiB.
+    let killed = std::process::Command::new("sh")
+        .args(["-c", "ulimit -c 0; ulimit -f 4; exec \"$0\" \"$@\""])
+        .arg(exporting.get_program())
+        .args(exporting.get_args())
+        .current_dir(folder.path(""))
+        .status()
+        .unwrap();
+    assert_eq!(killed.code(), None, "{killed}");
+    assert!(!folder.exists("copy/audit.jsonl") && folder.exists("copy/partial.audit.jsonl"));
+    // No new log is begun beside the half of the old one.
+    folder.write("lines", "{\"kind\":\"export\",\"version\":1,\"made\":1,\"lastId\":\"0\"}\n");
+    let said = folder.run_with(("IMSERVER_STORE__PATH", "copy"), &["import", "lines"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("it holds partial.audit.jsonl"), "{said:?}");
+
+    // Nor is anything written into a folder that somebody else has.
+    let held = File::open(folder.path("copy")).unwrap();
+    held.try_lock().unwrap();
+    let said = folder.run(&["audit", "export", "copy"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("copy is in use by a server or another command"), "{said:?}");
+    drop(held);
+
+    let said = folder.run(&["audit", "export", "copy"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(folder.read("copy/audit.jsonl"), folder.read("data/audit.jsonl"));
+    assert!(!folder.exists("copy/partial.audit.jsonl"));
+}
+
 #[test]
 fn nonsense_about_the_log_is_answered_with_a_sentence() {
     let folder = Folder::ready();
@@ -126,6 +210,7 @@ fn nonsense_about_the_log_is_answered_with_a_sentence() {
         &["audit", "list", "--since", "yesterday"],
         &["audit", "list", "--act"],
         &["audit", "shred"],
+        &["audit", "export"],
     ] {
         let said = folder.run(wrong);
         assert_eq!((said.code, said.out.as_str()), (2, ""), "{wrong:?}");

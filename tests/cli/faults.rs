@@ -66,6 +66,9 @@ fn wrong_usage_exits_2_and_help_teaches() {
     for wrong in [&["serv"][..], &[], &["serve", "--port", "1"], &["dev", "--listen", "8443"]] {
         assert_eq!(folder.run(wrong).code, 2, "{wrong:?}");
     }
+    let said = folder.run(&["connection", "close"]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("<ID|--user <ID>>"), "{}", said.err);
     let said = folder.run(&["--help"]);
     assert_eq!(said.code, 0);
     for expected in ["imserver dev", "imserver init", "Exit codes", "IMSERVER_SERVER__LISTEN"] {

@@ -9,4 +9,5 @@ mod faults;
 mod program;
 mod runbook;
 mod setup;
+mod stores;
 mod token;

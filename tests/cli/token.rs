@@ -15,6 +15,17 @@ fn an_issued_token_stands_alone_on_stdout_and_is_accepted_here() {
     let other = Folder::ready();
     let said = other.run(&["token", "inspect", token]);
     assert_eq!(said.code, 1, "{said:?}");
+    // Whoever issues tokens is told what would have been right.
+    assert!(said.err.contains("(unknown_kid); auth.keys has \""), "{said:?}");
+    for (setting, value, wanted) in [
+        ("IMSERVER_AUTH__ISSUER", "me", "(wrong_issuer); auth.issuer is \"me\""),
+        ("IMSERVER_AUTH__AUDIENCE", "us", "(wrong_audience); auth.audience is \"us\", and"),
+        ("IMSERVER_AUTH__MAX_LIFETIME", "10m", "(too_long_lived), 10m"),
+    ] {
+        let said = folder.run_with((setting, value), &["token", "inspect", token]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains(wanted), "{said:?}");
+    }
 }
 
 #[test]

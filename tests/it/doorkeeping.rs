@@ -117,6 +117,9 @@ async fn an_address_that_guesses_is_sent_away_and_no_other() {
     full(&sent_away);
     assert!(unauthorized >= 200, "sent away after {unauthorized}");
     assert_eq!(knock(&server, "127.0.0.3", &expired).await.0.status, 401);
+    // Each counts once, by what was wrong with it: who was sent away used to count twice.
+    let page = admin(&server, "/metrics").await.body;
+    assert_eq!(counted(&page, "refused"), [("expired".to_owned(), unauthorized + 2)].into());
     // Whoever shares its address and has a good token comes in.
     assert_eq!(knock(&server, "127.0.0.2", &user(1)).await.0.status, 101);
 }

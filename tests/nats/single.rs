@@ -1,14 +1,14 @@
 //! One NATS server with a configuration of one's own, reached in the clear over loopback.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::server::PATIENCE;
+use super::place::{PATIENCE, free_port};
 
 /// A server that is killed when it is dropped.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Single {
     /// of its own.
     pub fn start(program: &Path, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port().local_addr().unwrap().port();
         let lines = lines.replace("{folder}", folder.path().to_str().unwrap());
         let config = folder.path().join("nats.conf");
         fs::write(&config, format!("listen: \"127.0.0.1:{port}\"\n{lines}")).unwrap();

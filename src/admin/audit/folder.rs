@@ -51,9 +51,7 @@ impl Folder {
         let mut log = Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, error)| self.io(error.into()))?;
         let io = |cause| self.io(cause);
-        let end = End::find(&mut log).map_err(io)?;
-        let end = end
-            .map_err(|why| AuditError::Broken { place: self.path().display().to_string(), why })?;
+        let end = self.end(&mut log)?;
         end.set_torn_aside(&self.dir, &mut log).map_err(io)?;
 
         let mut text = end.before_next();
@@ -80,6 +78,24 @@ impl Folder {
             return Err(self.io(cause));
         }
         Ok(line)
+    }
+
+    /// Sees whether a line could go behind the last one.
+    ///
+    /// # Errors
+    /// None could.
+    pub(super) fn may_go_on(&self) -> Result<(), AuditError> {
+        if !self.path().exists() {
+            return Ok(());
+        }
+        let mut log = Flock::lock(self.file()?, FlockArg::LockShared)
+            .map_err(|(_, error)| self.io(error.into()))?;
+        self.end(&mut log).map(drop)
+    }
+
+    fn end(&self, log: &mut File) -> Result<End, AuditError> {
+        let end = End::find(log).map_err(|cause| self.io(cause))?;
+        end.map_err(|why| AuditError::Broken { place: self.path().display().to_string(), why })
     }
 
     /// Reads the log from its beginning to where it ends now, checking every line.

@@ -6,6 +6,7 @@
 //! without all after it being written anew. What a chain cannot see is that its own end
 //! was cut off: whoever notes down the newest hash elsewhere can (`audit verify --expect`).
 
+mod copy;
 mod departing;
 mod end;
 mod folder;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
+pub use self::copy::{Copied, CopyError};
 pub use self::departing::departing;
 use self::folder::Folder;
 pub use self::line::{Hash, Line, NoHash};
@@ -184,6 +186,18 @@ impl Audit {
         Self(Place::Folder(Folder::at(dir)))
     }
 
+    /// Sees whether the next act could be written down, as far as the log's end tells; one
+    /// that is not there yet can. Of a log on servers each act finds out.
+    ///
+    /// # Errors
+    /// It is broken there, cannot be used, or others can get at it.
+    pub fn may_go_on(&self) -> Result<(), AuditError> {
+        match &self.0 {
+            Place::Folder(folder) => folder.may_go_on(),
+            Place::Shared(_) => Ok(()),
+        }
+    }
+
     /// The audit log that a configuration speaks of, for a process without a server.
     ///
     /// # Errors
@@ -259,6 +273,16 @@ impl Audit {
             Place::Shared(_) => None,
         };
         Ok(self.lines()?.verify(aside, noted))
+    }
+
+    /// Writes the log into `dir`, which is made where it is missing, as a folder holds it, byte
+    /// for byte as it was written; it is durable when this returns. The rests of torn lines that
+    /// it names are taken from `beside`, where they lie there.
+    ///
+    /// # Errors
+    /// Nothing was written. One that is there is never written over.
+    pub fn copy(&self, beside: &Path, dir: &Path) -> Result<Copied, CopyError> {
+        copy::copy(self.lines()?, &self.place(), beside, dir)
     }
 }
 

@@ -133,7 +133,7 @@ fn of_file(file: &mut Take<BufReader<File>>) -> Result<Option<Line>, Fault> {
 }
 
 /// Whether what was kept of a torn line is what `line` says of it.
-fn is_kept(dir: &Path, line: &Line) -> bool {
+pub(super) fn is_kept(dir: &Path, line: &Line) -> bool {
     let kept = fs::read(aside(dir, line.number)).map(|kept| Hash::of(&kept).to_string());
     let said = line.details.get("sha256").and_then(|said| said.as_str());
     kept.is_ok_and(|kept| Some(kept.as_str()) == said)

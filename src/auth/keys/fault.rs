@@ -12,6 +12,12 @@ pub enum SetFault {
     /// It is not JSON, or a member stands twice in it.
     #[error("is not a key set: {0}")]
     NotJson(String),
+    /// It is another form of keys.
+    #[error(
+        "is not a key set but a key in PEM form; write it as a JWK into {{\"keys\":[…]}} (RFC 7517, \
+         section 5), as README.md shows"
+    )]
+    Pem,
     /// It has no list of keys.
     #[error("is not a key set; {{\"keys\":[…]}} is needed (RFC 7517, section 5)")]
     NoList,

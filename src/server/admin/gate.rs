@@ -8,9 +8,9 @@ use tracing::warn;
 
 use crate::admin::Who;
 use crate::auth::AdminVerifier;
-use crate::server::api::Request;
 use crate::server::handshake;
 use crate::server::refusal::Refusal;
+use crate::server::routes::Request;
 
 /// Refused tokens a minute, before the answer is to stay away: all callers together, since
 /// administrators are few. A good token is let in all the same.
@@ -48,7 +48,7 @@ impl Gate {
         warn!(%peer, reason, "an administrator's call was refused");
         match self.guesses.check() {
             Ok(()) => Err(Refusal::Unauthorized),
-            Err(_) => Err(Refusal::TooMany("too many refused tokens")),
+            Err(_) => Err(Refusal::Guessed("too many refused tokens")),
         }
     }
 }

@@ -17,7 +17,7 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio_util::task::TaskTracker;
 
 pub(super) use self::body::Body;
@@ -26,11 +26,10 @@ pub(super) use self::query::Query;
 pub(super) use self::rate::Rate;
 use self::route::{Call, Route};
 pub(super) use self::write::now;
-use super::accept::Arrival;
 use super::doorkeeper::Doorkeeper;
 use super::handshake::{self, Token};
 use super::refusal::Refusal;
-use super::routes::Answer;
+use super::routes::{Answer, Request};
 use super::terms::Terms;
 use crate::auth::Identity;
 use crate::metrics::ServerMetrics;
@@ -49,16 +48,6 @@ pub(super) struct Api {
     pub(super) metrics: ServerMetrics,
     /// Where calls are worked on: a stopping server waits for them.
     pub(super) calls: TaskTracker,
-}
-
-/// A call as it came in.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) arrival: Arrival,
 }
 
 impl Api {
@@ -88,6 +77,9 @@ impl Api {
         let mut answer = match outcome {
             Ok(answer) => answer,
             Err(refusal) => {
+                if refusal == Refusal::Origin {
+                    self.doorkeeper.strangers.came(&request.headers);
+                }
                 self.count(&refusal);
                 body.discard().await;
                 refusal.response()
@@ -169,9 +161,8 @@ impl Api {
     /// What a frame could fail with too is counted with the frames'.
     fn count(&self, refusal: &Refusal) {
         match refusal {
-            // Counted already, by the true reason.
-            Refusal::Unauthorized => {}
             Refusal::Failed(code, _) => self.context.metrics.failure(code.as_str()),
+            _ if refusal.is_counted() => {}
             _ => self.metrics.refused(refusal.code()),
         }
     }

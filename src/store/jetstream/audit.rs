@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
-use super::lanes::hex;
+use super::batch::Between;
 use super::log::Log;
 use super::names::Names;
+use super::packets::hex;
 use super::raw::Raw;
 use super::reads::Reads;
 use super::refusal::OpenError;
@@ -147,16 +148,12 @@ impl AuditStream {
         limit: usize,
     ) -> Result<Vec<Filed>, StoreError> {
         let (reads, name, filter) = (&self.log.reads, self.name(), self.log.names.all_audit());
-        let (mut found, _) = reads.forward(&name, &filter, from, limit).await?;
-        found.retain(|raw| raw.seq <= until);
-        // Its sequences have no gaps, unless somebody has made one: the leader is asked.
-        let whole = found.iter().zip(from..).take_while(|(raw, seq)| raw.seq == *seq).count();
-        found.truncate(whole);
-        if found.is_empty() {
-            let next = reads.following(&name, &filter, from).await?;
-            found.extend(next.filter(|raw| raw.seq <= until));
+        match reads.between(&name, &filter, (from, until), limit).await? {
+            Between::Some(found) => Ok(found.into_iter().map(Filed::from).collect()),
+            Between::Nothing => Ok(Vec::new()),
+            // Nothing is ever taken out of it.
+            Between::NotYet => Err(StoreError::Unavailable),
         }
-        Ok(found.into_iter().map(Filed::from).collect())
     }
 
     /// What was filed of a token.

@@ -98,14 +98,14 @@ impl Log {
         let mut seq = 1;
         loop {
             let filter = self.names.all_profiles();
-            let (found, more) = self.reads.forward(&stream, &filter, seq, PIECE).await?;
+            let found = self.reads.from(&stream, &filter, seq, PIECE).await?;
             for raw in &found {
                 if let Some((user, profile)) = self.known(raw)? {
                     out.put(Record::Profile(user, profile)).await?;
                 }
                 seq = raw.seq + 1;
             }
-            if !more || found.is_empty() {
+            if found.is_empty() {
                 return Ok(());
             }
         }
@@ -117,7 +117,7 @@ impl Log {
             let (stream, filter) = (self.names.reads(part), self.names.all_reads(part));
             let mut seq = 1;
             loop {
-                let (found, more) = self.reads.forward(&stream, &filter, seq, PIECE).await?;
+                let found = self.reads.from(&stream, &filter, seq, PIECE).await?;
                 for raw in &found {
                     seq = raw.seq + 1;
                     let Some((to, from)) = super::names::Names::pair(&raw.subject) else {
@@ -130,7 +130,7 @@ impl Log {
                         out.put(Record::Gone(Gone { from, to, ordinal, id })).await?;
                     }
                 }
-                if !more || found.is_empty() {
+                if found.is_empty() {
                     break;
                 }
             }
@@ -208,12 +208,8 @@ impl Source {
             return Ok(());
         }
         let (stream, filter) = (log.names.messages(self.part), log.names.all_messages(self.part));
-        let (mut found, _) = log.reads.forward(&stream, &filter, self.next, self.batch).await?;
-        if found.is_empty() {
-            // A replica may lag: whether that was all says the leader.
-            found.extend(log.reads.following(&stream, &filter, self.next).await?);
-        }
-        found.retain(|raw| raw.seq <= self.last);
+        let places = (self.next, self.last);
+        let found = log.reads.between(&stream, &filter, places, self.batch).await?.found();
         self.next = found.last().map_or(self.last, |raw| raw.seq) + 1;
         for raw in &found {
             self.ahead.push_back(log.message(self.part, raw)?);

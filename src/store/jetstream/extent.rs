@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::connect::LONG_ANSWER;
 use super::reads::Reads;
@@ -14,6 +14,9 @@ use crate::store::StoreError;
 
 /// How long a look at a stream may take.
 const GLANCE: Duration = Duration::from_secs(2);
+
+/// Between two looks at a stream whose leader did not answer.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long ago a leader may have heard of a replica that is there: they speak every second.
 const UNHEARD: Duration = Duration::from_secs(5);
@@ -33,9 +36,20 @@ pub(super) struct Reach {
 struct Info {
     config: Made,
     state: State,
-    /// Nothing where a stream is kept by one server.
+    /// Nothing where there is one server.
     #[serde(default)]
     cluster: Option<Kept>,
+}
+
+impl Info {
+    /// Whether the leader said it, when it was up to date. Others answer, too: whoever hears of
+    /// no leader, and for ten seconds after its start the server that was preferred to lead when
+    /// the stream was made. Both may lack what was acknowledged, and neither says since when it
+    /// leads.
+    fn is_the_leaders(&self) -> bool {
+        self.config.num_replicas <= 1
+            || self.cluster.as_ref().is_some_and(|cluster| cluster.leader_since.is_some())
+    }
 }
 
 /// How a stream was made, or changed.
@@ -47,6 +61,9 @@ struct Made {
 /// Who keeps a stream beside its leader.
 #[derive(Default, Deserialize)]
 struct Kept {
+    /// Since when the server that says this leads: from when on it had all that was acknowledged.
+    #[serde(default)]
+    leader_since: Option<String>,
     #[serde(default)]
     replicas: Vec<Replica>,
 }
@@ -95,21 +112,28 @@ struct State {
 impl Reads {
     /// How far a stream reaches and who has it, if its leader says so at once.
     pub(super) async fn glance(&self, stream: &str) -> Result<Glance, StoreError> {
-        let subject = format!("STREAM.INFO.{stream}");
         let everything = json!({});
-        let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
-        match timeout(GLANCE, request).await {
-            Ok(Ok(Response::Ok(Info { config, state, cluster }))) => {
-                let cluster = cluster.unwrap_or_default();
-                let is_led = cluster.is_led_by_many();
-                let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
-                // And the leader, who answers.
-                let copies = 1 + others.count() as u64;
-                let wanted = config.num_replicas;
-                Ok(Glance { last: state.reach.last, copies, wanted, is_led })
+        let looking = async {
+            loop {
+                let subject = format!("STREAM.INFO.{stream}");
+                let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
+                match request.await {
+                    Ok(Response::Ok(info)) if info.is_the_leaders() => return Ok(info),
+                    // Somebody has spoken in the place of the leader.
+                    Ok(Response::Ok(_)) => sleep(AGAIN).await,
+                    _ => return Err(StoreError::Unavailable),
+                }
             }
-            _ => Err(StoreError::Unavailable),
-        }
+        };
+        let info = timeout(GLANCE, looking).await.map_err(|_| StoreError::Unavailable)?;
+        let Info { config, state, cluster } = info?;
+        let cluster = cluster.unwrap_or_default();
+        let is_led = cluster.is_led_by_many();
+        let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
+        // And the leader, who answers.
+        let copies = 1 + others.count() as u64;
+        let wanted = config.num_replicas;
+        Ok(Glance { last: state.reach.last, copies, wanted, is_led })
     }
 
     /// How far a stream reaches, as its leader knows it.
@@ -140,7 +164,39 @@ impl Reads {
         ask: Value,
         long: Option<Duration>,
     ) -> Result<Info, StoreError> {
-        let info = self.ask(format!("STREAM.INFO.{stream}"), &ask, long).await?;
+        let subject = format!("STREAM.INFO.{stream}");
+        let info = self.ask_for(subject, &ask, long, Info::is_the_leaders).await?;
         info.ok_or(StoreError::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(config: &Value, cluster: &Value) -> bool {
+        let state = json!({ "first_seq": 1, "last_seq": 7, "messages": 7 });
+        let info = json!({ "config": config, "state": state, "cluster": cluster });
+        serde_json::from_value::<Info>(info).unwrap().is_the_leaders()
+    }
+
+    #[test]
+    fn only_who_leads_says_how_far_a_stream_reaches() {
+        let (one, three) = (json!({ "num_replicas": 1 }), json!({ "num_replicas": 3 }));
+        let replicas = json!([
+            { "name": "n1", "current": true, "active": 0, "lag": 1 },
+            { "name": "n2", "current": true, "active": 0 },
+        ]);
+        let since = "2026-08-21T13:50:11.1Z";
+        let leads =
+            json!({ "name": "c", "leader": "n0", "leader_since": since, "replicas": replicas });
+        assert!(says(&three, &leads));
+        assert!(!says(&three, &json!({ "name": "c", "replicas": replicas })), "nobody leads");
+        let another = json!({ "name": "c", "leader": "n1", "replicas": replicas });
+        assert!(!says(&three, &another), "somebody else does, or whoever says it soon will");
+        assert!(!says(&three, &Value::Null));
+        // Kept by one server, in a cluster and alone.
+        assert!(says(&one, &json!({ "name": "c", "leader": "n0" })));
+        assert!(says(&one, &Value::Null));
     }
 }

@@ -10,9 +10,10 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Instant, timeout_at};
 
 use super::claims::Claimed;
-use super::lanes::{Head, Lane, body, client_id, name_of};
+use super::lanes::{Head, Lane};
 use super::line::{OnItsWay, Waiting};
 use super::log::Pair;
+use super::packets::{body, client_id, name_of};
 use super::record::print;
 use super::writes::{Together, WRITE, Write, put_together, tell};
 use crate::ids::UserId;

@@ -44,9 +44,12 @@ pub(super) struct Log {
 impl Log {
     /// The write of a message, of which all nodes are told.
     pub(super) fn message_write(&self, pair: Pair, payload: Bytes) -> Write {
-        let stream = self.names.messages(self.names.part(pair.to));
-        let subject = self.names.message(pair.to, pair.from);
-        Write::new(subject, payload).told_on(self.names.live(&stream))
+        let live = self.names.live_messages(self.names.part(pair.to));
+        let write = Write::new(self.names.message(pair.to, pair.from), payload);
+        match live {
+            Some(live) => write.told_on(live),
+            None => write,
+        }
     }
 
     /// The write of what the recipient of a pair has read of it, where that now lies `at`, of
@@ -54,7 +57,7 @@ impl Log {
     pub(super) fn state_write(&self, pair: Pair, at: u64, state: &ReadState) -> Write {
         let stream = self.names.reads(self.names.part(pair.to));
         let subject = self.names.read(pair.to, pair.from);
-        Write::new(subject, state.write()).after(at).told_on(self.names.live(&stream))
+        Write::new(subject, state.write()).after(at).told_on(self.names.live(&stream).into())
     }
 
     /// The newest message of a pair, as its leader knows it.

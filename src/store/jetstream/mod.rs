@@ -6,8 +6,12 @@
 //! `docs/adr/0016-jetstream.md` has the design.
 
 mod amend;
+mod answer;
+mod apart;
 mod audit;
+mod batch;
 mod blueprint;
+mod catch_up;
 mod claims;
 mod clock;
 mod codec;
@@ -37,6 +41,7 @@ mod neighbours;
 mod news;
 mod old_ids;
 mod pace;
+mod packets;
 mod profiles;
 mod raw;
 mod read_state;
@@ -50,6 +55,7 @@ mod revoked;
 mod shared;
 mod survey;
 mod tally;
+mod telling;
 mod tickets;
 mod trail;
 mod typing;

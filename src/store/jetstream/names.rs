@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use async_nats::Subject;
+
 use super::jumps::Jumps;
 use crate::ids::{MessageId, Sender, UserId};
 
@@ -14,6 +16,9 @@ use crate::ids::{MessageId, Sender, UserId};
 pub(super) struct Names {
     prefix: String,
     partitions: u64,
+    /// Where what each stream of messages takes in is told to every node: made once, for every
+    /// write says it.
+    live_messages: Arc<[Subject]>,
     /// What was moved in here once.
     moved: Arc<Moved>,
 }
@@ -30,7 +35,10 @@ pub(super) struct Moved {
 impl Names {
     pub(super) fn new(prefix: &str, partitions: u16) -> Self {
         let partitions = u64::from(partitions.max(1));
-        Self { prefix: prefix.to_owned(), partitions, moved: Arc::default() }
+        let (prefix, live_messages, moved) = (prefix.to_owned(), Arc::default(), Arc::default());
+        let names = Self { prefix, partitions, live_messages, moved };
+        let live = |part| names.live(&names.messages(part)).into();
+        Self { live_messages: (0..partitions).map(live).collect(), ..names }
     }
 
     /// The same names, for streams into which something was moved.
@@ -267,6 +275,11 @@ impl Names {
         format!("{}.live.{stream}", self.prefix)
     }
 
+    /// The same for the messages of a partition, of which there are so many.
+    pub(super) fn live_messages(&self, part: u64) -> Option<Subject> {
+        self.live_messages.get(usize::try_from(part).ok()?).cloned()
+    }
+
     /// Reads the two users at the end of a subject: the owner, and the other.
     pub(super) fn pair(subject: &str) -> Option<(UserId, Sender)> {
         let mut tokens = subject.rsplit('.');
@@ -328,5 +341,7 @@ mod tests {
         assert!(names.is_answer(&format!("{}.1", names.answers(7))));
         assert!(!names.is_answer("in.nodes.told.7.1") && !names.is_answer(&names.profile(user)));
         assert_eq!(Names::pair(&names.nothing(3)), None);
+        let live = names.live_messages(63).unwrap();
+        assert_eq!((live.as_str(), names.live_messages(64)), ("im.live.im-msg-63", None));
     }
 }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subject};
 use bytes::Bytes;
 use tokio::time::timeout;
 
@@ -27,14 +27,14 @@ const BYTES: usize = 64 * 1024;
 const SENT: Duration = Duration::from_millis(300);
 
 /// Tells all nodes, on `subject`, what lies in a stream from `first` on.
-pub(super) async fn tell(client: &Client, subject: &str, first: u64, writes: &[&Write]) {
+pub(super) async fn tell(client: &Client, subject: &Subject, first: u64, writes: &[&Write]) {
     let telling = async {
         for news in pack(first, writes) {
             // Else it would wait for the next connection, and come when it was missed and read.
             if client.connection_state() != State::Connected {
                 return;
             }
-            let _ = client.publish(subject.to_owned(), news).await;
+            let _ = client.publish(subject.clone(), news).await;
         }
     };
     let _ = timeout(SENT, telling).await;

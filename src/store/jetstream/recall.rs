@@ -51,7 +51,8 @@ async fn names(shared: &Shared) -> Result<u64, StoreError> {
         let last = log.reads.reach(&stream).await?.last;
         let mut next = first.max(last.saturating_sub(at_most) + 1);
         while next <= last {
-            let (found, more) = log.reads.forward(&stream, &filter, next, BATCH).await?;
+            let places = (next, last);
+            let found = log.reads.between(&stream, &filter, places, BATCH).await?.found();
             for raw in &found {
                 let kept = log.message(part, raw)?;
                 if let Some(name) = &kept.client_id {
@@ -61,7 +62,7 @@ async fn names(shared: &Shared) -> Result<u64, StoreError> {
                 next = raw.seq + 1;
             }
             looked += found.len() as u64;
-            if !more || found.is_empty() {
+            if found.is_empty() {
                 break;
             }
         }

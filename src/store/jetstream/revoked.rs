@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::lanes::hex;
 use super::log::Log;
 use super::names::Names;
+use super::packets::hex;
 use super::raw::Raw;
 use super::shared::Shared;
 use super::writes::{Write, Written};

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::JetStream;
-use super::lanes::hex;
+use super::packets::hex;
 use super::writes::{Write, Written};
 use crate::auth::{BookUnavailable, KEY_LIFE, Spent, TicketBook};
 use crate::store::StoreError;

@@ -7,7 +7,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{Client, HeaderMap, Request, client};
+use async_nats::{Client, HeaderMap, Request, Subject, client};
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
@@ -38,7 +38,7 @@ pub(super) struct Write {
     pub(super) payload: Bytes,
     headers: HeaderMap,
     /// Where all nodes are told, where the stream does not do that by itself.
-    live: Option<String>,
+    live: Option<Subject>,
 }
 
 /// What came of it.
@@ -60,7 +60,7 @@ impl Write {
 
     /// Told to all nodes on this subject when it is written. Of several in one go the first
     /// says where.
-    pub(super) fn told_on(mut self, live: String) -> Self {
+    pub(super) fn told_on(mut self, live: Subject) -> Self {
         self.live = Some(live);
         self
     }
@@ -222,7 +222,7 @@ pub(super) async fn put_together(
 
 /// Tells all nodes of writes that lie one behind the other.
 pub(super) async fn tell(client: &Client, first: u64, writes: &[&Write]) {
-    if let Some(live) = writes.first().and_then(|write| write.live.as_deref()) {
+    if let Some(live) = writes.first().and_then(|write| write.live.as_ref()) {
         news::tell(client, live, first, writes).await;
     }
 }

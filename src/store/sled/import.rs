@@ -122,7 +122,12 @@ impl<R: BufRead> Lines<R> {
     /// The last id that the first line names.
     fn first(&mut self) -> Result<u64, ImportError> {
         let what = "this is no export of imserver: it begins with a line of the kind `export`";
-        let first = self.next()?.ok_or_else(|| self.wrong(what.to_owned()))?;
+        let first = match self.next() {
+            // Another kind of file, whatever is wrong with its first line.
+            Err(ImportError::Line { .. }) if !self.line.starts_with(b"{") => None,
+            read => read?,
+        };
+        let first = first.ok_or_else(|| self.wrong(what.to_owned()))?;
         let Line::Export { version, user_id, last_id, .. } = first else {
             return Err(self.wrong(what.to_owned()));
         };

@@ -199,12 +199,13 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Sees that there is a store in `dir`, for those who want no new one.
+/// Sees that there is a store in `dir`, or what was to become one, for those who want no new one.
 ///
 /// # Errors
 /// [`OpenError::NoStore`].
 pub fn must_exist(dir: &Path) -> Result<(), OpenError> {
-    match manifest::path(dir).exists() || database(dir).exists() {
+    let begun = manifest::path(dir).exists() || database(dir).exists();
+    match begun || staging::is_unfinished(dir) {
         true => Ok(()),
         false => Err(OpenError::NoStore { path: dir.to_owned() }),
     }
@@ -312,6 +313,11 @@ pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, O
             in_use(dir)
         }
         sled::Error::Io(error) if is_systems(&error) => unusable(&database(dir), error),
+        // Its own words are for whoever works on sled.
+        sled::Error::Corruption { at, .. } => {
+            let place = at.map_or_else(String::new, |at| format!(" (sled: at {at:?})"));
+            damaged(dir, format!("the database cannot be read: it is not what was written{place}"))
+        }
         other => damaged(dir, format!("the database cannot be read: {other}")),
     })?;
     journal::recover(dir, at, &db)?;

@@ -1,6 +1,7 @@
 //! That every act is written down, by whom, and before it is done.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
@@ -24,6 +25,24 @@ async fn an_act_is_in_the_log_with_who_did_it_and_by_which_token() {
     assert_eq!(reloads, lines[..1]);
     let said = server.setup().run(&["audit", "verify"]);
     assert!(said.contains("2 lines, all good"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_go_on_is_told_at_the_start() {
+    let server = TestServer::new().await;
+    Admin::post("/admin/tokens", &json!({ "sub": 1 })).done(&server).await;
+    let setup = server.stop().await;
+    let path = setup.path("data/audit.jsonl");
+    let mut log = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    log.write_all(b"nonsense\n").unwrap();
+    // It served without a word once, until somebody was to be cut off.
+    let server = setup.start().await;
+    let told = server
+        .logged("nothing can be written down that administrators do, so none of it is done")
+        .await;
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("is broken in its last line"), "{error}");
+    assert!(error.contains("imserver audit verify"), "{error}");
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ async fn a_person_reads_the_status_in_lines() {
         found.unwrap_or_else(|| panic!("no line {name} in {out}")).trim().to_owned()
     };
     assert_eq!(line("store "), "ready");
-    assert_eq!(line("connections "), "1 of 1 users");
+    assert_eq!(line("connections "), "1 of 1 user");
     assert!(line("messages stored").ends_with(", 1 in all"), "{out}");
     assert!(line("time to acknowledge").starts_with("p50 "), "{out}");
     assert_eq!(line("frames failed"), "none");

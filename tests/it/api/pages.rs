@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Call, TestServer, is_refusal};
+use crate::support::{Answer, Call, Forge, TestServer, Upgrade, is_refusal};
 
 const LISTED: &str = "https://app.example";
 
@@ -86,6 +86,23 @@ async fn a_browser_is_told_beforehand_what_it_may_ask() {
     }
     let nowhere = Call::new("OPTIONS", 1, "nothing").and("Origin", LISTED).send(&server).await;
     assert_eq!((nowhere.status, cors(&nowhere).as_slice()), (404, &READABLE[..]));
+}
+
+#[tokio::test]
+async fn the_log_tells_of_each_refused_page_once() {
+    let server = TestServer::new().await;
+    let page = |origin: &str| Call::get(1, "me").and("Origin", origin);
+    for origin in ["https://a.example", "https://a.example", "https://b.example"] {
+        assert_eq!(page(origin).send(&server).await.status, 403);
+        // The same page by a WebSocket.
+        let upgrade = Upgrade::token(&Forge::token(1)).and("Origin", origin);
+        assert_eq!(upgrade.send(&server).await.status, 403);
+    }
+    let said = "pages of this origin are refused; if it is yours, write it into server.origins";
+    let told = server.logged_times(said, 2).await;
+    assert_eq!(told[0]["origin"], "\"https://a.example\"");
+    assert_eq!(told[1]["origin"], "\"https://b.example\"");
+    assert_eq!(server.log().matches(said).count(), 2);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Call, Claims, Door, Forge, Setup, TestServer, Way, exchange, from_address, is_refusal,
-    post_message, refused, tls_over,
+    Answer, Call, Claims, Door, Forge, Setup, TestServer, Way, admin, counted, exchange,
+    from_address, is_refusal, post_message, refused, tls_over,
 };
 
 /// Fails unless `answer` is the refusal of `code`.
@@ -115,6 +115,9 @@ async fn whoever_guesses_at_the_api_is_sent_away() {
     assert!((200..300).contains(&guesses), "{guesses}");
     // Nobody else is, and neither is a good token from there.
     assert_eq!(Call::get(1, "me").token("a.b.c").send(&server).await.status, 401);
+    // All count once, as what the tokens were: who was sent away used to count twice.
+    let page = admin(&server, "/metrics").await.body;
+    assert_eq!(counted(&page, "refused"), [("malformed".to_owned(), guesses + 2)].into());
     let tcp = from_address(&server, "127.0.0.2").await;
     let mut stream = tls_over(tcp, server.roots()).await;
     let good = exchange(&mut stream, &Call::get(1, "me").bytes()).await;

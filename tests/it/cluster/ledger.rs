@@ -55,6 +55,14 @@ impl Ledger {
             self.gaps.push((sent.0, now, now - before));
         }
     }
+
+    /// What was acknowledged and not shown to its recipient: by recipient and id.
+    fn unseen(&self) -> BTreeMap<(u64, u64), Packet> {
+        let seen: BTreeSet<(u64, u64)> =
+            self.seen.iter().flat_map(|(to, seen)| seen.iter().map(|(id, _)| (*to, *id))).collect();
+        let wanted = self.acknowledged.iter().map(|(sent, id)| ((recipient(*sent), *id), *sent));
+        wanted.filter(|(shown, _)| !seen.contains(shown)).collect()
+    }
 }
 
 /// Where the nodes are that clients know of.
@@ -118,7 +126,7 @@ impl Load {
             let now = self.acknowledged();
             now.iter().all(|(sender, count)| *count >= before[sender] + more)
         };
-        self.until("messages to be acknowledged", served).await;
+        assert!(self.holds(served).await, "waited in vain for messages to be acknowledged");
     }
 
     /// How many packets of each sender were acknowledged.
@@ -151,13 +159,14 @@ impl Load {
         served.values().map(|first| *first - since).max().unwrap_or_default()
     }
 
-    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+    /// Whether something holds in the end.
+    async fn holds(&self, mut holds: impl FnMut() -> bool) -> bool {
         let waiting = async {
             while !holds() {
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain for {what}");
+        tokio::time::timeout(PATIENCE, waiting).await.is_ok()
     }
 
     /// Ends the load where it stands, whatever is under way: how many of those that were
@@ -179,15 +188,7 @@ impl Load {
         while let Some(ended) = self.senders.join_next().await {
             ended.unwrap();
         }
-        for to in RECIPIENTS {
-            self.until("everything to be seen", || {
-                let ledger = self.ledger.lock().unwrap();
-                let seen: BTreeSet<Packet> =
-                    ledger.seen.get(&to).into_iter().flatten().map(|(_, packet)| *packet).collect();
-                ledger.acknowledged.keys().all(|sent| recipient(*sent) != to || seen.contains(sent))
-            })
-            .await;
-        }
+        self.holds(|| self.ledger.lock().unwrap().unseen().is_empty()).await;
         self.recipients.shutdown().await;
         let ledger = std::mem::take(&mut *self.ledger.lock().unwrap());
         let mut found = 0;
@@ -198,6 +199,8 @@ impl Load {
             found += there.len();
         }
         eprintln!("{} acknowledged, {found} there", ledger.acknowledged.len());
+        // Behind the rest: what is not there can be shown to nobody.
+        assert_eq!(ledger.unseen(), BTreeMap::new(), "by recipient and id, was not shown");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Several nodes, which share what three NATS servers keep.
 
+mod acts_return;
 mod audit;
 mod connections;
 mod decentralized;

@@ -18,7 +18,7 @@ use crate::nats;
 use crate::support::{Admin, Setup};
 
 /// Acts of every kind, so many, as the server of one machine wrote them.
-fn live_in(folder: &Path, count: usize) -> Audit {
+pub(super) fn live_in(folder: &Path, count: usize) -> Audit {
     let audit = Audit::open(folder).unwrap();
     for number in 0..count {
         let act = match number % 3 {
@@ -37,7 +37,7 @@ fn live_in(folder: &Path, count: usize) -> Audit {
     audit
 }
 
-fn good(audit: &Audit) -> (u64, Hash) {
+pub(super) fn good(audit: &Audit) -> (u64, Hash) {
     let Verified { lines, newest, fault: None, .. } = audit.verify(None).unwrap() else {
         panic!("the log is broken")
     };

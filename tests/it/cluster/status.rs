@@ -66,7 +66,7 @@ async fn how_all_nodes_are_is_told_at_any() {
         .lines()
         .filter_map(|line| line.strip_prefix("node ")?.trim_start().split_once(": imserver "))
         .collect();
-    assert!(lines["a"].ends_with(", ready, 1 connections of 1 users"), "{shown}");
+    assert!(lines["a"].ends_with(", ready, 1 connection of 1 user"), "{shown}");
     let of_b = ", ready, 3 connections of 2 users, the configuration in the file refused";
     assert!(lines["b"].ends_with(of_b), "{shown}");
 

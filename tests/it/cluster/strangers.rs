@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::nats;
-use crate::support::{Admin, Claims, Client, Nodes, V2, frame, named};
+use crate::support::{Admin, Claims, Client, Nodes, Stranger, V2, frame, named};
 
 #[tokio::test]
 async fn nonsense_where_nodes_tell_who_is_typing_disturbs_nobody() {
@@ -186,4 +186,32 @@ async fn a_deployment_of_an_earlier_version_is_told_which_streams_are_missing() 
     hong.send(&frame(2, 1, "and since", "2")).await;
     assert_eq!(hong.next().await, hong.success("2"));
     Admin::post("/admin/tokens", &json!({ "sub": 7 })).done(&node).await;
+}
+
+#[tokio::test]
+async fn what_is_gone_before_anybody_has_heard_of_it_holds_nobody_up() {
+    let nodes = Nodes::on(&nats::shared());
+    let [a, b] = [nodes.start().await, nodes.start().await];
+    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
+    ming.say(2, "before", "1").await;
+    assert_eq!(hong.message().await.1, "before");
+    let stranger = nodes.stranger().await;
+    // In the middle: what is told next comes early, and the leader has nothing before it.
+    come_and_go(&stranger, nodes.prefix()).await;
+    ming.say(2, "behind it", "2").await;
+    assert_eq!(hong.message().await.1, "behind it");
+    // At the end: whether it is gone nobody knows, until something is written behind it.
+    come_and_go(&stranger, nodes.prefix()).await;
+    for node in [&a, &b] {
+        node.logged("its leader has nothing there: is it gone?").await;
+    }
+    ming.say(2, "behind both", "3").await;
+    assert_eq!(hong.message().await.1, "behind both");
+}
+
+/// Puts something between the messages of which no node tells, and takes it out before one looks.
+async fn come_and_go(stranger: &Stranger, prefix: &str) {
+    stranger.publish("msg.0.9.8", "nothing").await;
+    let it = json!({ "filter": format!("{prefix}.msg.0.9.8") });
+    while stranger.ask("STREAM.PURGE", "msg-0", &it).await["purged"] != 1 {}
 }

@@ -1,11 +1,10 @@
 //! Calls of the administrators' listener, good until they are changed.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::http::raw_at;
+use super::http::{head, raw_at};
 use super::{Answer, Claims, TestServer};
 
 /// Every call that there is, with a body that is right where one is needed.
@@ -95,21 +94,13 @@ impl Admin {
 
     /// Makes the call where it does not belong.
     pub async fn send_to(&self, server: &TestServer, address: SocketAddr) -> Answer {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
-        for (name, value) in &self.headers {
-            write!(text, "{name}: {value}\r\n").unwrap();
-        }
-        let request = format!("{text}\r\n{}", self.body);
+        let request = head(&self.method, &self.target, &self.headers) + &self.body;
         raw_at(server, address, request.as_bytes()).await
     }
 
     /// Makes a call that must be answered with 200: what the answer holds.
     pub async fn done(&self, server: &TestServer) -> Value {
-        let answer = self.send(server).await;
-        assert_eq!(answer.status, 200, "{}: {answer:?}", self.target);
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{}", self.target);
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{}", self.target);
-        serde_json::from_str(&answer.body).unwrap()
+        self.send(server).await.done(&self.target)
     }
 
     /// Makes a call that must be answered with 200 and lines: what each of them holds.

@@ -1,10 +1,8 @@
 //! Calls of the HTTPS API, good until they are changed.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
-use super::http::raw;
+use super::http::{head, raw};
 use super::{Answer, Forge, TestServer};
 
 /// A call.
@@ -72,12 +70,7 @@ impl Call {
 
     /// The call as bytes.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
-        for (name, value) in &self.headers {
-            write!(text, "{name}: {value}\r\n").unwrap();
-        }
-        text.push_str("\r\n");
-        [text.as_bytes(), &self.body].concat()
+        [head(self.method, &self.target, &self.headers).as_bytes(), &self.body].concat()
     }
 
     /// Makes the call and reads the answer.
@@ -87,11 +80,7 @@ impl Call {
 
     /// Makes a call that must be answered with 200: what the answer holds.
     pub async fn done(&self, server: &TestServer) -> Value {
-        let answer = self.send(server).await;
-        assert_eq!(answer.status, 200, "{}: {answer:?}", self.target);
-        assert_eq!(answer.header("content-type"), Some("application/json"), "{}", self.target);
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{}", self.target);
-        serde_json::from_str(&answer.body).unwrap()
+        self.send(server).await.done(&self.target)
     }
 }
 

@@ -39,6 +39,15 @@ impl Answer {
         body["code"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// What a call of `target` holds that must be answered with 200, and with JSON that
+    /// nobody keeps.
+    pub(super) fn done(&self, target: &str) -> Value {
+        assert_eq!(self.status, 200, "{target}: {self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"), "{target}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{target}");
+        serde_json::from_str(&self.body).unwrap()
+    }
+
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
@@ -164,18 +173,22 @@ impl Upgrade {
 
     /// The request as bytes.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
-        for (name, value) in &self.headers {
-            write!(text, "{name}: {value}\r\n").unwrap();
-        }
-        text.push_str("\r\n");
-        text.into_bytes()
+        head(&self.method, &self.target, &self.headers).into_bytes()
     }
 
     /// Sends it and reads the answer.
     pub async fn send(&self, server: &TestServer) -> Answer {
         raw(server, &self.bytes()).await
     }
+}
+
+/// A request up to its body.
+pub(super) fn head(method: &str, target: &str, headers: &[(String, String)]) -> String {
+    let mut text = format!("{method} {target} HTTP/1.1\r\n");
+    for (name, value) in headers {
+        write!(text, "{name}: {value}\r\n").unwrap();
+    }
+    text + "\r\n"
 }
 
 /// Asks the administrators' listener for `path`.

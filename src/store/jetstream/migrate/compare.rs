@@ -188,11 +188,6 @@ impl Found<'_> {
         filter: &str,
         seq: u64,
     ) -> Result<Vec<super::super::raw::Raw>, StoreError> {
-        let (mut found, _) = self.log.reads.forward(stream, filter, seq, BATCH).await?;
-        if found.is_empty() {
-            // A replica may lag.
-            found.extend(self.log.reads.following(stream, filter, seq).await?);
-        }
-        Ok(found)
+        self.log.reads.from(stream, filter, seq, BATCH).await
     }
 }

@@ -14,7 +14,7 @@ use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErro
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::lanes::successor;
+use super::super::packets::successor;
 use super::super::reads::Reads;
 use super::{MigrateError, Step, Watch};
 use crate::store::StoreError;

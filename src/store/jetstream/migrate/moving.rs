@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::super::claims::is_young;
 use super::super::erase;
-use super::super::lanes::name_of;
 use super::super::log::{Log, Pair};
+use super::super::packets::name_of;
 use super::super::profiles;
 use super::super::record::{Body, Chain, print};
 use super::super::revoked;
