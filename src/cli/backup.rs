@@ -76,15 +76,12 @@ pub(super) fn backup(
                    is in them as JSON lines";
     offline::folder_alone(config, "backup", instead)?;
     let path = args.dir.join(FILE);
-    if path.exists() {
-        return Err(Failure::usage(format!(
-            "there is a backup already, {}, and none is overwritten: name another folder",
-            path.display()
-        )));
-    }
+    none_yet(&path)?;
     // A server on the same machine goes first. Where the system refuses it, it is slower.
     let _ = rustix::process::nice(NICE);
     let part = Partial::begin(&args.dir)?;
+    // One that was under way may have ended right before.
+    none_yet(&path)?;
     match Remote::connect(config, token)? {
         Some(server) => part.fill(|take| server.stream(Method::GET, "/admin/backup", None, take)),
         None => {
@@ -203,28 +200,44 @@ fn failure(path: &Path, error: BackupError) -> Failure {
     }
 }
 
+/// Nothing is written over.
+fn none_yet(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Failure::usage(format!(
+            "there is a backup already, {}, and none is overwritten: name another folder",
+            path.display()
+        ))),
+        Err(_) => Ok(()),
+    }
+}
+
 /// A backup while it is written; removed unless it is kept.
 struct Partial {
     path: PathBuf,
-    file: Option<Flock<File>>,
+    file: Option<File>,
+    /// Only one at a time is written to a folder.
+    _folder: Flock<File>,
 }
 
 impl Partial {
     fn begin(dir: &Path) -> Result<Self, Failure> {
-        secret_file::create_folder(dir).map_err(|error| {
+        let made = secret_file::create_folder(dir).and_then(|()| File::open(dir));
+        let folder = made.map_err(|error| {
             Failure::failed(format!("{} cannot be made: {error}", dir.display()))
         })?;
-        let path = dir.join(format!("{FILE}.partial"));
-        let failed = |error| cannot_write(&path, &error);
-        // What a killed one left is written over; a running one holds the lock.
-        let mut options = File::options();
-        let options = options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).map_err(failed)?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            Failure::failed(format!("another backup is being written to {}", dir.display()))
+        let folder = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            Failure::failed(format!(
+                "{} is in use: another backup is being written to it, or it is the data directory \
+                 of a server; name another folder",
+                dir.display()
+            ))
         })?;
-        file.set_len(0).map_err(failed)?;
-        Ok(Self { path, file: Some(file) })
+        let path = dir.join(format!("{FILE}.partial"));
+        // What a killed one left is written over.
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&path).map_err(|error| cannot_write(&path, &error))?;
+        Ok(Self { path, file: Some(file), _folder: folder })
     }
 
     /// Writes what comes, and looks at it as it comes.
@@ -233,7 +246,7 @@ impl Partial {
         from: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Some(file) = &self.file else { return Ok(()) };
-        let mut file: &File = file;
+        let mut file = file;
         let mut checker = Checker::default();
         let mut unsynced = 0;
         let progress = Progress::messages("copying");

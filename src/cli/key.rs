@@ -234,7 +234,7 @@ fn report(swept: &[String]) -> Result<(), Failure> {
 }
 
 fn list(config: &Config) -> Result<(), Failure> {
-    let keys = KeySet::load(&config.auth.keys)?.list();
+    let keys = KeySet::configured(&config.auth)?.list();
     let now = SystemTime::now();
     let is_there = match config.store.backend {
         Backend::Sled => config.store.path.join(FILE).exists(),
@@ -250,6 +250,9 @@ fn list(config: &Config) -> Result<(), Failure> {
     }
     if !keys.iter().any(|key| key.signs) {
         print("no key can sign: tokens are checked here and issued elsewhere")?;
+    }
+    if let Some(url) = &config.auth.jwks_url {
+        print(format!("beside these, the running server takes those of {url}"))?;
     }
     Ok(())
 }

@@ -28,8 +28,9 @@ use super::crowd::{Counted, Crowd};
 use super::introductions::Introductions;
 use super::refusal::Refusal;
 use super::routes::Answer;
-use super::stream::{Stream, Watched};
+use super::stream::Stream;
 use super::terms::{CurrentTerms, Terms};
+use super::watched::Watched;
 use crate::metrics::ServerMetrics;
 
 /// Headers a request may have, and the bytes of its whole head: a token of 8 KiB fits.
@@ -178,7 +179,11 @@ impl Listener {
     ) {
         // Frames are small and wanted at once. Where it fails the peer is gone already.
         let _ = tcp.set_nodelay(true);
-        let watched = Watched::new(tcp, terms.limits.write_timeout);
+        let patience = terms.limits.write_timeout;
+        let watched = match &self.tls {
+            Some(_) => Watched::for_tls(tcp, patience),
+            None => Watched::new(tcp, patience),
+        };
         let stream = self.shake_hands(watched, &arrival, deadline, &shutdown).await;
         let Some(stream) = stream else { return };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -242,7 +247,7 @@ impl Listener {
             () = shutdown.cancelled() => return None,
         };
         match shaken {
-            Ok(Ok(tls)) => return Some(Stream::Tls(Box::new(tls))),
+            Ok(Ok(tls)) => return Some(Stream::tls(Box::new(tls))),
             Ok(Err((error, watched))) => {
                 if let Some(introductions) = &self.introductions
                     && watched.began_with_proxy_header()

@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::handshake;
 use super::socket::WebSocket;
-use super::stream::{Stream, Watched};
+use super::stream::Stream;
 use super::upgrade::switching;
+use super::watched::Watched;
 use crate::config;
 
 /// The suites' largest messages are 16 MiB.

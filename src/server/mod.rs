@@ -33,6 +33,7 @@ mod tasks;
 mod terms;
 mod tls;
 mod upgrade;
+mod watched;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

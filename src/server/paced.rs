@@ -46,6 +46,11 @@ impl Paced {
         paced
     }
 
+    /// Holds back what is written from now on until the stream is shut down.
+    pub(super) fn hold_to_the_end(&mut self) {
+        self.stream.hold_to_the_end();
+    }
+
     fn came(&mut self, bytes: &[u8]) {
         if self.framing.feed(bytes) || !self.framing.is_under_way() {
             // Whatever is under way now has only just begun.

@@ -57,6 +57,8 @@ impl WebSocket {
     /// Says why, then lets the peer read it: closing on top of unread bytes would
     /// reset the connection and the reason with it.
     pub(super) async fn finish(mut self, ended: Ended) {
+        // A close frame is one packet with the end of TLS, and of the stream.
+        self.frames.get_mut().hold_to_the_end();
         let farewell = async {
             match ended {
                 Ended::Close(close) => {

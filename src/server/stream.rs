@@ -1,17 +1,13 @@
-//! The byte stream of a connection, TLS or plain, that gives up on a peer who takes nothing.
+//! The byte stream of a connection, TLS or plain.
 
-use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use super::proxy_header;
+use super::watched::{Holds, Watched};
 
 /// What a connection runs over.
 #[derive(Debug)]
@@ -37,13 +33,46 @@ macro_rules! either {
     };
 }
 
+impl Stream {
+    /// A stream on which hands were shaken.
+    ///
+    /// What TLS says behind that, its ticket, nobody waits for: it goes out with the answer
+    /// to what is asked, where that has come already.
+    pub(super) fn tls(mut tls: Box<TlsStream<Watched>>) -> Self {
+        tls.get_mut().0.holds = Holds::UntilAsked;
+        Self::Tls(tls)
+    }
+
+    /// Holds back what is written from now on until the stream is shut down: what is said
+    /// last is then one packet, with the end of TLS and of the stream.
+    pub(super) fn hold_to_the_end(&mut self) {
+        self.watched().holds = Holds::ToTheEnd;
+    }
+
+    fn watched(&mut self) -> &mut Watched {
+        match self {
+            Self::Tls(tls) => tls.get_mut().0,
+            Self::Plain(plain) => plain,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(self, inner => inner.poll_read(context, buffer))
+        let read = either!(self.as_mut(), inner => inner.poll_read(context, buffer));
+        let watched = self.watched();
+        if watched.holds == Holds::UntilAsked {
+            if read.is_ready() {
+                watched.holds = Holds::Nothing;
+            } else {
+                watched.send_held(context)?;
+            }
+        }
+        read
     }
 }
 
@@ -65,117 +94,36 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// A TCP stream whose writes fail when the peer takes nothing for a while.
-///
-/// Below TLS, so that every byte is watched, of whatever it is part.
-#[derive(Debug)]
-pub(super) struct Watched {
-    tcp: TcpStream,
-    patience: Duration,
-    /// The first bytes that came, to tell what the other side takes us for.
-    opening: [u8; 6],
-    is_open: bool,
-    /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl Watched {
-    pub(super) fn new(tcp: TcpStream, patience: Duration) -> Self {
-        Self { tcp, patience, opening: [0; 6], is_open: false, stalled: None }
-    }
-
-    /// Whether what came first is the beginning of a PROXY header.
-    pub(super) fn began_with_proxy_header(&self) -> bool {
-        proxy_header::begins(self.opening)
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
-        if !self.is_open && read.is_ready() {
-            self.is_open = true;
-            let came = buffer.filled().iter().skip(before);
-            self.opening.iter_mut().zip(came).for_each(|(opening, byte)| *opening = *byte);
-        }
-        read
-    }
-}
-
-impl Watched {
-    /// What came of a try to write; an error where the peer has taken nothing for too long.
-    fn outcome(
-        &mut self,
-        tried: Poll<io::Result<usize>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if tried.is_ready() {
-            self.stalled = None;
-            return tried;
-        }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let tried = Pin::new(&mut self.tcp).poll_write(context, bytes);
-        self.outcome(tried, context)
-    }
-
-    /// TLS hands over its records one by one in a list: what a handshake says would be as many
-    /// writes, and packets.
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let tried = Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
-        self.outcome(tried, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     #[tokio::test]
-    async fn what_is_handed_over_in_pieces_goes_out_in_one_write() {
+    async fn last_words_come_whole_with_the_end_however_long_they_are() {
+        let words: Vec<u8> = (0..100_000).map(|at| (at % 251) as u8).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (tcp, _) = listener.accept().await.unwrap();
-        let mut watched = Watched::new(tcp, Duration::from_secs(60));
-        let pieces = [&b"hello"[..], b"", b"finished"].map(IoSlice::new);
-        assert_eq!(watched.write_vectored(&pieces).await.unwrap(), 13);
-        let mut came = [0; 13];
-        peer.read_exact(&mut came).await.unwrap();
-        assert_eq!(&came, b"hellofinished");
+        let mut stream = Stream::Plain(Watched::new(tcp, Duration::from_secs(60)));
+        stream.hold_to_the_end();
+        let saying = async {
+            // In pieces that do not fill the room that there is.
+            for piece in words.chunks(1000) {
+                stream.write_all(piece).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            stream.shutdown().await.unwrap();
+        };
+        let hearing = async {
+            let mut came = Vec::new();
+            peer.read_to_end(&mut came).await.unwrap();
+            came
+        };
+        assert!(tokio::join!(saying, hearing).1 == words);
     }
 }

@@ -40,6 +40,20 @@ fn keys_are_made_and_listed_without_their_secrets() {
 }
 
 #[test]
+fn a_set_may_be_empty_where_a_provider_has_the_keys() {
+    let folder = Folder::ready();
+    folder.write("certs/keys.json", r#"{"keys":[]}"#);
+    let provider = ("IMSERVER_AUTH__JWKS_URL", "https://login.example/keys");
+    // It used to ask for a key of one's own.
+    let said = folder.run_with(provider, &["key", "list"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.starts_with("no key can sign"), "{}", said.out);
+    assert!(said.out.contains("those of https://login.example/keys"), "{}", said.out);
+    let said = folder.run(&["key", "list"]);
+    assert_eq!(said.code, 2, "{said:?}");
+}
+
+#[test]
 fn wrong_usage_and_unusable_keys_exit_2() {
     let folder = Folder::ready();
     for wrong in [

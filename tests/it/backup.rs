@@ -1,7 +1,7 @@
 //! Backups that are proven: made under load, restored elsewhere, and compared.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -156,6 +157,31 @@ async fn a_stopped_store_its_backup_and_what_is_restored_of_it_have_one_digest()
     let (code, said) = fails(&other, &["restore", &nowhere]);
     assert_eq!(code, 2);
     assert!(said.contains("there is no backup"), "{said}");
+}
+
+#[tokio::test]
+async fn a_folder_takes_one_backup_and_one_at_a_time() {
+    let server = setup().start().await;
+    named(&server, "one").await;
+    let backup = folder(server.setup(), "b");
+    fs::create_dir(&backup).unwrap();
+    // As one holds it that is under way.
+    let held = Flock::lock(File::open(&backup).unwrap(), FlockArg::LockExclusive).unwrap();
+    let (code, _, said) = server.run(&["backup", &backup]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("another backup is being written to it"), "{said}");
+    assert_eq!(fs::read_dir(&backup).unwrap().count(), 0);
+    drop(held);
+    let (code, _, said) = server.run(&["backup", &backup]).await;
+    assert_eq!(code, 0, "{said}");
+    let first = fs::read(server.setup().path("b/imserver.backup")).unwrap();
+    let (code, _, said) = server.run(&["backup", &backup]).await;
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("none is overwritten: name another folder"), "{said}");
+    assert_eq!(fs::read(server.setup().path("b/imserver.backup")).unwrap(), first);
+    let (code, _, said) = server.run(&["backup", &folder(server.setup(), "data")]).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("it is the data directory of a server"), "{said}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -61,6 +62,32 @@ async fn tls_is_1_2_or_1_3_and_carries_http_1_1() {
         assert_eq!(line["why"], "peer doesn't support any known protocol");
     }
     server.connect(1).await.say(1, "alive", "1").await;
+}
+
+/// What TLS says behind the handshake may wait for the answer to a request, and for nothing else.
+#[tokio::test]
+async fn a_ticket_comes_whether_something_is_asked_or_not() {
+    let server = TestServer::new().await;
+    let tickets = |stream: &TlsStream<TcpStream>| stream.get_ref().1.tls13_tickets_received();
+    let shaken = async || hands(&server, &[&rustls::version::TLS13], &[]).await.unwrap();
+
+    let mut silent = shaken().await;
+    within("a ticket", silent.get_ref().0.readable()).await.unwrap();
+    assert!(silent.read(&mut [0; 64]).now_or_never().is_none(), "nothing was asked");
+    assert_eq!(tickets(&silent), 1);
+
+    let mut asking = shaken().await;
+    let request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    asking.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    within("the answer", asking.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 404"));
+    assert_eq!(tickets(&asking), 1);
+
+    let mut leaving = shaken().await;
+    leaving.shutdown().await.unwrap();
+    within("the end", leaving.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(tickets(&leaving), 1);
 }
 
 /// A ClientHello as programs sent it before TLS 1.2.

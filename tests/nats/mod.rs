@@ -7,11 +7,13 @@
 #![allow(clippy::print_stderr, reason = "a test that fails shows what the servers said")]
 
 mod network;
+mod place;
 mod server;
 mod shared;
 mod single;
 
 pub use network::Network;
-pub use server::{Cluster, Dismissal, Place, old_program, program};
+pub use place::Place;
+pub use server::{Cluster, Dismissal, old_program, program};
 pub use shared::shared;
 pub use single::Single;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use super::server::{Place, program};
+use super::place::Place;
+use super::server::program;
 
 /// Ends the servers once it has the lock, and what they left with them.
 const GUARDIAN: &str = r#"

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::server::{PATIENCE, free_port};
+use super::place::{PATIENCE, free_port};
 
 /// A server that is killed when it is dropped.
 #[derive(Debug)]

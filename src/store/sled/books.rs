@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use foldhash::{HashMap, HashMapExt};
 
+use super::inboxes::{Change, State};
 use super::keys::Pair;
 use super::log::Log;
 use super::names;
@@ -39,8 +40,10 @@ pub(super) struct Newest {
 pub(super) struct Inbox {
     /// Unread messages in it.
     pub(super) unread: u64,
-    /// Its newest message; 0: none.
+    /// Its newest message of those that are there, or more; 0: none.
     head: u64,
+    /// It is the newest that there ever was.
+    is_head: bool,
 }
 
 /// The resend index of each kind of key.
@@ -94,6 +97,8 @@ pub(super) struct Books {
     pub(super) resends: Resends,
     pairs: HashMap<Pair, Newest>,
     inboxes: HashMap<UserId, Inbox>,
+    /// The inboxes that are changed by the commit under way, and whether something of them goes.
+    changed: Vec<(UserId, bool)>,
     profiles: HashMap<UserId, Arc<Profile>>,
     pub(super) revoked: Tally,
 }
@@ -117,6 +122,7 @@ impl Books {
             },
             pairs: HashMap::new(),
             inboxes: HashMap::new(),
+            changed: Vec::new(),
             profiles: HashMap::new(),
             revoked: Tally::default(),
         };
@@ -195,7 +201,7 @@ impl Books {
         if let Some(&inbox) = self.inboxes.get(&user) {
             return Ok(inbox);
         }
-        let mut inbox = Inbox { unread: 0, head: 0 };
+        let mut inbox = Inbox { unread: 0, head: 0, is_head: false };
         for peer in reader::peers(&self.log, user) {
             let pair = Pair { to: user, from: peer? };
             if let Some((ordinal, id)) = reader::last(&self.log, pair)? {
@@ -223,8 +229,10 @@ impl Books {
     /// Enters a message and gives the one before it in its inbox.
     pub(super) fn appended(&mut self, pair: Pair, id: MessageId) -> u64 {
         self.next_id = id.get() + 1;
+        self.change(pair.to, false);
         self.inboxes.get_mut(&pair.to).map_or(0, |inbox| {
             inbox.unread += 1;
+            inbox.is_head = true;
             std::mem::replace(&mut inbox.head, id.get())
         })
     }
@@ -238,9 +246,41 @@ impl Books {
 
     /// Enters that `count` messages of an inbox were read.
     pub(super) fn read(&mut self, user: UserId, count: u64) {
+        if count > 0 {
+            self.change(user, false);
+        }
         if let Some(inbox) = self.inboxes.get_mut(&user) {
             inbox.unread = inbox.unread.saturating_sub(count);
         }
+    }
+
+    /// Enters that messages of an inbox go.
+    pub(super) fn removed(&mut self, user: UserId) {
+        self.change(user, true);
+        if let Some(inbox) = self.inboxes.get_mut(&user) {
+            inbox.is_head = false;
+        }
+    }
+
+    fn change(&mut self, user: UserId, is_removal: bool) {
+        // With a busy inbox one after the other.
+        if self.changed.last() != Some(&(user, is_removal)) {
+            self.changed.push((user, is_removal));
+        }
+    }
+
+    /// Lets readers know of what the commit has changed, which is durable now.
+    pub(super) fn publish(&mut self) {
+        let inboxes = &self.inboxes;
+        let changes = self.changed.drain(..).map(|(inbox, is_removal)| {
+            let state = inboxes.get(&inbox).map(|inbox| State {
+                head: inbox.head,
+                is_head: inbox.is_head,
+                is_read: inbox.unread == 0,
+            });
+            Change { inbox, state: state.unwrap_or_default(), is_removal }
+        });
+        self.log.inboxes.enter(changes);
     }
 
     /// What is known of a sender.

@@ -1,13 +1,15 @@
-//! The handle on the open store: reads go to a blocking thread, everything else in line for
-//! the writer.
+//! The handle on the open store: reads go to a blocking thread, unless their answer is known by
+//! heart, everything else in line for the writer.
 
 use std::fmt;
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::inboxes::Inboxes;
 use super::keys::Pair;
 use super::log::Log;
 use super::reader::{self, Mark};
@@ -66,6 +68,13 @@ impl SledStore {
             self.shared.damaged(what.clone());
         }
         outcome
+    }
+
+    /// What can be said without a read.
+    pub(super) fn by_heart<T>(&self, say: impl FnOnce(&Inboxes, Cursor) -> Option<T>) -> Option<T> {
+        // Before the look: what is durable up to there was entered before it.
+        let head = self.shared.head();
+        say(&self.shared.log().ok()?.inboxes, head)
     }
 
     /// Puts a request in line for the writer.
@@ -141,7 +150,7 @@ impl Store for SledStore {
     fn append(&self, draft: Draft) -> BoxFuture<'_, Result<Receipt<Appended>, AppendError>> {
         Box::pin(async move {
             if let Some(first) = self.first_try(&draft).await? {
-                let receipt: Receipt<Appended> = Box::pin(std::future::ready(Ok(first)));
+                let receipt: Receipt<Appended> = Box::pin(ready(Ok(first)));
                 return Ok(receipt);
             }
             self.ask(|reply| Request::Append(draft, reply)).await
@@ -149,11 +158,32 @@ impl Store for SledStore {
     }
 
     fn read_inbox(&self, inbox: UserId, span: Span) -> BoxFuture<'_, Result<Page, StoreError>> {
-        Box::pin(self.read(move |log, head| reader::page(log, inbox, span, head)))
+        if let Some(nothing) = self.by_heart(|known, head| known.page(inbox, span, head)) {
+            return Box::pin(ready(Ok(nothing)));
+        }
+        Box::pin(self.read(move |log, head| {
+            let page = reader::page(log, inbox, span, head)?;
+            if span.unread_only
+                && span.after == Cursor::START
+                && page.entries.is_empty()
+                && page.up_to == head
+            {
+                log.inboxes.found_nothing_unread(inbox, head);
+            }
+            Ok(page)
+        }))
     }
 
     fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
-        Box::pin(self.read(move |log, head| reader::inbox_head(log, inbox, head)))
+        if let Some(newest) = self.by_heart(|known, head| known.head(inbox, head)) {
+            return Box::pin(ready(Ok(newest)));
+        }
+        Box::pin(self.read(move |log, head| {
+            let removals = log.inboxes.removals();
+            let newest = reader::inbox_head(log, inbox, head)?;
+            log.inboxes.found_head(inbox, newest, removals);
+            Ok(newest)
+        }))
     }
 
     fn history(

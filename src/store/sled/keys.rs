@@ -125,6 +125,11 @@ pub(super) fn gone_of(inbox: UserId) -> Vec<u8> {
     key(GONE, [inbox.get()])
 }
 
+/// Where what is gone of the inboxes from `id` on begins.
+pub(super) fn gone_from(id: u64) -> Vec<u8> {
+    key(GONE, [id])
+}
+
 pub(super) fn erasure(user: UserId) -> Vec<u8> {
     key(ERASURES, [user.get()])
 }

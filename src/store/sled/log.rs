@@ -1,5 +1,5 @@
 //! An open database and what belongs to it: the rows, the messages that lie in the log, and
-//! those that lie in volumes.
+//! those that lie in volumes, and what is known of inboxes by heart.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sled::Tree;
 
 use super::hot::Hot;
+use super::inboxes::Inboxes;
 use super::keys;
 use super::reader;
 use super::record::LogPiece;
@@ -19,6 +20,7 @@ pub(super) struct Log {
     tree: Tree,
     pub(super) hot: Arc<Hot>,
     pub(super) shelf: Arc<Shelf>,
+    pub(super) inboxes: Arc<Inboxes>,
 }
 
 impl Log {
@@ -36,7 +38,8 @@ impl Log {
                 LogPiece::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
             hot.insert(piece.messages().map(|(pair, id, value)| (pair, id, value.clone())));
         }
-        Ok(Self { tree, hot: Arc::new(hot), shelf: Arc::new(shelf) })
+        let (hot, shelf, inboxes) = (Arc::new(hot), Arc::new(shelf), Arc::default());
+        Ok(Self { tree, hot, shelf, inboxes })
     }
 }
 

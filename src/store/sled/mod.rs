@@ -23,6 +23,7 @@ mod gone;
 mod handle;
 mod hot;
 mod import;
+mod inboxes;
 mod journal;
 mod keys;
 mod log;
@@ -133,6 +134,8 @@ pub fn open(
     spawn(config, "store-writer", move || writer.run())?;
     let overseen = Arc::clone(&shared);
     spawn(config, "store-lookout", move || lookout::run(&overseen))?;
+    let walked = Arc::clone(&shared);
+    spawn(config, "store-inboxes", move || inboxes::walk(&walked))?;
     let (order, orders) = mpsc::channel(ORDERS);
     let retention = Some(config.retention).filter(|age| !age.is_zero());
     let volume = settings.volume;

@@ -3,6 +3,7 @@
 mod damage;
 mod directory;
 mod growth;
+mod inboxes;
 mod layouts;
 mod names;
 mod revocations;

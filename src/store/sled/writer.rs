@@ -212,6 +212,7 @@ impl Writer {
         let log = &self.books.log;
         log.hot.insert(std::mem::take(&mut outcome.logged));
         log.hot.remove(&outcome.taken);
+        self.books.publish();
         self.census.messages += outcome.messages();
         self.shared.set_messages(self.census.kept());
         self.census.read += outcome.newly_read;

@@ -53,6 +53,7 @@ impl Commit<'_> {
         let value = gone.encode(&key);
         self.insert(key, value);
         self.gone += messages;
+        self.books.removed(pair.to);
         if unread {
             // Counted before the marks of this group, as in `mark_read`.
             self.books.inbox(pair.to)?;

@@ -27,7 +27,7 @@ pub(super) use self::marks::{Mark, marks, unread_up_to};
 pub(super) use self::named::{collect_names, find_named};
 pub(super) use self::reads::{floor, islands, read_state};
 pub(super) use self::rows::{Row, Rows, last, newest, packed, row};
-pub(super) use self::users::users;
+pub(super) use self::users::{talking_from, users};
 use super::room::is_full;
 use crate::store::StoreError;
 

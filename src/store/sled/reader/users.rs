@@ -33,7 +33,7 @@ pub(in super::super) fn users(
 }
 
 /// The first user from `id` on who has a conversation.
-fn talking_from(tree: &Tree, id: u64) -> Result<Option<UserId>> {
+pub(in super::super) fn talking_from(tree: &Tree, id: u64) -> Result<Option<UserId>> {
     let Some(row) = tree.range(keys::peers_from(id)..=keys::peers_from(u64::MAX)).next() else {
         return Ok(None);
     };

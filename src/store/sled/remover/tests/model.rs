@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use crate::store::{History, HistoryCursor, Stretch};
+use crate::store::{History, HistoryCursor, Page, Stretch};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -107,6 +107,27 @@ async fn conversation(store: &SledStore, pair: Pair) -> Vec<MessageId> {
     on
 }
 
+/// Sees that what is said of an inbox, with a read or without, is what a read finds.
+async fn known_by_heart(store: &SledStore, inbox: u64, ids: &[MessageId]) {
+    let (log, head, inbox) = (store.shared.log().unwrap(), store.shared.head(), user(inbox));
+    let newest = reader::inbox_head(&log, inbox, head).unwrap();
+    // The second time what the first one found is known, too.
+    for _ in 0..2 {
+        assert_eq!(store.inbox_head(inbox).await.unwrap(), newest);
+        let ends = ids.iter().copied().map(Cursor::from).rev().take(2);
+        for after in ends.chain([newest, head, Cursor::START]) {
+            for unread_only in [false, true] {
+                let span = Span { after, until: None, unread_only };
+                let said = store.read_inbox(inbox, span).await.unwrap();
+                let found = reader::page(&log, inbox, span, head).unwrap();
+                assert_eq!(said.entries, found.entries, "{span:?}");
+                let ends = |page: &Page| (page.up_to, page.head, page.complete);
+                assert_eq!(ends(&said), ends(&found), "{span:?}");
+            }
+        }
+    }
+}
+
 async fn check(steps: Vec<Step>) {
     let folder = folder();
     let mut store = open_at(folder.path()).unwrap().0;
@@ -182,6 +203,7 @@ async fn check(steps: Vec<Step>) {
                 let (found, _) = page(&store, inbox, Cursor::START, unread_only).await;
                 assert_eq!(found, model.inbox(inbox, unread_only));
             }
+            known_by_heart(&store, inbox, &model.inbox(inbox, false)).await;
         }
     }
     counted(&folder, store).await;
