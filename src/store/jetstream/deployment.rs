@@ -177,11 +177,16 @@ pub(super) async fn find(
     let wanted = streams(names, config).into_iter().find(|wanted| wanted.name == name);
     match found.zip(wanted) {
         Some((found, wanted)) => check(&found, &wanted),
-        None => Err(OpenError::Streams(format!(
-            "the stream {name} is not there: `imserver cluster create` makes it; or look at \
-             store.jetstream.servers, credentials and prefix"
-        ))),
+        None => Err(is_missing(name)),
     }
+}
+
+/// Why a stream is not there, which others may be.
+pub(super) fn is_missing(name: &str) -> OpenError {
+    OpenError::Streams(format!(
+        "the stream {name} is not there: `imserver cluster create` makes it; or look at \
+         store.jetstream.servers, credentials and prefix"
+    ))
 }
 
 /// Makes a stream. Asking again for the same one changes nothing.

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
 
 use super::replies::Replies;
 use super::shared::Shared;
@@ -146,6 +147,9 @@ impl Neighbours {
         answer: impl Fn(&RawValue) -> Option<Box<RawValue>> + Send + Sync + 'static,
     ) {
         let _ = self.place.set((name, Box::new(answer)));
+        if self.known().values().any(|known| known.name == self.name()) {
+            self.warn_of_namesake();
+        }
         self.ready.notify_one();
     }
 
@@ -233,6 +237,9 @@ impl Neighbours {
                 match known.entry(spoken.node) {
                     Entry::Occupied(mut entry) => entry.get_mut().missed = 0,
                     Entry::Vacant(entry) if room => {
+                        if self.name() == spoken.name {
+                            self.warn_of_namesake();
+                        }
                         entry.insert(Known { name: spoken.name.into_owned(), missed: 0 });
                     }
                     Entry::Vacant(_) => {}
@@ -241,6 +248,15 @@ impl Neighbours {
             Ok(Presence::Bye) => drop(self.known().remove(&spoken.node)),
             Err(_) => {}
         }
+    }
+
+    /// Two nodes on one machine are both called after it.
+    fn warn_of_namesake(&self) {
+        warn!(
+            node = self.name(),
+            "another node has this name too, and neither the audit log nor `imserver status` can \
+             tell them apart: give each its own, store.jetstream.node"
+        );
     }
 
     /// Answers a question of another node.

@@ -89,8 +89,7 @@ pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> 
     let mut found = Vec::new();
     for wanted in blueprint::streams(&names, config) {
         let info = deployment::stream(&connection.context, &wanted.name).await?;
-        let info =
-            info.ok_or_else(|| OpenError::Streams(format!("there is no stream {}", wanted.name)))?;
+        let info = info.ok_or_else(|| deployment::is_missing(&wanted.name))?;
         found.push(told(info, wanted.num_replicas));
     }
     Ok(found)

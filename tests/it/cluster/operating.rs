@@ -67,7 +67,7 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
     let (code, _, why) = run(&setup, &["cluster", "check"]).await;
     assert!(code == 1 && why.contains("`imserver cluster create` makes them"), "{code} {why}");
     let (code, _, why) = run(&setup, &["cluster", "status"]).await;
-    assert!(code == 1 && why.contains("there is no stream"), "{code} {why}");
+    assert!(code == 1 && why.contains("`imserver cluster create` makes it"), "{code} {why}");
     let (code, made, why) = run(&setup, &["cluster", "create", "--wait", "30s"]).await;
     let prefix = nodes.prefix();
     assert_eq!(code, 0, "{why}");

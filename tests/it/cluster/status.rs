@@ -80,3 +80,13 @@ async fn how_all_nodes_are_is_told_at_any() {
     b.signal("CONT");
     nodes_once(&a, "one that goes on", |nodes| nodes["unanswered"] == json!([])).await;
 }
+
+#[tokio::test]
+async fn two_nodes_of_one_name_say_so() {
+    let nodes = Nodes::on(&nats::shared());
+    let [a, b] = named(&nodes, ["twin", "twin"]).await;
+    for node in [&a, &b] {
+        node.log_says("another node has this name too").await;
+        node.log_says("give each its own, store.jetstream.node").await;
+    }
+}
