@@ -100,6 +100,8 @@ pub(super) struct Books {
     /// The inboxes that are changed by the commit under way, and whether something of them goes.
     changed: Vec<(UserId, bool)>,
     profiles: HashMap<UserId, Arc<Profile>>,
+    /// Whose profiles are changed by the commit under way.
+    renamed: Vec<UserId>,
     pub(super) revoked: Tally,
 }
 
@@ -124,6 +126,7 @@ impl Books {
             inboxes: HashMap::new(),
             changed: Vec::new(),
             profiles: HashMap::new(),
+            renamed: Vec::new(),
             revoked: Tally::default(),
         };
         books.revoked = Tally::read(&books.log).map_err(StoreError::Damaged)?;
@@ -281,6 +284,7 @@ impl Books {
             Change { inbox, state: state.unwrap_or_default(), is_removal }
         });
         self.log.inboxes.enter(changes);
+        self.log.claims.changed(self.renamed.drain(..));
     }
 
     /// What is known of a sender.
@@ -297,6 +301,7 @@ impl Books {
     }
 
     pub(super) fn set_profile(&mut self, user: UserId, profile: Profile) {
+        self.renamed.push(user);
         self.profiles.insert(user, Arc::new(profile));
     }
 }

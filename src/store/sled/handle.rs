@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
+use super::claims::Print;
 use super::inboxes::Inboxes;
 use super::keys::Pair;
 use super::log::Log;
@@ -245,10 +246,22 @@ impl Store for SledStore {
             if claimed == ClaimedProfile::default() {
                 return Ok(());
             }
-            let known = store.read(move |log, _| reader::profile(log, user.into())).await;
-            let known = known.map_err(|_| AppendError::Unavailable)?;
             // Mostly it says what it said at the last connect.
-            if claimed.over(&known) == *known {
+            let print = Print::of(&claimed);
+            if store.shared.log().is_ok_and(|log| log.claims.say_nothing_new(user, print)) {
+                return Ok(());
+            }
+            let said = claimed.clone();
+            let is_known = store.read(move |log, _| {
+                let changes = log.claims.changes();
+                let known = reader::profile(log, user.into())?;
+                let is_known = said.over(&known) == *known;
+                if is_known {
+                    log.claims.found_the_same(user, print, changes);
+                }
+                Ok(is_known)
+            });
+            if is_known.await.map_err(|_| AppendError::Unavailable)? {
                 return Ok(());
             }
             store.ask(|reply| Request::SetProfile(user, claimed, reply)).await?.await

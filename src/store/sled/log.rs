@@ -1,5 +1,5 @@
 //! An open database and what belongs to it: the rows, the messages that lie in the log, and
-//! those that lie in volumes, and what is known of inboxes by heart.
+//! those that lie in volumes, and what is known of inboxes and users by heart.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sled::Tree;
 
+use super::claims::Claims;
 use super::hot::Hot;
 use super::inboxes::Inboxes;
 use super::keys;
@@ -21,6 +22,7 @@ pub(super) struct Log {
     pub(super) hot: Arc<Hot>,
     pub(super) shelf: Arc<Shelf>,
     pub(super) inboxes: Arc<Inboxes>,
+    pub(super) claims: Arc<Claims>,
 }
 
 impl Log {
@@ -38,8 +40,8 @@ impl Log {
                 LogPiece::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
             hot.insert(piece.messages().map(|(pair, id, value)| (pair, id, value.clone())));
         }
-        let (hot, shelf, inboxes) = (Arc::new(hot), Arc::new(shelf), Arc::default());
-        Ok(Self { tree, hot, shelf, inboxes })
+        let (hot, shelf) = (Arc::new(hot), Arc::new(shelf));
+        Ok(Self { tree, hot, shelf, inboxes: Arc::default(), claims: Arc::default() })
     }
 }
 

@@ -11,6 +11,7 @@ mod backup;
 mod blobs;
 mod books;
 mod census;
+mod claims;
 mod codec;
 mod commit;
 mod compact;

@@ -1,8 +1,9 @@
-//! What is known of inboxes by heart.
+//! What is known of inboxes and users by heart.
 
+use super::super::claims::Print;
 use super::super::inboxes::{Change, Inboxes, KEPT, State, walk};
 use super::*;
-use crate::store::Page;
+use crate::store::{ClaimedProfile, Page};
 
 fn user(id: u64) -> UserId {
     UserId::new(id).unwrap()
@@ -90,6 +91,32 @@ async fn after_a_start_one_read_is_enough() {
     store.erase(user(10)).await.unwrap();
     assert_eq!(head(&store, 10), None, "something went");
     assert_eq!(store.inbox_head(user(10)).await.unwrap(), ids[0].into());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_says_what_they_said_before_needs_no_read_and_who_does_not_is_heard() {
+    let folder = folder();
+    let store = open_at(folder.path()).unwrap().0;
+    let named = |name: &str| ClaimedProfile { name: Some(name.to_owned()), picture: None };
+    let is_known = |name: &str| {
+        let log = store.shared.log().unwrap();
+        log.claims.say_nothing_new(user(1), Print::of(&named(name)))
+    };
+    let name = async || store.profile(user(1)).await.unwrap().name.clone();
+    for said in ["Ann", "Bob", "Ann"] {
+        store.set_profile(user(1), named(said)).await.unwrap();
+        assert_eq!(name().await, said);
+        assert!(!is_known("Ann") && !is_known("Bob"), "it was not read since");
+        store.set_profile(user(1), named(said)).await.unwrap();
+        assert!(is_known(said));
+        store.set_profile(user(1), named(said)).await.unwrap();
+        assert_eq!(name().await, said);
+    }
+    store.erase(user(1)).await.unwrap();
+    assert!(!is_known("Ann"));
+    store.set_profile(user(1), named("Ann")).await.unwrap();
+    assert_eq!(name().await, "Ann");
     store.close().await.unwrap();
 }
 
