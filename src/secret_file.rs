@@ -3,7 +3,7 @@
 //! The check is made on the opened file, not on its name, so that nothing can be
 //! exchanged between the check and the reading.
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -167,6 +167,16 @@ pub fn create_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 /// When the system refuses, or something else has this name.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// The same, and takes the folder for this process, as a server does with the one that it has
+/// open; nothing where another process has it. It is let go when what this gives is dropped.
+///
+/// # Errors
+/// As [`create_folder`], or when it cannot be opened.
+pub fn take_folder(path: &Path) -> io::Result<Option<Flock<File>>> {
+    create_folder(path)?;
+    Ok(Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock).ok())
 }
 
 fn folder_of(path: &Path) -> PathBuf {

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use http::Method;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
 use super::offline::{self, Offline};
 use super::progress::Progress;
@@ -75,13 +75,10 @@ pub(super) fn backup(
     let instead = "`nats account backup` copies the streams, and `imserver export` writes all that \
                    is in them as JSON lines";
     offline::folder_alone(config, "backup", instead)?;
-    let path = args.dir.join(FILE);
-    none_yet(&path)?;
     // A server on the same machine goes first. Where the system refuses it, it is slower.
     let _ = rustix::process::nice(NICE);
-    let part = Partial::begin(&args.dir)?;
-    // One that was under way may have ended right before.
-    none_yet(&path)?;
+    let path = args.dir.join(FILE);
+    let part = Partial::begin(&args.dir, &path)?;
     match Remote::connect(config, token)? {
         Some(server) => part.fill(|take| server.stream(Method::GET, "/admin/backup", None, take)),
         None => {
@@ -200,17 +197,6 @@ fn failure(path: &Path, error: BackupError) -> Failure {
     }
 }
 
-/// Nothing is written over.
-fn none_yet(path: &Path) -> Result<(), Failure> {
-    match path.symlink_metadata() {
-        Ok(_) => Err(Failure::usage(format!(
-            "there is a backup already, {}, and none is overwritten: name another folder",
-            path.display()
-        ))),
-        Err(_) => Ok(()),
-    }
-}
-
 /// A backup while it is written; removed unless it is kept.
 struct Partial {
     path: PathBuf,
@@ -220,18 +206,24 @@ struct Partial {
 }
 
 impl Partial {
-    fn begin(dir: &Path) -> Result<Self, Failure> {
-        let made = secret_file::create_folder(dir).and_then(|()| File::open(dir));
-        let folder = made.map_err(|error| {
+    /// Begins one that is to become `whole`, which must not be there.
+    fn begin(dir: &Path, whole: &Path) -> Result<Self, Failure> {
+        let folder = secret_file::take_folder(dir).map_err(|error| {
             Failure::failed(format!("{} cannot be made: {error}", dir.display()))
         })?;
-        let folder = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        let folder = folder.ok_or_else(|| {
             Failure::failed(format!(
                 "{} is in use: another backup is being written to it, or it is the data directory \
                  of a server; name another folder",
                 dir.display()
             ))
         })?;
+        if whole.symlink_metadata().is_ok() {
+            return Err(Failure::usage(format!(
+                "there is a backup already, {}, and none is overwritten: name another folder",
+                whole.display()
+            )));
+        }
         let path = dir.join(format!("{FILE}.partial"));
         // What a killed one left is written over.
         let mut options = File::options();

@@ -1,6 +1,6 @@
 //! `imserver config check`: would it start, and would clients be content?
 
-use super::{ConfigFile, Failure, print, wiring};
+use super::{ConfigFile, Failure, count, print, wiring};
 use crate::certificate::{self, Validity};
 use crate::config::{Backend, Config, Store, Tls, TlsMode};
 use nix::unistd::{AccessFlags, access};
@@ -33,8 +33,8 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     if faults.is_empty() {
         return print(summary(&config));
     }
-    let s = if faults.len() == 1 { "" } else { "s" };
-    Err(Failure::usage(format!("{} fault{s} found:{}", faults.len(), faults.concat())))
+    let found = count(faults.len() as u64, "fault");
+    Err(Failure::usage(format!("{found} found:{}", faults.concat())))
 }
 
 fn summary(config: &Config) -> String {

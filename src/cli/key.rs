@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::connection::silent;
 use super::remote::Remote;
-use super::{Failure, print};
+use super::{Failure, count, print};
 use crate::admin::audit::{Act, FILE};
 use crate::admin::ledger::{self, Outstanding};
 use crate::admin::{Audit, Who, revoke};
@@ -132,9 +132,9 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
     let tokens = tokens.get(kid).map_or(0, |known| known.tokens);
     let cut = format!(
         "{}{} and {} of the ledger that {} not expired",
-        count(connections, "live connection"),
+        count(connections as u64, "live connection"),
         unasked(&silent),
-        count(tokens, "token"),
+        count(tokens as u64, "token"),
         if tokens == 1 { "has" } else { "have" }
     );
     if connections + tokens > 0 && !yes {
@@ -158,11 +158,6 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
         print("no key is left that can sign: tokens are issued elsewhere from now on")?;
     }
     take_up(Ok(server))
-}
-
-fn count(number: usize, what: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{s}")
 }
 
 /// What is to be said of nodes that did not answer.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::Failure;
+use super::{Failure, count};
 use crate::admin::{Audit, Who, ledger};
 use crate::auth::{self, Alg, Issued, Key, KeySet, Request};
 use crate::config::{Auth, Config};
@@ -17,7 +17,6 @@ pub(super) fn make_key_set(path: &Path) -> Result<(), Failure> {
 /// Reads the key set and says what is in it.
 pub(super) fn describe_key_set(auth: &Auth) -> Result<String, Failure> {
     let keys = KeySet::configured(auth)?.list();
-    let s = if keys.len() == 1 { "" } else { "s" };
     let signing = keys.iter().find(|key| key.signs).map_or_else(
         || "none signs, so tokens are issued elsewhere".to_owned(),
         |key| match &key.kid {
@@ -30,7 +29,7 @@ pub(super) fn describe_key_set(auth: &Auth) -> Result<String, Failure> {
         Some(url) => format!("; beside them those of {url}, which was not asked"),
         None => String::new(),
     };
-    Ok(format!("{} key{s}; {signing}{more}", keys.len()))
+    Ok(format!("{}; {signing}{more}", count(keys.len() as u64, "key")))
 }
 
 /// Issues a token, which is in the ledger before it is anywhere else: one that nobody

@@ -8,7 +8,6 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempPath;
 
 use super::folder::{aside, sync_folder};
@@ -89,11 +88,9 @@ pub(super) fn copy(
     if path.symlink_metadata().is_ok() {
         return Err(CopyError::Occupied(path));
     }
-    secret_file::create_folder(dir).map_err(in_folder)?;
-    let folder = File::open(dir).map_err(in_folder)?;
-    // As a server holds the folder that it has open, and an import the one that it fills.
-    let _mine = Flock::lock(folder, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| CopyError::InUse(dir.to_owned()))?;
+    // As an import takes the one that it fills.
+    let folder = secret_file::take_folder(dir).map_err(in_folder)?;
+    let _mine = folder.ok_or_else(|| CopyError::InUse(dir.to_owned()))?;
     // What one that was killed has left.
     if let Err(cause) = fs::remove_file(&part)
         && cause.kind() != io::ErrorKind::NotFound

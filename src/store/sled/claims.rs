@@ -22,11 +22,10 @@ pub(super) struct Print([u8; 16]);
 
 impl Print {
     pub(super) fn of(claimed: &ClaimedProfile) -> Self {
-        let ClaimedProfile { name, picture } = claimed;
-        let [name, picture] = [name, picture].map(|text| text.as_deref());
-        let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
-        let said = [u8::from(name.is_some()), u8::from(picture.is_some())];
-        Self(digest128(&[&said, &text(name), &text(picture)]))
+        let claims = [&claimed.name, &claimed.picture];
+        let said = claims.map(|text| u8::from(text.is_some()));
+        let [name, picture] = claims.map(|text| text.as_deref().unwrap_or_default().as_bytes());
+        Self(digest128(&[&said, name, picture]))
     }
 }
 

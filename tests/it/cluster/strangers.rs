@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::nats;
-use crate::support::{Admin, Claims, Client, Nodes, Stranger, V2, frame, named};
+use crate::support::{Admin, Claims, Client, Nodes, Stranger, TestServer, V2, frame, named};
 
 #[tokio::test]
 async fn nonsense_where_nodes_tell_who_is_typing_disturbs_nobody() {
@@ -75,10 +75,7 @@ async fn a_line_that_somebody_else_puts_into_the_audit_log_is_found_and_stops_it
 #[tokio::test]
 async fn nonsense_where_nodes_tell_what_they_wrote_disturbs_nobody() {
     let nodes = Nodes::on(&nats::shared());
-    let [a, b] = [nodes.start().await, nodes.start().await];
-    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
-    ming.say(2, "before", "1").await;
-    assert_eq!(hong.message().await.1, "before");
+    let (_both, mut ming, mut hong) = who_talk(&nodes).await;
     let stranger = nodes.stranger().await;
     let streams = ["msg-0", "rd-0"].map(|stream| format!("live.{}-{stream}", nodes.prefix()));
     // The form, a place that nobody has written yet, and one thing without and with a subject.
@@ -191,10 +188,7 @@ async fn a_deployment_of_an_earlier_version_is_told_which_streams_are_missing() 
 #[tokio::test]
 async fn what_is_gone_before_anybody_has_heard_of_it_holds_nobody_up() {
     let nodes = Nodes::on(&nats::shared());
-    let [a, b] = [nodes.start().await, nodes.start().await];
-    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
-    ming.say(2, "before", "1").await;
-    assert_eq!(hong.message().await.1, "before");
+    let (both, mut ming, mut hong) = who_talk(&nodes).await;
     let stranger = nodes.stranger().await;
     // In the middle: what is told next comes early, and the leader has nothing before it.
     come_and_go(&stranger, nodes.prefix()).await;
@@ -202,11 +196,20 @@ async fn what_is_gone_before_anybody_has_heard_of_it_holds_nobody_up() {
     assert_eq!(hong.message().await.1, "behind it");
     // At the end: whether it is gone nobody knows, until something is written behind it.
     come_and_go(&stranger, nodes.prefix()).await;
-    for node in [&a, &b] {
+    for node in &both {
         node.logged("its leader has nothing there: is it gone?").await;
     }
     ming.say(2, "behind both", "3").await;
     assert_eq!(hong.message().await.1, "behind both");
+}
+
+/// Two nodes, with one user at each who has written to the other.
+async fn who_talk(nodes: &Nodes) -> ([TestServer; 2], Client, Client) {
+    let [a, b] = [nodes.start().await, nodes.start().await];
+    let (mut ming, mut hong) = (a.connect(1).await, b.connect(2).await);
+    ming.say(2, "before", "1").await;
+    assert_eq!(hong.message().await.1, "before");
+    ([a, b], ming, hong)
 }
 
 /// Puts something between the messages of which no node tells, and takes it out before one looks.
