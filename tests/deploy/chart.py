@@ -104,7 +104,7 @@ def hangs_together(objects):
 
 
 def environment(container):
-    return {item["name"]: item.get("value") for item in container["env"]}
+    return {item["name"]: item.get("value") for item in container.get("env", [])}
 
 
 def runs(objects, imserver, nats, folder):
@@ -220,12 +220,32 @@ def main():
     for name in ("imserver", "cluster"):
         rules = of(full, "PrometheusRule")[f"im-imserver-{name}"]["spec"]
         assert rules == yaml.safe_load((DEPLOY / f"prometheus/{name}.rules.yml").read_text())
+    # Whoever renders the release says the same of the streams, in every container.
+    for words, said in (([], ("1", "chat/im")),
+                        (["--set", "partitions=16,deployment=production"], ("16", "production"))):
+        variables = [environment(container) for _, _, template in pods(render(*words))
+                     for container in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]
+                     if "IMSERVER_AUTH__KEYS" in environment(container)]
+        assert len(variables) == 3, "the node, what waits before it, and what makes the streams"
+        found = {(one["IMSERVER_STORE__JETSTREAM__PARTITIONS"], one["IMSERVER_STORE__JETSTREAM__DEPLOYMENT"])
+                 for one in variables}
+        assert found == {said}, found
+    notes = helm("install", "im", CHART, "--dry-run=client", "--set", "partitions=16")
+    assert "in 16 partition(s)" in notes and "decided for good" in notes, notes
+    # The dashboards as they are, where Grafana's sidecar looks for them, unless they are not wanted.
+    board = of(full, "ConfigMap")["im-imserver-dashboards"]
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert sorted(board["data"]) == sorted(path.name for path in (DEPLOY / "grafana").glob("*.json"))
+    for name, text in board["data"].items():
+        assert text.strip() == (DEPLOY / "grafana" / name).read_text().strip(), name
+    for words in ([], ["--set", "monitoring.enabled=true,monitoring.dashboards=false"]):
+        assert "im-imserver-dashboards" not in of(render(*words), "ConfigMap"), words
     # The streams are made when it is installed, and never again.
     assert "im-imserver-create" in of(plain, "Job")
     assert not of(render("--is-upgrade"), "Job")
     assert not of(render("--set", "createStreams=false"), "Job")
     for wrong in ("nats.replicas=4", "imserver.replica=3", "origins={http://www.example.com}",
-                  "nats.maxFileStore=70", "imserver.env.SECRET=x", "service.proxyProtocol={0.0.0.0/0}", "certManager.enabled=true"):
+                  "nats.maxFileStore=70", "imserver.env.SECRET=x", "partitions=0", "partitions=many", "service.proxyProtocol={0.0.0.0/0}", "certManager.enabled=true"):
         why = helm("template", "im", CHART, "--set", wrong, fails=True)
         assert "schema" in why, why
     print(f"helm renders {len(plain)} to {len(full)} objects that fit Kubernetes {KUBERNETES} and each other")

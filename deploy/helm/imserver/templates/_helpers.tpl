@@ -70,6 +70,10 @@ topologySpreadConstraints:
   value: {{ include "im.servers" (dict "root" . "scheme" "tls" "port" 4222) | quote }}
 - name: IMSERVER_STORE__JETSTREAM__REPLICAS
   value: "3"
+- name: IMSERVER_STORE__JETSTREAM__PARTITIONS
+  value: {{ int .Values.partitions | quote }}
+- name: IMSERVER_STORE__JETSTREAM__DEPLOYMENT
+  value: {{ .Values.deployment | default (printf "%s/%s" .Release.Namespace .Release.Name) | quote }}
 - name: IMSERVER_AUTH__KEYS
   value: /etc/imserver/keys/keys.json
 - name: IMSERVER_SERVER__ORIGINS
