@@ -35,11 +35,22 @@ pub(super) struct Args {
 enum Command {
     /// Make the streams that are not there, and have each kept by `replicas` servers where
     /// fewer do, one after the other. Nodes may serve meanwhile; nothing else is changed
-    Create(Waiting),
+    Create(Create),
     /// Could a node serve? Looks at what its start looks at, and changes nothing
     Check(Waiting),
     /// How every stream is. 1: any one server could not be lost now
     Status(Status),
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    #[command(flatten)]
+    waiting: Waiting,
+
+    /// Write into streams of an earlier version, which do not say whose they are, that they are
+    /// this deployment's: nodes of another one refuse them from then on
+    #[arg(long)]
+    claim: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,15 +80,22 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("no thread can be started: {error}")))?;
     let prefix = &config.store.jetstream.prefix;
     match &args.command {
-        Command::Create(Waiting { wait }) => {
+        Command::Create(Create { waiting: Waiting { wait }, claim }) => {
             let mut created = Created::default();
             let outcome = patiently(&runtime, *wait, async || {
-                jetstream::create(&config.store, &mut created).await
+                jetstream::create(&config.store, *claim, &mut created).await
             });
             // Also where it did not come to its end.
-            let Created { made, raised, quieted } = created;
+            let Created { made, raised, quieted, claimed, is_open } = created;
+            let deployment = &config.store.deployment;
             if !made.is_empty() {
                 print(format!("made {}", made.join(", ")))?;
+            }
+            if !claimed.is_empty() {
+                print(format!(
+                    "of the deployment {deployment:?} from now on: {}",
+                    claimed.join(", ")
+                ))?;
             }
             if !raised.is_empty() {
                 let copies = config.store.jetstream.replicas;
@@ -87,7 +105,14 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 print(format!("told of by the nodes alone from now on: {}", quieted.join(", ")))?;
             }
             outcome?;
-            match made.is_empty() && raised.is_empty() && quieted.is_empty() {
+            if is_open {
+                print(format!(
+                    "the streams of {prefix:?} do not say whose they are, so that any deployment \
+                     would serve them. If they are those of {deployment:?}, `imserver cluster \
+                     create --claim` writes that into them"
+                ))?;
+            }
+            match [made, raised, quieted, claimed].iter().all(Vec::is_empty) {
                 true => print(format!("all streams of {prefix:?} were there; nothing was changed")),
                 false => Ok(()),
             }

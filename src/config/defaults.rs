@@ -1,5 +1,6 @@
 //! What holds where `config.toml` says nothing.
 
+use super::jetstream;
 use super::{
     Auth, Backend, JetStream, Limits, Log, LogFormat, Networks, Server, Store, Tls, TlsMode,
 };
@@ -52,6 +53,7 @@ impl Default for Store {
             retention: Duration::ZERO,
             dedup_window: Duration::from_secs(10 * 60),
             resend_window: Duration::from_secs(2 * 60),
+            deployment: jetstream::deployment(&Auth::default()),
         }
     }
 }
@@ -65,6 +67,7 @@ impl Default for JetStream {
             user: None,
             password_file: None,
             node: None,
+            deployment: None,
             prefix: "im".to_owned(),
             partitions: 1,
             replicas: 3,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::reader::{Reader, Section};
 use super::values::{Raw, Wrong, name, quoted};
-use super::{Backend, JetStream, Store};
+use super::{Auth, Backend, JetStream, Store};
 
 pub(super) fn read(mut s: Section<'_, '_>) -> JetStream {
     let d = JetStream::default();
@@ -18,12 +18,22 @@ pub(super) fn read(mut s: Section<'_, '_>) -> JetStream {
         }),
         password_file: s.optional_path("password_file"),
         node: s.take("node", None, node),
+        deployment: s.take("deployment", None, |raw| match raw.text("write a text")?.as_str() {
+            "" => Ok(None),
+            _ => name(raw).map(Some),
+        }),
         prefix: s.take("prefix", d.prefix, prefix),
         partitions: s.take("partitions", d.partitions, |raw| raw.number(1..=1024)),
         replicas: s.take("replicas", d.replicas, |raw| raw.number(1..=5)),
         synced: s.take("synced", d.synced, |raw| raw.switch()),
         create: s.take("create", d.create, |raw| raw.switch()),
     }
+}
+
+/// What a deployment is called that has no name of its own: by what all of its nodes must agree
+/// on, and what stays while keys come and go.
+pub(super) fn deployment(auth: &Auth) -> String {
+    format!("{} of {}", auth.audience, auth.issuer)
 }
 
 /// Checks what concerns more than one key.

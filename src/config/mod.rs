@@ -183,6 +183,9 @@ pub struct Store {
     pub dedup_window: Duration,
     /// For how long an equal packet without one is taken for a resend.
     pub resend_window: Duration,
+    /// Whose the streams are that are made: what [`JetStream::deployment`] says, else
+    /// `auth.audience` and `auth.issuer`.
+    pub deployment: String,
 }
 
 /// What keeps the messages.
@@ -210,6 +213,8 @@ pub struct JetStream {
     pub password_file: Option<PathBuf>,
     /// What this node is called in the audit log; `None`: what its host is called.
     pub node: Option<String>,
+    /// What the deployment is called that all nodes are of, where it has a name of its own.
+    pub deployment: Option<String>,
     /// What the names of all streams and subjects begin with.
     pub prefix: String,
     /// Over how many streams the inboxes are spread; never to be changed.

@@ -32,7 +32,7 @@ const OR_OFF: RangeInclusive<Duration> = Duration::ZERO..=HOUR;
 /// Reads all there is, then checks what concerns more than one key.
 pub(super) fn read(reader: &mut Reader<'_>) -> Config {
     let jetstream = jetstream::read(reader.section("store.jetstream"));
-    let config = Config {
+    let mut config = Config {
         server: server(reader.section("server")),
         tls: tls(reader.section("tls")),
         auth: auth(reader.section("auth")),
@@ -40,6 +40,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Config {
         limits: limits(reader.section("limits")),
         log: log(reader.section("log")),
     };
+    let own = config.store.jetstream.deployment.clone();
+    config.store.deployment = own.unwrap_or_else(|| jetstream::deployment(&config.auth));
     check_listeners(reader, &config);
     check_sizes(reader, &config);
     check_retention(reader, &config);
@@ -107,6 +109,8 @@ fn store(mut s: Section<'_, '_>, jetstream: JetStream) -> Store {
         resend_window: s.take("resend_window", d.resend_window, |raw| {
             raw.duration(Duration::from_secs(1)..=HOUR)
         }),
+        // Known once all else is read.
+        deployment: d.deployment,
     }
 }
 

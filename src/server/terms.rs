@@ -116,6 +116,8 @@ pub(super) fn waiting(started: &Config, new: &Config) -> Vec<&'static str> {
         retention,
         dedup_window,
         resend_window,
+        // Made of others.
+        deployment: _,
     } = store;
     let config::Limits {
         frame_bytes: _,

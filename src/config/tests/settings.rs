@@ -55,6 +55,16 @@ fn the_servers_of_a_cluster_are_a_section_within_a_section() {
 }
 
 #[test]
+fn a_deployment_has_a_name_or_is_called_by_what_its_nodes_agree_on() {
+    let named = |text| parse(text).unwrap().store.deployment;
+    assert_eq!(named(""), "imserver of imserver");
+    let by_tokens = "[auth]\nissuer = \"https://id.example\"\naudience = \"chat\"\n";
+    assert_eq!(named(by_tokens), "chat of https://id.example");
+    let own = format!("{by_tokens}[store.jetstream]\ndeployment = \"staging\"");
+    assert_eq!(named(&own), "staging");
+}
+
+#[test]
 fn what_is_wrong_with_a_cluster_is_said() {
     for (text, expected) in [
         ("[store]\nbackend = \"jetstream\"", "2: store.backend: it names no servers"),

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, StorageType};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, PersistenceMode, Republish, StorageType,
+};
 
 use super::copies;
 use super::names::Names;
+use super::owner;
 use super::refusal::OpenError;
 use crate::config;
 
@@ -97,7 +100,7 @@ fn made(names: &Names, config: &config::Store, name: String, subjects: Vec<Strin
     // The first of its subjects: what else lies in a stream is for nobody's ears.
     let source = subjects.first().cloned().unwrap_or_default();
     let republish = Republish { source, destination: names.live(&name), headers_only: false };
-    Config {
+    let mut made = Config {
         description: Some("imserver".to_owned()),
         discard: DiscardPolicy::New,
         storage: StorageType::File,
@@ -108,7 +111,9 @@ fn made(names: &Names, config: &config::Store, name: String, subjects: Vec<Strin
         name,
         subjects,
         ..Config::default()
-    }
+    };
+    owner::mark(&mut made, &config.deployment);
+    made
 }
 
 /// Marks a stream as one into which a store is being moved, or as whole.
@@ -133,12 +138,20 @@ pub(super) fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), Open
     let name = &wanted.name;
     let has = |key: &str| found.config.metadata.get(key).map_or("none", String::as_str);
     let refuse = |why: String| Err(OpenError::Streams(format!("the stream {name} {why}")));
+    owner::check(&found.config, wanted)?;
     let schema = has(SCHEMA_KEY);
     if schema == MOVING && !is_moving(wanted) {
         return refuse(
             "is still being moved into: a move into these streams was begun and has not come to \
              its end. Run `imserver migrate` again, which goes on where it was, until it says \
              that all pairs agree; or give it up with `imserver migrate --abandon`"
+                .to_owned(),
+        );
+    }
+    if !found.config.metadata.contains_key(SCHEMA_KEY) {
+        return refuse(
+            "is there already, and imserver has not made it: who else uses this account may need \
+             it. Choose another store.jetstream.prefix, or give imserver an account of its own"
                 .to_owned(),
         );
     }
@@ -156,6 +169,25 @@ pub(super) fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), Open
         ));
     }
     let is = &found.config;
+    let for_ever = [
+        ("storage", is.storage != StorageType::File),
+        // Takes in nothing.
+        ("sealed", is.sealed),
+        ("mirror", is.mirror.is_some()),
+        // Counts instead of keeping.
+        ("allow_msg_counter", is.allow_message_counter),
+        // Is acknowledged before it is on the disk.
+        ("persist_mode", is.persist_mode == Some(PersistenceMode::Async)),
+        // What is erased or has gone by age could not be removed.
+        ("deny_purge", is.deny_purge && !wanted.deny_purge),
+    ];
+    if let Some((what, _)) = for_ever.iter().find(|(_, differs)| *differs) {
+        return refuse(format!(
+            "has another {what} than imserver needs, and nobody can change that any more. \
+             Restore a backup of how it was before (docs/runbook.md), or begin with another \
+             store.jetstream.prefix"
+        ));
+    }
     let differs = [
         ("subjects", is.subjects != wanted.subjects),
         // Where nodes tell each other, what a stream of an earlier version says is heard twice.
@@ -174,13 +206,22 @@ pub(super) fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), Open
         ("allow_atomic", wanted.allow_atomic_publish && !is.allow_atomic_publish),
         ("allow_msg_ttl", wanted.allow_message_ttl && !is.allow_message_ttl),
         ("deny_purge", wanted.deny_purge && !is.deny_purge),
-        ("storage", is.storage != StorageType::File),
         ("max_age", !is.max_age.is_zero()),
         ("max_msgs", is.max_messages > 0),
         ("max_bytes", is.max_bytes > 0),
         ("discard", is.discard != wanted.discard),
         ("retention", is.retention != wanted.retention),
         ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
+        // Refuses what it should take.
+        ("max_msg_size", is.max_message_size > 0),
+        ("discard_new_per_subject", is.discard_new_per_subject),
+        // Never says that it has.
+        ("no_ack", is.no_ack),
+        // Takes in what no node wrote, or under another name.
+        ("sources", is.sources.as_ref().is_some_and(|sources| !sources.is_empty())),
+        ("subject_transform", is.subject_transform.is_some()),
+        ("subject_delete_marker_ttl", is.subject_delete_marker_ttl.is_some_and(|it| !it.is_zero())),
+        ("deny_delete", wanted.deny_delete && !is.deny_delete),
     ];
     if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
         return refuse(format!(

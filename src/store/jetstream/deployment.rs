@@ -1,30 +1,28 @@
 //! The streams of a deployment: made once, on purpose, and looked at before every use.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, Info};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::amend::amend;
 use super::blueprint::{added, check, check_but_copies, streams};
+use super::clocks;
 use super::connect::Connection;
 use super::copies;
+use super::making::{make, may_be_made};
 use super::migrate;
 use super::names::Names;
+use super::owner;
 use super::refusal::OpenError;
 use crate::config;
 
 /// The oldest server with all that is needed: several writes in one go, with their names.
 const SERVER: [u16; 2] = [2, 12];
-
-/// How far the clocks of this machine and the servers may be apart: resend windows and the
-/// order between partitions go by them.
-const CLOCKS: Duration = Duration::from_secs(5);
 
 /// Bytes beside content and timestamp in one message, at most: the chain above all.
 const OVERHEAD: usize = 4096;
@@ -44,9 +42,6 @@ pub(super) const BUSY: usize = 503;
 /// "JetStream not enabled for account", which does not pass.
 const NO_ACCOUNT: u64 = 10039;
 
-/// "No suitable peers": also while those that have just started find each other.
-const NO_PEERS: u64 = 10005;
-
 /// What was done to the streams of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Created {
@@ -56,6 +51,19 @@ pub struct Created {
     pub raised: Vec<String>,
     /// Those of which the nodes alone tell each other now, and the servers did before.
     pub quieted: Vec<String>,
+    /// Those that say now whose they are.
+    pub claimed: Vec<String>,
+    /// Whether there are some that do not.
+    pub is_open: bool,
+}
+
+/// The streams of a deployment, as they were found.
+struct Looked {
+    names: Names,
+    /// What is to be said where a stream is kept by too few servers.
+    few: Option<OpenError>,
+    /// Those that do not say whose they are: how they are, and how they would be made.
+    open: Vec<(Info, Config)>,
 }
 
 /// Looks at the servers and the streams, and makes those where `config` asks for it. Gives the
@@ -66,19 +74,26 @@ pub(super) async fn prepare(
     config: &config::Store,
 ) -> Result<Names, OpenError> {
     let mut created = Created::default();
-    let (names, few) = look(connection, names, config, &mut created).await?;
+    let Looked { names, few, .. } = look(connection, names, config, false, &mut created).await?;
     few.map_or(Ok(names), Err)
 }
 
 /// The same, and has each stream kept by as many servers as `config` says, and told of as this
-/// version does it.
+/// version does it. Where `claim` says so, those that do not say whose they are do it from then
+/// on.
 pub(super) async fn complete(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
+    claim: bool,
     created: &mut Created,
 ) -> Result<(), OpenError> {
-    let (names, few) = look(connection, names, config, created).await?;
+    let Looked { names, few, open } = look(connection, names, config, claim, created).await?;
+    created.is_open = !claim && !open.is_empty();
+    for (found, wanted) in open.iter().filter(|_| claim) {
+        owner::claim(&connection.context, found, wanted).await?;
+        created.claimed.push(wanted.name.clone());
+    }
     if few.is_some() {
         let streams = streams(&names, config);
         copies::raise(&connection.context, &streams, &mut created.raised).await?;
@@ -103,18 +118,19 @@ async fn quiet(context: &Context, name: &str, quieted: &mut Vec<String>) -> Resu
     Ok(())
 }
 
-/// Looks at the servers and the streams, and makes those where that was asked for: the names,
-/// and what is to be said where a stream is kept by too few servers.
+/// Looks at the servers and the streams, and makes those where that was asked for. What is
+/// made leaves open whose it is where others do, unless these are claimed.
 async fn look(
     connection: &Connection,
     names: &Names,
     config: &config::Store,
+    claim: bool,
     created: &mut Created,
-) -> Result<(Names, Option<OpenError>), OpenError> {
+) -> Result<Looked, OpenError> {
     server(connection, config)?;
     let mut few = None;
-    let mut missing = Vec::new();
-    let mut found = 0;
+    let (mut missing, mut open) = (Vec::new(), Vec::new());
+    let mut found: Vec<String> = Vec::new();
     let mut names = names.clone();
     let added = added(&names);
     for wanted in streams(&names, config) {
@@ -126,18 +142,21 @@ async fn look(
                 if wanted.name == names.messages(0) {
                     names = migrate::names(&names, &info.config.metadata)?;
                 }
-                found += 1;
+                found.push(wanted.name.clone());
+                if owner::is_open(&info.config) {
+                    open.push((info, wanted));
+                }
             }
         }
     }
-    clock(&connection.context, &names.revocations()).await?;
+    let clocks = clocks::compare(connection, found.last().map(String::as_str)).await?;
     if missing.is_empty() {
-        return Ok((names, few));
+        return Ok(Looked { names, few, open });
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
     if !config.jetstream.create {
-        if found > 0 && missing.iter().all(|wanted| added.contains(&wanted.name)) {
+        if !found.is_empty() && missing.iter().all(|wanted| added.contains(&wanted.name)) {
             let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
             return Err(OpenError::Streams(format!(
                 "these streams are from before this version, which keeps more in streams than \
@@ -146,7 +165,7 @@ async fn look(
                 names.join(" and ")
             )));
         }
-        let what = match found {
+        let what = match found.len() {
             0 => format!("there are no streams of imserver whose names begin with `{prefix}-`"),
             _ => format!("the stream {first} is not there, though others of imserver are"),
         };
@@ -156,14 +175,17 @@ async fn look(
              and prefix"
         )));
     }
-    for wanted in missing {
+    may_be_made(&connection.context, &missing).await?;
+    for mut wanted in missing {
         let name = wanted.name.clone();
+        if !open.is_empty() && !claim {
+            owner::leave_open(&mut wanted);
+        }
         make(&connection.context, wanted).await?;
         created.made.push(name);
     }
-    // Where there was no stream before, nobody has said what time it is.
-    clock(&connection.context, &names.revocations()).await?;
-    Ok((names, few))
+    clocks.or_by(connection, &names.revocations()).await?;
+    Ok(Looked { names, few, open })
 }
 
 /// Looks at one stream, for who needs no other.
@@ -189,32 +211,6 @@ pub(super) fn is_missing(name: &str) -> OpenError {
     ))
 }
 
-/// Makes a stream. Asking again for the same one changes nothing.
-pub(super) async fn make(context: &Context, wanted: Config) -> Result<(), OpenError> {
-    let end = Instant::now() + PATIENCE;
-    let (name, replicas) = (wanted.name.clone(), wanted.num_replicas);
-    loop {
-        let error = match context.create_stream(wanted.clone()).await {
-            Ok(_) => {
-                info!(stream = name, replicas, "stream made");
-                return Ok(());
-            }
-            Err(error) => error,
-        };
-        let passes = match error.kind() {
-            CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
-            CreateStreamErrorKind::JetStream(cause) => {
-                cause.code() == BUSY || cause.error_code().0 == NO_PEERS
-            }
-            _ => false,
-        };
-        if !passes || Instant::now() > end {
-            return Err(OpenError::Cluster(format!("the stream {name} cannot be made: {error}")));
-        }
-        sleep(AGAIN).await;
-    }
-}
-
 /// What can be seen of the server that we are connected to.
 pub(super) fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenError> {
     let server = connection.client.server_info();
@@ -236,10 +232,11 @@ pub(super) fn server(connection: &Connection, config: &config::Store) -> Result<
     }
     if !config.jetstream.synced {
         return Err(OpenError::Cluster(
-            "nobody but you can say whether the servers write to the disk before they \
-             acknowledge: put `sync_interval: always` into the `jetstream` block of every \
-             nats-server and then store.jetstream.synced = true here. Without it a power cut \
-             takes back what was acknowledged"
+            "no client can see whether the servers write to the disk before they acknowledge: put \
+             `sync_interval: always` into the `jetstream` block of every nats-server, see that \
+             /varz of each says sync_always (docs/cluster.md), and then write \
+             store.jetstream.synced = true here. Without it a power cut takes back what was \
+             acknowledged"
                 .to_owned(),
         ));
     }
@@ -269,26 +266,4 @@ pub(super) async fn stream(context: &Context, name: &str) -> Result<Option<Info>
         }
         sleep(AGAIN).await;
     }
-}
-
-/// Compares the clock of a stream's leader with ours.
-pub(super) async fn clock(context: &Context, name: &str) -> Result<(), OpenError> {
-    #[derive(Deserialize)]
-    struct Info {
-        ts: Option<String>,
-    }
-    let subject = format!("STREAM.INFO.{name}");
-    let Ok(Info { ts: Some(there) }) = context.request(subject, &json!({})).await else {
-        return Ok(());
-    };
-    let Ok(there) = humantime::parse_rfc3339(&there) else { return Ok(()) };
-    let here = SystemTime::now();
-    let apart = here.duration_since(there).unwrap_or_else(|error| error.duration());
-    if apart <= CLOCKS {
-        return Ok(());
-    }
-    Err(OpenError::Cluster(format!(
-        "the clock of this machine and that of the NATS servers are {} apart: set them by NTP",
-        humantime::format_duration(Duration::from_secs(apart.as_secs()))
-    )))
 }

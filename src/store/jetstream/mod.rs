@@ -14,6 +14,7 @@ mod blueprint;
 mod catch_up;
 mod claims;
 mod clock;
+mod clocks;
 mod codec;
 mod connect;
 mod conversations;
@@ -33,6 +34,7 @@ mod lately;
 mod line;
 mod log;
 mod look;
+mod making;
 mod marking;
 mod marks;
 pub mod migrate;
@@ -40,6 +42,7 @@ mod names;
 mod neighbours;
 mod news;
 mod old_ids;
+mod owner;
 mod pace;
 mod packets;
 mod profiles;
@@ -107,8 +110,8 @@ const TAIL: usize = 64;
 /// from now on.
 ///
 /// # Errors
-/// Says what is in the way and what to do. Nothing was changed, but for streams that were
-/// made where `store.jetstream.create` asks for it.
+/// Says what is in the way and what to do. Nothing was changed, unless it says so: all is looked
+/// at before streams are made where `store.jetstream.create` asks for it.
 pub async fn open(
     config: &config::Store,
     limits: &config::Limits,
@@ -152,6 +155,7 @@ pub async fn open(
     info!(
         servers = config.jetstream.servers.join(", "),
         prefix = config.jetstream.prefix,
+        deployment = config.deployment,
         partitions = config.jetstream.partitions,
         "store opened"
     );

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::store::StoreError;
 
-/// Why the store on JetStream cannot be opened. Nothing was changed.
+/// Why the store on JetStream cannot be opened. Nothing was changed, unless it says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

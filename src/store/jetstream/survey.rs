@@ -49,17 +49,22 @@ impl Surveyed {
 }
 
 /// Makes the streams of a deployment that are not there, and has each kept by as many servers
-/// as `config` says, one after the other; nodes go on meanwhile. What was done is added to
-/// `created`.
+/// as `config` says, one after the other; nodes go on meanwhile. Those of earlier versions, which
+/// do not say whose they are, are written that they are this deployment's where `claim` says so.
+/// What was done is added to `created`.
 ///
 /// # Errors
 /// Says what is in the way and what to do. What was done before stays, and asked again it goes
 /// on from there.
-pub async fn create(config: &config::Store, created: &mut Created) -> Result<(), OpenError> {
+pub async fn create(
+    config: &config::Store,
+    claim: bool,
+    created: &mut Created,
+) -> Result<(), OpenError> {
     let mut asked = config.clone();
     asked.jetstream.create = true;
     let (connection, names) = connected(&asked).await?;
-    deployment::complete(&connection, &names, &asked, created).await
+    deployment::complete(&connection, &names, &asked, claim, created).await
 }
 
 /// Looks whether a node could serve, as its start does. Changes nothing.

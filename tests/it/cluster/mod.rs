@@ -14,6 +14,7 @@ mod moving;
 mod nodes;
 mod old_acts;
 mod operating;
+mod owners;
 mod partition;
 mod power;
 mod refusals;

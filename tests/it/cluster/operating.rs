@@ -34,7 +34,7 @@ pub(super) async fn until(
 }
 
 /// Runs a command that needs no node: exit code, output, complaints.
-async fn run(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
+pub(super) async fn run(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
     within(&format!("{arguments:?}"), run_to_its_end(setup, arguments)).await
 }
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::context::Context;
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, PersistenceMode, Source, StorageType, SubjectTransform,
+};
+use futures_util::TryStreamExt as _;
 
 use super::decentralized::Operator;
 use crate::clock::ahead_of_time;
@@ -16,7 +19,7 @@ use crate::support::{Nodes, Setup, TestServer, V2, named};
 
 /// What any node that is refused does: it ends with this code, and its last words are these;
 /// a line of the log may still come behind them.
-fn is_refused(setup: &Setup, code: i32, sentence: &str) {
+pub(super) fn is_refused(setup: &Setup, code: i32, sentence: &str) {
     let (ended, words) = setup.start_in_vain();
     let last = words.lines().rfind(|line| line.starts_with("imserver: ")).unwrap_or_default();
     assert!(last.contains(sentence), "{sentence}: {words}");
@@ -87,26 +90,34 @@ fn servers_that_cannot_do_what_is_needed() {
     is_refused(&setup, 1, "JetStream must be on, on a majority of them, and the user allowed");
 }
 
-#[test]
-fn what_the_operator_has_to_say_first() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_operator_has_to_say_first() {
     let nodes = Nodes::on(&nats::shared());
     let silent = nodes.setup().set("store.jetstream.synced", "false");
-    is_refused(
-        &silent,
-        1,
-        "`sync_interval: always` into the `jetstream` block of every nats-server",
-    );
+    let refused = |setup: &Setup, sentence: &str| {
+        tokio::task::block_in_place(|| is_refused(setup, 1, sentence));
+    };
+    refused(&silent, "`sync_interval: always` into the `jetstream` block of every nats-server");
     let elsewhere = nodes.setup().set("store.jetstream.create", "false");
-    is_refused(&elsewhere, 1, "there are no streams of imserver whose names begin with");
-    // Also at the first start, when the servers' clock shows in what is made.
-    for ahead in ["+90s", "-90s", "+90s"] {
-        let setup = ahead_of_time(nodes.setup(), ahead);
-        is_refused(&setup, 1, "the clock of this machine and that of the NATS servers are 1m");
+    refused(&elsewhere, "there are no streams of imserver whose names begin with");
+    let clock = "the clock of this machine and that of the NATS servers are 1m";
+    for ahead in ["+90s", "-90s"] {
+        refused(&ahead_of_time(nodes.setup(), ahead), clock);
     }
+    // Where there is nothing yet, nothing was made for it.
+    assert!(made(&administrator().await, nodes.prefix()).await.is_empty());
+    nodes.start().await.stop().await;
+    refused(&ahead_of_time(nodes.setup(), "+90s"), clock);
+}
+
+/// The streams whose names begin so.
+async fn made(context: &Context, prefix: &str) -> Vec<String> {
+    let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
+    names.into_iter().filter(|name| name.starts_with(prefix)).collect()
 }
 
 /// A client of the cluster that all tests share, as an administrator has one.
-async fn administrator() -> Context {
+pub(super) async fn administrator() -> Context {
     let place = nats::shared();
     let password = fs::read_to_string(place.password_file()).unwrap();
     let client = async_nats::ConnectOptions::new()
@@ -124,11 +135,25 @@ async fn streams_that_are_not_as_they_must_be() {
     nodes.start().await.stop().await;
     let context = administrator().await;
     type Change = fn(&mut Config);
-    let changes: [(Change, &str); 6] = [
+    let changes: [(Change, &str); 10] = [
         (|it| it.max_age = Duration::from_secs(3600), "has another max_age than imserver needs"),
         (|it| it.discard = DiscardPolicy::Old, "has another discard than imserver needs"),
         (|it| it.max_bytes = 1 << 30, "has another max_bytes than imserver needs"),
         (|it| it.allow_atomic_publish = false, "has another allow_atomic than imserver needs"),
+        (|it| it.max_message_size = 1000, "has another max_msg_size than imserver needs"),
+        (|it| it.no_ack = true, "has another no_ack than imserver needs"),
+        (
+            |it| it.sources = Some(vec![source(&it.name.replace("msg-0", "revoked"))]),
+            "has another sources than imserver needs",
+        ),
+        (
+            |it| {
+                let source = it.subjects[0].clone();
+                let destination = source.replace("*.*", "{{wildcard(2)}}.{{wildcard(1)}}");
+                it.subject_transform = Some(SubjectTransform { source, destination });
+            },
+            "has another subject_transform than imserver needs",
+        ),
         (|it| it.num_replicas = 1, "is kept by 1 servers, and store.jetstream.replicas is 3"),
         (
             |it| drop(it.metadata.insert("imserver.schema".to_owned(), "7".to_owned())),
@@ -159,7 +184,82 @@ async fn streams_that_are_not_as_they_must_be() {
     say_something(&fewer.start().await).await;
 }
 
-async fn say_something(node: &TestServer) {
+fn source(name: &str) -> Source {
+    Source { name: name.to_owned(), ..Source::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_can_never_be_again_as_they_must_be() {
+    let nodes = Nodes::on(&nats::shared()).set("store.jetstream.replicas", "1");
+    nodes.start().await.stop().await;
+    let context = administrator().await;
+    let name = format!("{}-rd-0", nodes.prefix());
+    let good = context.get_stream(&name).await.unwrap().cached_info().config.clone();
+    type Change = fn(&mut Config);
+    let changes: [(Change, &str); 5] = [
+        (|it| it.sealed = true, "sealed"),
+        (|it| it.deny_purge = true, "deny_purge"),
+        (|it| it.storage = StorageType::Memory, "storage"),
+        (
+            |it| {
+                it.persist_mode = Some(PersistenceMode::Async);
+                it.allow_atomic_publish = false;
+            },
+            "persist_mode",
+        ),
+        (
+            |it| {
+                it.mirror = Some(source(&it.name.replace("rd-0", "revoked")));
+                it.subjects = Vec::new();
+                it.republish = None;
+                it.allow_atomic_publish = false;
+            },
+            "mirror",
+        ),
+    ];
+    for (change, what) in changes {
+        context.delete_stream(&name).await.unwrap();
+        let mut changed = good.clone();
+        change(&mut changed);
+        if changed.sealed {
+            context.create_stream(&good).await.unwrap();
+            context.update_stream(&changed).await.unwrap();
+        } else {
+            context.create_stream(&changed).await.unwrap();
+        }
+        let sentence = format!("has another {what} than imserver needs, and nobody can change");
+        tokio::task::block_in_place(|| is_refused(&nodes.setup(), 1, &sentence));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_of_somebody_else_are_left_alone_and_nothing_is_made_beside_them() {
+    let context = administrator().await;
+    let nodes = Nodes::on(&nats::shared());
+    let prefix = nodes.prefix();
+    let refused = |sentence: &str| {
+        tokio::task::block_in_place(|| is_refused(&nodes.setup(), 1, sentence));
+    };
+    let own = format!("{prefix}-profiles");
+    let foreign = |name: &str, subject: String| Config {
+        name: name.to_owned(),
+        subjects: vec![subject],
+        ..Config::default()
+    };
+    context.create_stream(foreign(&own, format!("elsewhere.{prefix}"))).await.unwrap();
+    refused(&format!("the stream {own} is there already, and imserver has not made it"));
+    assert_eq!(made(&context, prefix).await, [own.as_str()]);
+    context.delete_stream(&own).await.unwrap();
+
+    let archive = format!("archive-{prefix}");
+    context.create_stream(foreign(&archive, format!("{prefix}.au.>"))).await.unwrap();
+    refused(&format!("is taken in by the stream {archive} already, which is none of ours"));
+    assert!(made(&context, prefix).await.is_empty());
+    context.delete_stream(&archive).await.unwrap();
+    say_something(&nodes.start().await).await;
+}
+
+pub(super) async fn say_something(node: &TestServer) {
     let mut ming = V2::of(node, 1).quiet().await;
     ming.send(&named(1, 2, "hello", "1", false)).await;
     let answer = ming.next().await;

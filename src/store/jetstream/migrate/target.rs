@@ -11,11 +11,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::blueprint::{self, JUMPS_KEY, MOVED_KEY};
+use super::super::clocks;
 use super::super::connect::{self, Connection};
 use super::super::deployment;
 use super::super::jumps::Jumps;
 use super::super::log::Log;
+use super::super::making;
 use super::super::names::{Moved, Names};
+use super::super::owner;
 use super::super::reads::Reads;
 use super::super::refusal::OpenError;
 use super::super::replies::Replies;
@@ -83,10 +86,12 @@ impl Target {
         &self.context
     }
 
+    /// None of them is another deployment's.
     async fn streams(&self, config: &config::Store) -> Result<Streams, OpenError> {
         let mut streams = Vec::new();
         for wanted in blueprint::streams(&self.names, config) {
             let found = deployment::stream(&self.connection.context, &wanted.name).await?;
+            found.as_ref().map_or(Ok(()), |found| owner::check(&found.config, &wanted))?;
             streams.push((wanted, found));
         }
         Ok(streams)
@@ -135,7 +140,14 @@ impl Target {
         let (written_jumps, last_id) = (jumps.write(), plan.last_id);
         let names = self.names.with(Moved { jumps, last_id });
         let first = seats::first(&names, plan);
-        for (mut wanted, found) in self.streams(config).await? {
+        let streams = self.streams(config).await?;
+        let there = streams.iter().find(|(_, found)| found.is_some());
+        let there = there.map(|(wanted, _)| wanted.name.as_str());
+        let clocks = clocks::compare(&self.connection, there).await?;
+        let missing = streams.iter().filter(|(_, found)| found.is_none());
+        let missing: Vec<Config> = missing.map(|(wanted, _)| wanted.clone()).collect();
+        making::may_be_made(&self.connection.context, &missing).await?;
+        for (mut wanted, found) in streams {
             wanted.metadata.insert(MOVED_KEY.to_owned(), written.clone());
             if self.names.is_messages(&wanted.name) {
                 wanted.first_sequence = Some(first).filter(|first| *first > 1);
@@ -143,7 +155,7 @@ impl Target {
             }
             blueprint::mark(&mut wanted, true);
             let Some(found) = found else {
-                deployment::make(&self.connection.context, wanted).await?;
+                making::make(&self.connection.context, wanted).await?;
                 continue;
             };
             // The last move may have been cut short while it marked them as whole.
@@ -159,7 +171,7 @@ impl Target {
                 )));
             }
         }
-        deployment::clock(&self.connection.context, &self.names.revocations()).await?;
+        clocks.or_by(&self.connection, &self.names.revocations()).await?;
         Ok(Self { names, ..self })
     }
 
