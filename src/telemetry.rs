@@ -97,6 +97,9 @@ pub fn init(level: &str, json: bool) -> Result<LogLevel, TelemetryError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)
         .with_ansi(io::stderr().is_terminal())
+        // A line that cannot be written is lost, and no more: to say so on the same way out
+        // would be a panic, and one in the hook below the end of the process.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     let (done, level) = if json {
         // JSON strings escape by themselves.

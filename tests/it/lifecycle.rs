@@ -1,6 +1,7 @@
 //! Heartbeats, and how the server ends.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -146,4 +147,32 @@ async fn told_twice_it_ends_at_once_and_what_was_acknowledged_is_there() {
     server.log_says("ended without waiting").await;
     let server = server.kill().start().await;
     assert_eq!(server.connect(2).await.message().await.1, "kept");
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let setup = Setup::new();
+    let serve = setup.command(&["serve"]);
+    // Who reads the log goes away once the server serves: what is written then meets EPIPE.
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", r#"exec "$0" "$@" 2> >(exec sed -u '/"serving"/q' >&2)"#])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut server = setup.start_by(command).await;
+    let mut hong = server.connect(2).await;
+    let mut ming = server.connect(1).await;
+    // Each of these is a line in the log.
+    for _ in 0..3 {
+        let (code, _, complaints) = server.run(&["reload"]).await;
+        assert_eq!(code, 0, "{complaints}");
+        ming.say(2, "still there", "1").await;
+        assert_eq!(hong.message().await.1, "still there");
+    }
+    server.signal("TERM");
+    assert_eq!(hong.closed().await.code, 1001);
+    let status = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{status:?}");
+    assert!(server.log().contains("serving"));
 }
