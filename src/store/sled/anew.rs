@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::books::Books;
 use super::log::Log;
 use super::open::{self, Opened};
+use super::panics::caught;
 use super::reader;
 use super::refusal::OpenError;
 use super::room::{LOOK_EVERY, MARGIN, free, is_full};
@@ -69,7 +70,7 @@ impl Writer {
     /// the message `before`.
     fn resume(&mut self, before: u64) -> Result<(), Stop> {
         let (log, census) = (self.books.log.clone(), self.census);
-        let found = recovered(&log, before, census.last_id);
+        let found = caught(|| recovered(&log, before, census.last_id));
         let found = found.map_err(|error| Stop::Final(error.to_string()))?;
         self.renew_manifest()?;
         self.shared.resume(log, census.last_id);
@@ -123,7 +124,7 @@ impl Idle {
         match open::anew(&self.dir, self.settings.cache_bytes) {
             Ok(opened) => {
                 let log = opened.log.clone();
-                let books = self.settings.books(log, opened.census.last_id);
+                let books = caught(|| self.settings.books(log, opened.census.last_id));
                 Ok(Some((opened, books.map_err(|error| error.to_string())?)))
             }
             Err(OpenError::Directory { source, .. }) if is_full(&source) => Ok(None),

@@ -209,7 +209,7 @@ impl Books {
             let pair = Pair { to: user, from: peer? };
             if let Some((ordinal, id)) = reader::last(&self.log, pair)? {
                 let floor = reader::floor(&self.log, pair)?;
-                let read = floor.ordinal + floor.beyond;
+                let read = floor.ordinal.saturating_add(floor.beyond);
                 inbox.unread += ordinal.saturating_sub(read);
                 inbox.head = inbox.head.max(id.get());
             }

@@ -12,6 +12,7 @@ use super::gone::Gone;
 use super::keys::{self, Pair};
 use super::log::Log;
 use super::packer::Known;
+use super::panics::caught;
 use super::read_state::ReadState;
 use super::reader::{self, Row, Rows};
 use super::record::{LogPiece, MessageRecord, decode_profile};
@@ -44,10 +45,10 @@ pub(super) async fn begin(
         let _still = still;
         let mut out = Out { line: &line, records: Vec::new(), bytes: 0 };
         let mut take = |record| out.take(record);
-        let outcome = match whose {
+        let outcome = caught(|| match whose {
             None => all(&log, last_id, &mut take),
             Some(user) => of_user(&log, user, last_id, &mut take),
-        };
+        });
         let outcome = outcome.and_then(|()| out.end());
         if let Err(Stop::Store(error)) = outcome {
             shared.met(&error);

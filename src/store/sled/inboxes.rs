@@ -19,6 +19,7 @@ use foldhash::HashMap;
 use sled::Tree;
 
 use super::keys;
+use super::panics::caught;
 use super::reader;
 use super::shared::Shared;
 use crate::ids::UserId;
@@ -168,7 +169,7 @@ impl Table {
 /// where they are too many, or the database is closed or opened anew: what is not known is
 /// read.
 pub(super) fn walk(shared: &Shared) {
-    match walk_on(shared) {
+    match caught(|| walk_on(shared)) {
         Ok(()) | Err(StoreError::Unavailable) => {}
         Err(error) => shared.met(&error),
     }

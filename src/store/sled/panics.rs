@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::refusal::{OpenError, damaged};
+use crate::store::StoreError;
 
 thread_local! {
     /// Set while a panic of this thread is expected and answered.
@@ -54,5 +55,14 @@ pub(super) fn guarded<T>(
     outcome.unwrap_or_else(|_| {
         let said = SAID.take().unwrap_or_default();
         Err(damaged(dir, format!("the database cannot be read: {said}")))
+    })
+}
+
+/// Runs what reads a store that is open. A panic, which the log shows, becomes damage that
+/// was met: so whoever works in the background says why before they end.
+pub(super) fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let what = "the database failed in the middle of a read".to_owned();
+        Err(StoreError::Damaged(what).into())
     })
 }

@@ -9,7 +9,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use tracing::{error, info, warn};
 use super::gone::Erasure;
 use super::log::Log;
 use super::packer::{self, Desk, Hindrance};
+use super::panics::caught;
 use super::removal::{self, Piece, Stage};
 use super::room::{MARGIN, free_at};
 use super::shared::Shared;
@@ -74,7 +74,9 @@ impl Remover {
         let every = self.retention.map(|age| (age / OUTSTAY).min(EVERY));
         let mut next = every.map(|every| Instant::now() + every.min(FIRST));
         // What a crash left of moving messages, or of erasing somebody's.
-        let _ = packer::clear(&self);
+        if let Err(hindrance) = caught(|| packer::clear(&self)) {
+            self.hindered(hindrance);
+        }
         self.rewrite(true);
         let mut again = Instant::now();
         loop {
@@ -175,7 +177,7 @@ impl Remover {
     /// Moves messages from the log into volumes while it is long enough for one.
     fn pack(&self) {
         while self.is_roomy() {
-            match packer::pack(self, self.volume) {
+            match caught(|| packer::pack(self, self.volume)) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(hindrance) => return self.hindered(hindrance),
@@ -186,7 +188,7 @@ impl Remover {
     /// Writes volumes anew of which much is gone, or anything after somebody was erased.
     fn rewrite(&self, wholly: bool) {
         if self.is_roomy()
-            && let Err(hindrance) = packer::rewrite(self, wholly)
+            && let Err(hindrance) = caught(|| packer::rewrite(self, wholly))
         {
             self.hindered(hindrance);
         }
@@ -212,16 +214,10 @@ impl Remover {
     /// Reads what is to go.
     fn plan<T>(&self, work: impl FnOnce(&Log) -> Result<T, StoreError>) -> Result<T, AppendError> {
         let log = self.shared.log().map_err(|_| AppendError::Unavailable)?;
-        // sled panics on some damage.
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| work(&log)));
-        let damage = match outcome {
-            Ok(Ok(planned)) => return Ok(planned),
-            Ok(Err(StoreError::Damaged(what))) => what,
-            Ok(Err(_)) => return Err(AppendError::Unavailable),
-            Err(_) => "the database failed in the middle of a read".to_owned(),
-        };
-        self.shared.damaged(damage);
-        Err(AppendError::Unavailable)
+        caught(|| work(&log)).map_err(|error| {
+            self.shared.met(&error);
+            AppendError::Unavailable
+        })
     }
 
     /// Has a piece entered and waits until it is durable.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 pub use self::format::{Flaw, Header, Summary};
 pub use self::restore::{BackupError, Checker, check, restore};
+use super::panics::caught;
 use super::shared::Shared;
 use super::stream::{self, Line, Stop};
 use crate::store::{Backup, StoreError};
@@ -41,7 +42,7 @@ pub(super) async fn begin(shared: Arc<Shared>, dir: Arc<Path>) -> Result<Backup,
     let line = Line::to(chunks);
     stream::aside(move || {
         let _still = still;
-        match copy::copy(&shared, &dir, &line) {
+        match caught(|| copy::copy(&shared, &dir, &line)) {
             Ok(()) => info!("a backup was handed over"),
             Err(Stop::Unwanted) => warn!("nobody takes the backup any more: it was given up"),
             Err(Stop::Store(error)) => {

@@ -114,12 +114,13 @@ pub(super) fn marks(tree: &Tree) -> Result<u64, Damage> {
         let (key, value) = row.map_err(|error| error.to_string())?;
         let whole = match keys::parse_read(&key) {
             Some((_, None)) => decode_floor(&key, &value).map(|floor| {
-                count += floor.ordinal.saturating_add(floor.beyond);
-                beyond += floor.beyond;
+                count = floor.ordinal.saturating_add(floor.beyond).saturating_add(count);
+                beyond = floor.beyond.saturating_add(beyond);
             }),
             Some((_, Some(chunk))) => decode_islands(&key, chunk, &value).map(|found| {
-                let lengths = found.iter().map(|island| island.last - island.first + 1);
-                islands += lengths.sum::<u64>();
+                let lengths =
+                    found.iter().map(|island| (island.last - island.first).saturating_add(1));
+                islands = lengths.fold(islands, u64::saturating_add);
             }),
             None => None,
         };

@@ -67,7 +67,7 @@ fn candidate(tree: &Log, user: UserId, peer: Sender, head: u64) -> Result<Option
         };
         if pair == received {
             let floor = floor(tree, pair)?;
-            unread = row.ordinal.saturating_sub(floor.ordinal + floor.beyond);
+            unread = row.ordinal.saturating_sub(floor.ordinal.saturating_add(floor.beyond));
         }
         newest_of_both = newest_of_both.max(Some((row.id, pair)));
     }
