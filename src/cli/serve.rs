@@ -57,6 +57,9 @@ pub(super) fn start(
         RunError::Start(
             error @ (StartError::Exposed { .. } | StartError::JetStream(OpenError::File { .. })),
         ) => Failure::usage(error),
+        RunError::Start(StartError::Store(error)) if error.is_about_the_path() => {
+            Failure::usage(error)
+        }
         other => Failure::failed(other),
     })
 }

@@ -1,4 +1,4 @@
-use crate::program::Folder;
+use crate::program::{Folder, Said};
 use std::fs;
 
 #[test]
@@ -57,4 +57,53 @@ fn a_key_of_another_certificate_is_noticed() {
     let said = folder.run(&["config", "check"]);
     assert_eq!(said.code, 2);
     assert!(said.err.contains("the key is not the one"), "{}", said.err);
+}
+
+#[test]
+fn what_a_connection_to_nats_servers_needs_is_looked_at() {
+    let folder = Folder::ready();
+    folder.write("password", "secret");
+    folder.set_mode("password", 0o600);
+    let set = |name: &str, value: &str| (format!("IMSERVER_STORE__{name}"), value.to_owned());
+    let mut settings = vec![
+        set("BACKEND", "jetstream"),
+        set("JETSTREAM__SERVERS", "nats://127.0.0.1:1"),
+        set("JETSTREAM__CA", "certs/server.pem"),
+        set("JETSTREAM__USER", "im"),
+        set("JETSTREAM__PASSWORD_FILE", "password"),
+        set("JETSTREAM__SYNCED", "true"),
+    ];
+    let check = |settings: &[(String, String)]| {
+        let mut command = folder.command(&["config", "check"]);
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
+        Said::from(command.output().unwrap())
+    };
+    let said = check(&settings);
+    assert_eq!(said.code, 0, "{said:?}");
+    folder.set_mode("password", 0o644);
+    let said = check(&settings);
+    assert!(said.code == 2 && said.err.contains("password has mode 0644"), "{said:?}");
+    folder.set_mode("password", 0o600);
+    settings[2].1 = "certs/keys.json".to_owned();
+    let said = check(&settings);
+    assert!(said.code == 2 && said.err.contains("it holds no certificate in PEM"), "{said:?}");
+    settings[2].1 = "certs/server.pem".to_owned();
+    settings[5].1 = "false".to_owned();
+    let said = check(&settings);
+    assert!(said.code == 2 && said.err.contains("sync_interval: always"), "{said:?}");
+}
+
+#[test]
+fn a_start_that_the_path_of_the_store_forbids_is_a_fault_of_the_configuration() {
+    let folder = Folder::ready();
+    folder.write("data", "a file");
+    let serve =
+        |folder: &Folder| folder.run_with(("IMSERVER_SERVER__LISTEN", "127.0.0.1:0"), &["serve"]);
+    let said = serve(&folder);
+    assert!(said.code == 2 && said.err.contains("`store.path`"), "{said:?}");
+    folder.remove("data");
+    fs::create_dir(folder.path("data")).unwrap();
+    folder.set_mode("data", 0o755);
+    let said = serve(&folder);
+    assert!(said.code == 2 && said.err.contains("chmod 700"), "{said:?}");
 }

@@ -163,6 +163,15 @@ fn is_stranger(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// Reads what is needed to connect, and connects to nobody.
+///
+/// # Errors
+/// [`OpenError::File`] names the file that cannot be used.
+pub fn check_files(config: &config::JetStream) -> Result<(), OpenError> {
+    tls(config)?;
+    authenticated(ConnectOptions::new(), config).map(drop)
+}
+
 fn authenticated(
     options: ConnectOptions,
     config: &config::JetStream,

@@ -77,6 +77,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub use self::audit::{AuditStream, Filed, Topic};
+pub use self::connect::check_files;
 pub use self::deployment::Created;
 use self::follow::Follower;
 use self::followed::Share;

@@ -94,6 +94,17 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it is what `store.path` names that has to be mended, and not what lies there.
+    pub fn is_about_the_path(&self) -> bool {
+        match self {
+            Self::TooOpen { .. } => true,
+            Self::Directory { source, .. } => source.kind() == io::ErrorKind::NotADirectory,
+            _ => false,
+        }
+    }
+}
+
 pub(super) fn in_use(dir: &Path) -> OpenError {
     OpenError::InUse { path: dir.to_owned() }
 }
