@@ -137,7 +137,7 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
         count(tokens as u64, "token"),
         if tokens == 1 { "has" } else { "have" }
     );
-    if connections + tokens > 0 && !yes {
+    if (connections > 0 || tokens > 0) && !yes {
         return Err(Failure::usage(format!(
             "to retire {kid} cuts off {cut}; say --yes to do it all the same, or wait until \
              `imserver key list` shows that its time is over"

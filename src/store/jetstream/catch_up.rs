@@ -42,7 +42,7 @@ impl Follower {
     /// What was missed is missed for good where nothing was heard since the last look.
     pub(super) async fn compare(&mut self, (number, last): Seen) -> Result<(), StoreError> {
         let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
-        let behind = (last + 1).saturating_sub(stream.next);
+        let behind = last.saturating_add(1).saturating_sub(stream.next);
         self.shared.metrics.cluster.behind(&stream.name, behind);
         if stream.kind == Kind::Revocations {
             // Also where it is on its way: it is looked at once, however it comes.

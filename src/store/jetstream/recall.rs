@@ -42,7 +42,8 @@ pub(super) async fn recall(shared: &Arc<Shared>, tasks: &TaskTracker, over: &Can
 async fn names(shared: &Shared) -> Result<u64, StoreError> {
     let log = &shared.log;
     let since = SystemTime::now().checked_sub(shared.rules.dedup_window);
-    let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
+    // An earlier one could not be written down for the servers.
+    let since = since.unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH);
     let at_most = (MESSAGES / log.names.partitions()).max(1);
     let mut looked = 0;
     for part in 0..log.names.partitions() {

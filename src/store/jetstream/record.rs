@@ -108,6 +108,13 @@ impl Chain {
         Some(Self { ordinal, before, page, prints: Vec::new() })
     }
 
+    /// Whether all that it names of the message at `seq` lie before it, in their order: what
+    /// follows a chain comes to its end.
+    fn leads_back(&self, seq: u64) -> bool {
+        let named = Some(self.before).filter(|before| *before > 0);
+        named.into_iter().chain(self.page.iter().copied()).chain([seq]).is_sorted_by(|a, b| a < b)
+    }
+
     /// What follows it, where it lies at `seq` and its name has this print.
     pub(super) fn next(&self, seq: u64, print: u32) -> Self {
         let ordinal = self.ordinal + 1;
@@ -235,6 +242,9 @@ impl Kept {
         };
         let prints = chain.page.iter().map(|_| u32::try_from(bytes.number()?).ok());
         chain.prints = prints.collect::<Option<_>>()?;
+        if !chain.leads_back(raw.seq) {
+            return None;
+        }
         let stored_at = StoredAt(bytes.number()?);
         let timestamp = bytes.text()?.to_owned();
         let client_id = ClientMsgId::new(bytes.text()?);
@@ -346,6 +356,16 @@ mod tests {
         for end in 0..raw.payload.len() - 2 {
             let cut = Raw { payload: raw.payload.slice(..end), ..raw.clone() };
             assert!(Kept::parse(&names, part, &cut).is_err(), "{end}");
+        }
+        // Who follows it would never come to the end.
+        for (before, page) in
+            [(1234, vec![]), (1235, vec![]), (901, vec![901]), (0, vec![5, 5]), (0, vec![5, 1234])]
+        {
+            let prints = vec![0; page.len()];
+            let chain = Chain { before, page, prints, ..chain.clone() };
+            let payload = Body { chain: &chain, ..body }.write();
+            let ahead = Raw { payload, ..raw.clone() };
+            assert!(Kept::parse(&names, part, &ahead).is_err(), "{chain:?}");
         }
         // The next one of its pair would have none.
         for ordinal in [0, ID_END, u64::MAX] {

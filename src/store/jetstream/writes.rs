@@ -276,7 +276,7 @@ async fn together(
     let answer = answer.map_err(|error| error.to_string())?;
     match serde_json::from_slice::<Response<Committed>>(&answer.payload) {
         Ok(Response::Ok(Committed { seq, count })) if count == writes.len() as u64 => {
-            Ok(Some((seq + 1).saturating_sub(count)))
+            Ok(Some(seq.saturating_add(1).saturating_sub(count)))
         }
         Ok(Response::Ok(_)) => Err("not all of them were taken".to_owned()),
         Ok(Response::Err { error }) if error.code() == AT_FAULT => {
