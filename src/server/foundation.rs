@@ -13,7 +13,7 @@ use warp::filters::BoxedFilter;
 
 use super::StartError;
 use super::accept::Listener;
-use super::admin::{Admin, Gate, Probes};
+use super::admin::{self, Admin, Gate, Probes};
 use super::admission::Admission;
 use super::api::{self, Api};
 use super::doorkeeper::Doorkeeper;
@@ -123,6 +123,7 @@ impl Foundation {
             audit,
             metrics: self.metrics.clone(),
             calls: self.calls.clone(),
+            audit_readers: admin::audit_places(),
             shutdown: self.stop.clone(),
             started: Instant::now(),
             service: OnceLock::new(),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::answer::{self, Broken, Flow};
@@ -11,6 +12,15 @@ use super::{Admin, Call};
 use crate::admin::audit::{AuditError, Fault, Line, Lines};
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
+
+/// Who is sent the audit log, or the ledger in it, at once. Each takes a thread for as long as
+/// they like to read, of those that also read messages.
+const READERS: usize = 4;
+
+/// Places for them.
+pub(in crate::server) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(READERS))
+}
 
 impl Admin {
     /// Every line, or those of one act (`?act=`).
@@ -27,6 +37,10 @@ impl Admin {
         self: &Arc<Self>,
         each: impl Fn(Line) -> Option<String> + Send + 'static,
     ) -> Result<Answer, Refusal> {
+        let place = Arc::clone(&self.audit_readers).try_acquire_owned();
+        let place = place.map_err(|_| {
+            Refusal::TooMany("others are being sent the audit log; ask again when they have it")
+        })?;
         let audit = self.log()?;
         let opening = move || audit.lines();
         let opened = tokio::task::spawn_blocking(opening).await;
@@ -35,7 +49,10 @@ impl Admin {
             unreadable()
         })?;
         let (flow, answer) = answer::flowing(answer::LINES);
-        self.calls.spawn_blocking(move || send(lines, each, &flow));
+        self.calls.spawn_blocking(move || {
+            send(lines, each, &flow);
+            drop(place);
+        });
         Ok(answer)
     }
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +36,7 @@ use tracing::{error, info};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 
+pub(super) use self::audit::places as audit_places;
 use self::everywhere::Everywhere;
 pub(super) use self::gate::Gate;
 pub(super) use self::probes::Probes;
@@ -75,6 +77,8 @@ pub(super) struct Admin {
     pub(super) metrics: ServerMetrics,
     /// Where calls are worked on: a stopping server waits for them.
     pub(super) calls: TaskTracker,
+    /// Places for those who are sent the audit log.
+    pub(super) audit_readers: Arc<Semaphore>,
     pub(super) shutdown: CancellationToken,
     pub(super) started: Instant,
     /// Set once the store is open.
