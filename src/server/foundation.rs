@@ -158,6 +158,7 @@ impl Foundation {
             metrics: self.session_metrics.clone(),
             shutdown: self.stop.clone(),
             retry: Retry::default(),
+            resend_window: self.config.store.resend_window,
         }
     }
 

@@ -22,6 +22,7 @@ mod turns;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -63,6 +64,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Over how long those are spread who are sent away.
     pub retry: Retry,
+    /// How long an equal packet is a resend.
+    pub resend_window: Duration,
 }
 
 /// What came of a handshake.
@@ -134,7 +137,7 @@ impl<S: Socket> Session<S> {
             answers: Answers::default(),
             rates: Rates::new(&limits),
             violations: Violations::new(limits.violations),
-            turns: Turns::new(limits.resend_after),
+            turns: Turns::new(limits.resend_after, context.resend_window),
             typing: Typing::default(),
             heartbeat: Heartbeat::new(&limits),
             limits,
@@ -295,7 +298,6 @@ impl<S: Socket> Session<S> {
         while let Some(answer) = self.answers.overdue(now) {
             self.answer(answer).await?;
         }
-        // An idle connection keeps nothing.
         self.turns.forget(now);
         Ok(())
     }

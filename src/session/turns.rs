@@ -1,6 +1,6 @@
 //! Which of several equal packets one is: a resend, or a message of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 // Seeded, since it is the client that chooses what goes into the table.
@@ -21,17 +21,34 @@ use crate::store::PacketDigest;
 /// another message, and its resend is a resend of just that one, on this
 /// connection or the next.
 ///
+/// Nothing that comes later than `resend_after` behind the first is a message of its own, on
+/// this connection: a later burst has no more turns than the first, and what comes beyond them is
+/// one of them once more.
+///
 /// A fast connection sends thousands of packets within that time, nearly all of them
 /// the only ones of their burst. So a packet takes 16 bytes in one table, in which
 /// nothing is looked for when it is over: the tables of two stretches are kept, each
-/// as long as `resend_after`, and the older is dropped as a whole.
+/// as long as `resend_after`, and the older leaves as a whole.
 #[derive(Debug)]
 pub(super) struct Turns {
-    resend_after: Duration,
+    /// In milliseconds, as are all spans here: a session is kept small.
+    resend_after: u32,
+    /// How long an equal packet is a resend at all.
+    window: u32,
     /// Stretches so far: no two have the same number.
     stretches: u32,
-    /// The stretch that is now and the one before. An idle connection keeps neither.
-    kept: Option<Box<(Stretch, Option<Stretch>)>>,
+    /// An idle connection keeps nothing.
+    kept: Option<Box<Kept>>,
+}
+
+/// What is known of the packets of the last while.
+#[derive(Debug)]
+struct Kept {
+    /// The stretch that is now.
+    present: Stretch,
+    /// The one before, in which bursts may still run.
+    before: Option<Stretch>,
+    past: Past,
 }
 
 /// The bursts that began within a `resend_after`. Of one packet there is one at the most:
@@ -55,6 +72,25 @@ struct Burst {
     began: u32,
     packets: u32,
 }
+
+/// How many packets the bursts had that are over, of the last `window`.
+#[derive(Debug, Default)]
+struct Past {
+    /// The oldest first.
+    stretches: VecDeque<Over>,
+    bursts: usize,
+}
+
+/// A stretch whose bursts are all over: how many packets each had, by key.
+#[derive(Debug)]
+struct Over {
+    began: Instant,
+    bursts: Box<[(Key, u32)]>,
+}
+
+/// Bursts that are over and still known of one connection. More than the rate limit lets
+/// through: who sends faster may, as on another connection, have an odd packet taken for new.
+const PAST: usize = 4096;
 
 /// A packet's turn among the equal ones of its burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,9 +117,15 @@ fn key(members: &[u8; 16]) -> Key {
     u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }
 
+fn millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl Turns {
-    pub(super) fn new(resend_after: Duration) -> Self {
-        Self { resend_after, stretches: 0, kept: None }
+    /// By `limits.resend_after` and `store.resend_window`.
+    pub(super) fn new(resend_after: Duration, window: Duration) -> Self {
+        let (resend_after, window) = (millis(resend_after), millis(window));
+        Self { resend_after, window, stretches: 0, kept: None }
     }
 
     /// The turn of a packet that came in at `now`.
@@ -97,40 +139,116 @@ impl Turns {
         ]);
         let key = key(&members);
         self.forget(now);
-        let (present, before) = &mut **self.kept.get_or_insert_with(|| {
+        let within = self.resend_after();
+        let kept = self.kept.get_or_insert_with(|| {
             self.stretches = self.stretches.wrapping_add(1);
-            Box::new((Stretch::begin(self.stretches, now, 0), None))
+            let present = Stretch::begin(self.stretches, now, 0);
+            Box::new(Kept { present, before: None, past: Past::default() })
         });
-        let within = self.resend_after;
-        let before = before.as_mut().filter(|before| before.is_running(key, now, within));
-        let stretch = match before {
-            // Begun anew since: no burst of one packet runs in both.
-            Some(before) => before,
-            None => present,
-        };
-        Turn { members, stretch: stretch.number, number: stretch.turn(key, now) }
+        let (stretch, number) = kept.turn(key, now, within);
+        Turn { members, stretch, number }
     }
 
     /// Gives a turn back whose packet failed: the client sends the same packet again,
     /// and that is no further message but another try of this one.
     pub(super) fn give_back(&mut self, turn: Turn) {
-        let Some((present, before)) = self.kept.as_deref_mut() else { return };
-        let stretch = std::iter::once(present).chain(before).find(|s| s.number == turn.stretch);
-        if let Some(stretch) = stretch {
+        let Some(kept) = self.kept.as_deref_mut() else { return };
+        let stretches = std::iter::once(&mut kept.present).chain(&mut kept.before);
+        if let Some(stretch) = stretches.into_iter().find(|s| s.number == turn.stretch) {
             stretch.failed.insert((key(&turn.members), turn.number));
         }
     }
 
-    /// Drops the stretches whose bursts are all over.
+    /// Begins a new stretch where it is time, and drops what nobody asks for any more.
     pub(super) fn forget(&mut self, now: Instant) {
-        let Some((present, before)) = self.kept.as_deref_mut() else { return };
-        let age = now.saturating_duration_since(present.began);
-        if age >= self.resend_after * 2 {
-            self.kept = None;
-        } else if age >= self.resend_after {
+        let after = self.resend_after();
+        let window = Duration::from_millis(self.window.into());
+        let Some(kept) = self.kept.as_deref_mut() else { return };
+        let age = now.saturating_duration_since(kept.present.began);
+        if age >= after {
             self.stretches = self.stretches.wrapping_add(1);
-            let next = Stretch::begin(self.stretches, now, present.bursts.len());
-            *before = Some(std::mem::replace(present, next));
+            let next = Stretch::begin(self.stretches, now, kept.present.bursts.len());
+            let over = std::mem::replace(&mut kept.present, next);
+            let over = match age >= after * 2 {
+                true => [kept.before.take(), Some(over)],
+                false => [kept.before.replace(over), None],
+            };
+            over.into_iter().flatten().for_each(|over| kept.past.add(over));
+        }
+        kept.past.forget(now, window);
+        if kept.is_empty() {
+            self.kept = None;
+        }
+    }
+
+    fn resend_after(&self) -> Duration {
+        Duration::from_millis(self.resend_after.into())
+    }
+}
+
+impl Kept {
+    /// The stretch in which the burst of a packet began, and the packet's turn.
+    fn turn(&mut self, key: Key, now: Instant, resend_after: Duration) -> (u32, u32) {
+        // Begun anew since: no burst of one packet runs in both.
+        let running = self.before.as_mut().filter(|s| s.is_running(key, now, resend_after));
+        let is_before = running.is_some();
+        let stretch = running.unwrap_or(&mut self.present);
+        let (at, number) = (stretch.number, stretch.turn(key, now));
+        // The first of its burst is the first again, whatever there was.
+        if number == 0 {
+            return (at, 0);
+        }
+        let in_the_last = || {
+            let before = self.before.as_ref().filter(|_| !is_before)?;
+            before.bursts.get(&key).map(|burst| burst.packets)
+        };
+        let first = self.past.first(key).or_else(in_the_last);
+        (at, first.and_then(|packets| number.checked_rem(packets)).unwrap_or(number))
+    }
+
+    fn is_empty(&self) -> bool {
+        let stretches = std::iter::once(&self.present).chain(&self.before);
+        self.past.stretches.is_empty() && stretches.into_iter().all(|s| s.bursts.is_empty())
+    }
+}
+
+impl Past {
+    /// Takes in a stretch whose bursts are all over.
+    fn add(&mut self, over: Stretch) {
+        if over.bursts.is_empty() || over.bursts.len() > PAST {
+            return;
+        }
+        let mut bursts: Box<[_]> =
+            over.bursts.iter().map(|(key, burst)| (*key, burst.packets)).collect();
+        bursts.sort_unstable();
+        self.bursts += bursts.len();
+        self.stretches.push_back(Over { began: over.began, bursts });
+        while self.bursts > PAST {
+            self.drop_oldest();
+        }
+    }
+
+    /// How many packets the first burst had that is still known.
+    fn first(&self, key: Key) -> Option<u32> {
+        self.stretches.iter().find_map(|Over { bursts, .. }| {
+            let found = bursts.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+            bursts.get(found).map(|(_, packets)| *packets)
+        })
+    }
+
+    /// Drops what is as old as `window`, in which its first packets are known; never later than these,
+    /// or a new message would pass for one of them.
+    fn forget(&mut self, now: Instant, window: Duration) {
+        while let Some(oldest) = self.stretches.front()
+            && now.saturating_duration_since(oldest.began) >= window
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(Over { bursts, .. }) = self.stretches.pop_front() {
+            self.bursts = self.bursts.saturating_sub(bursts.len());
         }
     }
 }
@@ -173,6 +291,7 @@ mod tests {
     use super::*;
 
     const RESEND_AFTER: Duration = Duration::from_secs(5);
+    const WINDOW: Duration = Duration::from_secs(120);
 
     fn at(start: Instant, seconds: f64) -> Instant {
         start + Duration::from_secs_f64(seconds)
@@ -196,7 +315,7 @@ mod tests {
     #[test]
     fn equal_packets_of_a_burst_differ_and_their_resends_match_them() {
         let start = Instant::now();
-        let mut turns = Turns::new(RESEND_AFTER);
+        let mut turns = Turns::new(RESEND_AFTER, WINDOW);
         let first = turns.turn(me(), &packet("好"), start).digest();
         let second = turns.turn(me(), &packet("好"), at(start, 1.0)).digest();
         assert_ne!(first, second);
@@ -204,28 +323,64 @@ mod tests {
         assert_eq!(turns.turn(me(), &packet("好"), at(start, 6.0)).digest(), first);
         assert_eq!(turns.turn(me(), &packet("好"), at(start, 7.0)).digest(), second);
 
-        let mut next_connection = Turns::new(RESEND_AFTER);
+        let mut next_connection = Turns::new(RESEND_AFTER, WINDOW);
         assert_eq!(next_connection.turn(me(), &packet("好"), at(start, 7.0)).digest(), first);
         assert_eq!(next_connection.turn(me(), &packet("好"), at(start, 7.0)).digest(), second);
     }
 
     #[test]
+    fn what_comes_later_is_no_message_of_its_own() {
+        let start = Instant::now();
+        let mut turns = Turns::new(RESEND_AFTER, WINDOW);
+        let mut number =
+            |content: &str, seconds| turns.turn(me(), &packet(content), at(start, seconds)).number;
+        assert_eq!([number("好", 0.0), number("不", 0.0), number("不", 1.0)], [0, 0, 1]);
+        // Resent once more than it need be, soon, and with others between.
+        assert_eq!([number("好", 6.0), number("好", 6.5)], [0, 0]);
+        assert_eq!([0.0, 0.1, 0.2, 0.3].map(|later| number("不", 7.0 + later)), [0, 1, 0, 1]);
+        assert_eq!([0.0, 0.1, 0.2].map(|later| number("不", 60.0 + later)), [0, 1, 0]);
+        // When the first ones are forgotten everywhere, they begin anew.
+        assert_eq!([number("好", 300.0), number("好", 300.5)], [0, 1]);
+    }
+
+    #[test]
     fn nothing_is_kept_of_what_is_long_gone() {
         let start = Instant::now();
-        let mut turns = Turns::new(RESEND_AFTER);
+        let mut turns = Turns::new(RESEND_AFTER, WINDOW);
         for i in 0..100 {
             turns.turn(me(), &packet(&i.to_string()), start);
         }
         let bursts = |turns: &Turns| {
-            let (present, before) = turns.kept.as_deref().unwrap();
-            (present.bursts.len(), before.as_ref().map(|before| before.bursts.len()))
+            let kept = turns.kept.as_deref().unwrap();
+            let before = kept.before.as_ref().map(|before| before.bursts.len());
+            (kept.present.bursts.len(), before, kept.past.bursts)
         };
         turns.turn(me(), &packet("later"), at(start, 5.0));
-        assert_eq!(bursts(&turns), (1, Some(100)));
+        assert_eq!(bursts(&turns), (1, Some(100), 0));
         turns.turn(me(), &packet("later still"), at(start, 10.0));
-        assert_eq!(bursts(&turns), (1, Some(1)));
+        assert_eq!(bursts(&turns), (1, Some(1), 100));
         turns.forget(at(start, 20.0));
+        assert_eq!(bursts(&turns), (0, None, 102));
+        turns.forget(at(start, 120.0));
+        assert_eq!(bursts(&turns), (0, None, 2));
+        turns.forget(at(start, 130.0));
         assert!(turns.kept.is_none());
+    }
+
+    #[test]
+    fn who_sends_much_takes_no_more_room() {
+        let start = Instant::now();
+        let mut turns = Turns::new(RESEND_AFTER, WINDOW);
+        for second in 0..100 {
+            for i in 0..300 {
+                let content = format!("{second} {i}");
+                turns.turn(me(), &packet(&content), at(start, second.into()));
+            }
+        }
+        let past = &turns.kept.as_deref().unwrap().past;
+        assert!((PAST / 2..=PAST).contains(&past.bursts), "{}", past.bursts);
+        let there: usize = past.stretches.iter().map(|over| over.bursts.len()).sum();
+        assert_eq!(there, past.bursts);
     }
 
     /// The same told in the plainest way: all bursts there ever were.
@@ -251,12 +406,14 @@ mod tests {
                 self.bursts.push(Plainly { content, began: now, packets: 0, failed });
                 self.bursts.len() - 1
             });
+            let first = self.bursts.iter().position(|burst| burst.content == content).unwrap();
+            let first = Some(&self.bursts[first]).filter(|_| first != at).map(|b| b.packets);
             let burst = &mut self.bursts[at];
             let number = burst.failed.pop_first().unwrap_or_else(|| {
                 burst.packets += 1;
                 burst.packets - 1
             });
-            (at, number)
+            (at, number % first.unwrap_or(u32::MAX))
         }
     }
 
@@ -266,7 +423,8 @@ mod tests {
             steps in prop::collection::vec((0..4_u8, 0..4_000_u64, prop::option::of(0..20_usize)), 1..60),
         ) {
             let mut now = Instant::now();
-            let (mut turns, mut plain) = (Turns::new(RESEND_AFTER), Plain::default());
+            let mut turns = Turns::new(RESEND_AFTER, WINDOW * 60);
+            let mut plain = Plain::default();
             let mut given = Vec::new();
             for (content, later, fails) in steps {
                 // Some stretches of nothing, and many ends of bursts to the millisecond.

@@ -78,6 +78,19 @@ async fn a_resend_is_known_on_the_same_the_next_and_another_connection() {
 
     assert_eq!(hong.message().await.1, "好");
     hong.nothing_came().await;
+    // Sent again twice at once, long after the first: no second message of it.
+    let mut impatient = server.connect(3).await;
+    let (hurried, first) = (frame(3, 2, "快", "1589790567"), Instant::now());
+    acknowledged(&mut impatient, &hurried).await;
+    resend_time(first).await;
+    for _ in 0..3 {
+        impatient.send(&hurried).await;
+    }
+    for _ in 0..3 {
+        success(&mut impatient, &hurried).await;
+    }
+    assert_eq!(hong.message().await.1, "快");
+    hong.nothing_came().await;
     let mut once = unread(&server, 2).await;
     once.retain(|content| content == "好");
     assert_eq!(once, ["好"]);

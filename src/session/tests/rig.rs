@@ -152,6 +152,7 @@ impl Plan {
             metrics: SessionMetrics::register(&mut Registry::default()),
             shutdown: shutdown.clone(),
             retry: Retry::default(),
+            resend_window: Duration::from_secs(120),
         });
         let identity = issuer.identity(ME, self.token_lives);
         let left = identity.ends_at().duration_since(SystemTime::now());
