@@ -48,6 +48,10 @@ impl<S: Socket> Session<S> {
         };
         let mut parsed = frame::parse(text, rules);
         if !self.rates.allow_frame() {
+            if let Ok(ClientFrame::Typing { .. }) = parsed {
+                // Dropped: it is never answered.
+                return Ok(());
+            }
             parsed = Err(too_fast(parsed));
         }
         let owed = match parsed {

@@ -261,3 +261,19 @@ async fn a_refresh_lets_the_connection_live_as_long_as_its_newest_token() {
     let closed = ming.closed().await;
     assert_eq!((closed.code, closed.reason.as_str()), (4401, "token_expired"));
 }
+
+#[tokio::test]
+async fn who_types_too_fast_is_told_nothing() {
+    let slow = Setup::new().set("limits.messages_per_second", "1");
+    let server = slow.set("limits.message_burst", "1").start().await;
+    let mut ming = V2::of(&server, 1).quiet().await;
+    say(&mut ming, 2, "takes all that there is", "n-1").await;
+    let mut typing = frame(1, 2, "", "typing");
+    typing["type"] = json!(4);
+    for _ in 0..3 {
+        ming.send(&typing).await;
+    }
+    ming.send(&named(1, 2, "too fast", "n-2", false)).await;
+    let failure = ming.next().await;
+    assert_eq!((&failure["type"], &described(&failure)["clientMsgId"]), (&json!(1), &json!("n-2")));
+}
