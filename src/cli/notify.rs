@@ -16,7 +16,8 @@ use crate::message::ClientMsgId;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 It is a message like any other, with fromId 0: delivered at once, and kept for those who are
-away. It goes only to users whom the store knows, because they connected or were written to.
+away. Whoever is named need not have been here yet; \"all\" are those whom the store knows,
+because they connected or were written to.
 
 Sent again with the same --id it goes to those who have it not yet, and twice to nobody.
 
