@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{Failure, print};
 use crate::config::{Backend, Config};
-use crate::store::jetstream::{self, Created, OpenError, Surveyed};
+use crate::store::jetstream::{self, Created, OpenError, SeenServer, ServerFacts, Surveyed};
 
 /// Between two looks at servers that are not ready.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -118,7 +118,14 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             }
         }
         Command::Check(Waiting { wait }) => {
-            patiently(&runtime, *wait, async || jetstream::check(&config.store).await)?;
+            let mut seen = Vec::new();
+            let outcome = patiently(&runtime, *wait, async || {
+                jetstream::check(&config.store, &mut seen).await
+            });
+            if !seen.is_empty() {
+                print(servers(&seen))?;
+            }
+            outcome?;
             print(format!("a node can serve: all streams of {prefix:?} are there and led"))
         }
         Command::Status(Status { json }) => {
@@ -163,6 +170,16 @@ fn patiently(
         }
         sleep(AGAIN);
     }
+}
+
+fn servers(seen: &[SeenServer]) -> String {
+    let lines = seen.iter().map(|SeenServer { address, seen }| match seen {
+        Ok(ServerFacts { name, version, max_payload }) => format!(
+            "{address}: {name}, nats-server {version}, takes {max_payload} bytes in one message"
+        ),
+        Err(why) => format!("{address}: NOT REACHED: {why}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn lines(found: &[Surveyed]) -> String {

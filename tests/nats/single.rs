@@ -24,9 +24,8 @@ impl Single {
     pub fn start(program: &Path, lines: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port().local_addr().unwrap().port();
-        let lines = lines.replace("{folder}", folder.path().to_str().unwrap());
         let config = folder.path().join("nats.conf");
-        fs::write(&config, format!("listen: \"127.0.0.1:{port}\"\n{lines}")).unwrap();
+        fs::write(&config, configuration(folder.path(), port, lines)).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(program);
         command.arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -40,6 +39,22 @@ impl Single {
         server
     }
 
+    /// Has it go on with other lines in its configuration, once it has taken them up.
+    pub fn reconfigure(&self, lines: &str) {
+        let log = || fs::read_to_string(self.file("log")).unwrap();
+        let reloads = || log().matches("Reloaded server configuration").count();
+        let before = reloads();
+        fs::write(self.file("nats.conf"), configuration(self.folder.path(), self.port, lines))
+            .unwrap();
+        let told = Command::new("kill").arg("-HUP").arg(self.child.id().to_string()).status();
+        assert!(told.unwrap().success());
+        let end = Instant::now() + PATIENCE;
+        while reloads() == before {
+            assert!(Instant::now() < end, "the server does not reload:\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Where clients connect.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -49,6 +64,11 @@ impl Single {
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+fn configuration(folder: &Path, port: u16, lines: &str) -> String {
+    let lines = lines.replace("{folder}", folder.to_str().unwrap());
+    format!("listen: \"127.0.0.1:{port}\"\n{lines}")
 }
 
 impl Drop for Single {

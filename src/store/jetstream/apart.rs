@@ -89,7 +89,7 @@ impl Lane {
         for _ in 0..TRIES {
             if is_full {
                 // Nothing is written, but a resend is still known.
-                let known = Write::find(&self.shared.log.context, &subject, &name).await?;
+                let known = Write::find(&self.shared.log, &subject, &name).await?;
                 match known {
                     None => return Ok(Err(AppendError::InboxFull)),
                     Some(seq) => match self.known(draft, seq).await? {
@@ -104,7 +104,7 @@ impl Lane {
             let payload = body(draft, &head.next, stored_at, None);
             let write = log.message_write(pair, payload).after(head.seq).named(&name);
             let began = Instant::now();
-            match write.put(&log.context).await? {
+            match write.put(log).await? {
                 Written::At(seq) => {
                     // Every message is a commit of its own.
                     let metrics = &self.shared.metrics;

@@ -90,7 +90,10 @@ impl AuditStream {
         let tasks = TaskTracker::new();
         tasks.spawn(sorting);
         let reads = Reads::new(client, context.clone(), replies);
-        Ok(Self { log: Log { names, reads, context }, _sorting: Some(Arc::new(tasks)) })
+        Ok(Self {
+            log: Log { names, reads, context, outcomes: Arc::default() },
+            _sorting: Some(Arc::new(tasks)),
+        })
     }
 
     /// The stream, for who has connected already.
@@ -125,7 +128,7 @@ impl AuditStream {
         name: &str,
     ) -> Result<bool, StoreError> {
         let write = Write::new(self.subject(topic), text.into()).at_end(after).named(name);
-        Ok(write.put(&self.log.context).await? != Written::Lost)
+        Ok(write.put(&self.log).await? != Written::Lost)
     }
 
     /// How far it reaches.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerInfo};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::permissions::{Denied, Told};
 use super::refusal::OpenError;
 use crate::config;
 use crate::metrics::ClusterMetrics;
@@ -75,6 +76,8 @@ pub(super) struct Connection {
     pub(super) context: Context,
     /// How often it was made: what is heard over it has gaps between two.
     pub(super) made: watch::Receiver<u64>,
+    /// What the servers have not allowed last.
+    pub(super) denied: Told,
 }
 
 /// Connects to one of the servers.
@@ -83,14 +86,12 @@ pub(super) async fn connect(
     metrics: ClusterMetrics,
 ) -> Result<Connection, OpenError> {
     let (count, made) = watch::channel(0);
-    let options = ConnectOptions::new()
-        .name("imserver")
-        .connection_timeout(CONNECT)
+    let (tell_denied, denied) = watch::channel(None);
+    let options = options(config)?
         .request_timeout(Some(LONG_ANSWER))
         .ping_interval(PING)
         .reconnect_delay_callback(pause)
         .subscription_capacity(LIVE)
-        .tls_client_config(tls(config)?)
         .event_callback(move |event| {
             metrics.event(word(&event));
             match &event {
@@ -99,30 +100,56 @@ pub(super) async fn connect(
                 Event::Closed => {}
                 other => warn!(event = %other, "the connection to the NATS servers"),
             }
+            if let Event::ServerError(error) = &event
+                && let Some(denied) = Denied::read(&error.to_string())
+            {
+                tell_denied.send_replace(Some(denied));
+            }
             if matches!(event, Event::Connected | Event::SlowConsumer(_)) {
                 count.send_modify(|count| *count += 1);
             }
             std::future::ready(())
         });
-    let options = authenticated(options, config)?;
     let servers = config.servers.join(", ");
-    let client = options.connect(config.servers.clone()).await.map_err(|error| {
-        let why = match error.kind() {
-            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-                "they do not let us in; look at store.jetstream.user and password_file, or \
-                 credentials"
-                    .to_owned()
-            }
-            _ if is_stranger(&error) => {
-                "nobody that store.jetstream.ca names vouches for their certificate".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        OpenError::Connect { servers, why }
-    })?;
+    let client = options.connect(config.servers.clone()).await;
+    let client = client.map_err(|error| OpenError::Connect { servers, why: reason(&error) })?;
     let context =
         ContextBuilder::new().timeout(LONG_ANSWER).ack_timeout(LONG_ANSWER).build(client.clone());
-    Ok(Connection { client, context, made })
+    Ok(Connection { client, context, made, denied })
+}
+
+/// Connects to one server for as long as it takes to hear what it is.
+pub(super) async fn glance(
+    config: &config::JetStream,
+    address: &str,
+) -> Result<ServerInfo, String> {
+    let options = options(config).map_err(|error| error.to_string())?;
+    let options = options.max_reconnects(1_usize).ignore_discovered_servers();
+    let client = options.connect(address).await.map_err(|error| reason(&error))?;
+    Ok(client.server_info())
+}
+
+/// What every connection is made with.
+fn options(config: &config::JetStream) -> Result<ConnectOptions, OpenError> {
+    let options = ConnectOptions::new()
+        .name("imserver")
+        .connection_timeout(CONNECT)
+        .tls_client_config(tls(config)?);
+    authenticated(options, config)
+}
+
+/// Why there is no connection, and what to look at.
+fn reason(error: &ConnectError) -> String {
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            "they do not let us in; look at store.jetstream.user and password_file, or credentials"
+                .to_owned()
+        }
+        _ if is_stranger(error) => {
+            "nobody that store.jetstream.ca names vouches for their certificate".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// A word for what befell the connection.

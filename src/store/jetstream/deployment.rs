@@ -18,17 +18,10 @@ use super::making::{make, may_be_made};
 use super::migrate;
 use super::names::Names;
 use super::owner;
+use super::permissions;
 use super::refusal::OpenError;
+use super::servers;
 use crate::config;
-
-/// The oldest server with all that is needed: several writes in one go, with their names.
-const SERVER: [u16; 2] = [2, 12];
-
-/// Bytes beside content and timestamp in one message, at most: the chain above all.
-const OVERHEAD: usize = 4096;
-
-/// The largest read state: as many islands as an inbox can have unread messages.
-const READ_STATE: usize = 512 * 1024;
 
 /// How long servers are waited for that are choosing a leader.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -74,8 +67,9 @@ pub(super) async fn prepare(
     config: &config::Store,
 ) -> Result<Names, OpenError> {
     let mut created = Created::default();
-    let Looked { names, few, .. } = look(connection, names, config, false, &mut created).await?;
-    few.map_or(Ok(names), Err)
+    let looking = look(connection, names, config, false, &mut created);
+    let looked = permissions::heeding(connection, names.prefix(), looking).await?;
+    looked.few.map_or(Ok(looked.names), Err)
 }
 
 /// The same, and has each stream kept by as many servers as `config` says, and told of as this
@@ -88,7 +82,9 @@ pub(super) async fn complete(
     claim: bool,
     created: &mut Created,
 ) -> Result<(), OpenError> {
-    let Looked { names, few, open } = look(connection, names, config, claim, created).await?;
+    let looking = look(connection, names, config, claim, created);
+    let looked = permissions::heeding(connection, names.prefix(), looking).await?;
+    let Looked { names, few, open } = looked;
     created.is_open = !claim && !open.is_empty();
     for (found, wanted) in open.iter().filter(|_| claim) {
         owner::claim(&connection.context, found, wanted).await?;
@@ -127,7 +123,7 @@ async fn look(
     claim: bool,
     created: &mut Created,
 ) -> Result<Looked, OpenError> {
-    server(connection, config)?;
+    servers::check(connection, config)?;
     let mut few = None;
     let (mut missing, mut open) = (Vec::new(), Vec::new());
     let mut found: Vec<String> = Vec::new();
@@ -149,6 +145,8 @@ async fn look(
             }
         }
     }
+    let is_missing = |name: &str| missing.iter().any(|wanted| wanted.name == name);
+    permissions::look(connection, &names, &streams(&names, config), is_missing).await?;
     let clocks = clocks::compare(connection, found.last().map(String::as_str)).await?;
     if missing.is_empty() {
         return Ok(Looked { names, few, open });
@@ -209,38 +207,6 @@ pub(super) fn is_missing(name: &str) -> OpenError {
         "the stream {name} is not there: `imserver cluster create` makes it; or look at \
          store.jetstream.servers, credentials and prefix"
     ))
-}
-
-/// What can be seen of the server that we are connected to.
-pub(super) fn server(connection: &Connection, config: &config::Store) -> Result<(), OpenError> {
-    let server = connection.client.server_info();
-    let mut version = server.version.split(['.', '-']).map(|part| part.parse::<u16>());
-    let version = [0; 2].map(|_: u16| version.next().and_then(Result::ok).unwrap_or_default());
-    if version < SERVER {
-        return Err(OpenError::Cluster(format!(
-            "the server {} is nats-server {}, and 2.12 is needed (2.15 recommended): update it",
-            server.server_name, server.version
-        )));
-    }
-    let needed = READ_STATE.max(crate::config::CONTENT_BYTES_MAX + OVERHEAD);
-    if server.max_payload < needed {
-        return Err(OpenError::Cluster(format!(
-            "the server {} takes messages of {} bytes at the most (max_payload), and {needed} \
-             are needed: raise it on every server",
-            server.server_name, server.max_payload
-        )));
-    }
-    if !config.jetstream.synced {
-        return Err(OpenError::Cluster(
-            "no client can see whether the servers write to the disk before they acknowledge: put \
-             `sync_interval: always` into the `jetstream` block of every nats-server, see that \
-             /varz of each says sync_always (docs/cluster.md), and then write \
-             store.jetstream.synced = true here. Without it a power cut takes back what was \
-             acknowledged"
-                .to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// A stream, where there is one.

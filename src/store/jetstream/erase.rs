@@ -42,7 +42,7 @@ impl Log {
         let reaches = self.reaches().await?;
         let limits: Vec<u64> = reaches.iter().map(|reach| reach.last).collect();
         let mark = Write::new(self.names.erasure(user), begun(&limits));
-        mark.put(&self.context).await?;
+        mark.put(self).await?;
         self.erase_up_to(user, &limits, &mark).await
     }
 
@@ -67,7 +67,7 @@ impl Log {
             }
             // Of several nodes that see it at once, one takes it.
             let mark = Write::new(subject, found.payload);
-            if mark.clone().after(found.seq).put(&self.context).await? == Written::Lost {
+            if mark.clone().after(found.seq).put(self).await? == Written::Lost {
                 continue;
             }
             let Erased { messages } = self.erase_up_to(user, &limits, &mark).await?;
@@ -86,13 +86,13 @@ impl Log {
     ) -> Result<Erased, StoreError> {
         let messages = marked(STILL, self.part_all(user, limits), || async {
             // Where it fails there is one more time.
-            let _ = mark.put(&self.context).await;
+            let _ = mark.put(self).await;
         })
         .await?;
         let stream = self.names.profiles();
         // Nodes hear of what is written and not of what is removed.
         let nothing = profiles::encode(&Profile::default());
-        Write::new(self.names.profile(user), nothing).put(&self.context).await?;
+        Write::new(self.names.profile(user), nothing).put(self).await?;
         // The mark that it was begun goes last.
         for subject in [self.names.profile(user), self.names.erasure(user)] {
             if let Some(last) = self.reads.last(&stream, &subject).await? {
@@ -156,7 +156,7 @@ impl Log {
                 None => (ReadState::default(), 0),
             };
             let write = self.state_write(pair, at, &change(&state));
-            if write.put(&self.context).await? != Written::Lost {
+            if write.put(self).await? != Written::Lost {
                 return Ok(());
             }
         }

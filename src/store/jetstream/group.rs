@@ -146,7 +146,7 @@ impl Lane {
     ) -> Vec<Entry> {
         let began = Instant::now();
         let writes: Vec<&Write> = entries.iter().map(|entry| &entry.write).collect();
-        let mut outcome = put_together(&self.shared.client, &writes).await;
+        let mut outcome = put_together(&self.shared.log, &writes).await;
         if let Ok(Together::Not { unsure: true }) = outcome
             && let Some(first) = self.place_of(&entries).await
         {
@@ -184,7 +184,7 @@ impl Lane {
     async fn place_of(&self, entries: &[Entry]) -> Option<u64> {
         let log = &self.shared.log;
         let (first, last) = entries.first().zip(entries.last())?;
-        let found = Write::find(&log.context, &last.write.subject, &last.name).await.ok()??;
+        let found = Write::find(log, &last.write.subject, &last.name).await.ok()??;
         let begin = (found + 1).checked_sub(entries.len() as u64)?;
         let stream = log.names.messages(log.names.part(last.waiting.draft.to));
         // What was written apart, by another node, says another thing of those before it.

@@ -129,7 +129,7 @@ impl Lane {
         let log = &self.shared.log;
         let write = log.state_write(answers, 0, &ReadState::default());
         // Where there is one already, it is known.
-        write.put(&log.context).await.map(drop)
+        write.put(log).await.map(drop)
     }
 }
 

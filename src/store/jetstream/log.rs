@@ -2,12 +2,14 @@
 //! along the chain.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use futures_util::future::try_join;
 
 use super::names::Names;
+use super::outcomes::Outcomes;
 use super::raw::Raw;
 use super::read_state::ReadState;
 use super::reads::Reads;
@@ -39,6 +41,8 @@ pub(super) struct Log {
     pub(super) names: Names,
     pub(super) reads: Reads,
     pub(super) context: Context,
+    /// What came of the writes.
+    pub(super) outcomes: Arc<Outcomes>,
 }
 
 impl Log {

@@ -100,7 +100,7 @@ impl Shared {
             let (at, state) = self.state(pair).await?;
             let Some(state) = state.marked(steps, origin) else { return Ok(()) };
             let write = self.log.state_write(pair, at, &state);
-            if let Written::At(seq) = write.put(&self.log.context).await? {
+            if let Written::At(seq) = write.put(&self.log).await? {
                 self.marked(pair, self.log.names.part(pair.to), seq, &state);
                 return Ok(());
             }

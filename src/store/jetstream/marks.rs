@@ -172,7 +172,7 @@ impl Shared {
         let writes =
             together.iter().map(|(mark, at, state)| self.log.state_write(mark.key.0, *at, state));
         let writes: Vec<Write> = writes.collect();
-        let outcome = put_together(&self.client, &writes.iter().collect::<Vec<_>>()).await;
+        let outcome = put_together(&self.log, &writes.iter().collect::<Vec<_>>()).await;
         match outcome {
             Ok(Together::From(first)) => {
                 for (seq, (mark, _, state)) in (first..).zip(together) {

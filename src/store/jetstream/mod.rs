@@ -42,9 +42,11 @@ mod names;
 mod neighbours;
 mod news;
 mod old_ids;
+mod outcomes;
 mod owner;
 mod pace;
 mod packets;
+mod permissions;
 mod profiles;
 mod raw;
 mod read_state;
@@ -55,6 +57,7 @@ mod refusal;
 mod replies;
 mod retention;
 mod revoked;
+mod servers;
 mod shared;
 mod survey;
 mod tally;
@@ -85,9 +88,11 @@ use self::line::Lines;
 use self::log::Log;
 use self::names::Names;
 pub use self::neighbours::{Heard, Neighbours};
+use self::outcomes::Outcomes;
 use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
+pub use self::servers::{SeenServer, ServerFacts};
 use self::shared::{Rules, Shared};
 pub use self::survey::{Replica, Surveyed, check, create, survey};
 use self::typing::Typing;
@@ -120,12 +125,14 @@ pub async fn open(
 ) -> Result<(JetStream, Tail), OpenError> {
     let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
     let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
+    servers::look(&config.jetstream, &mut Vec::new()).await?;
     let names = deployment::prepare(&connection, &names, config).await?;
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;
     let reads = Reads::new(client.clone(), context.clone(), replies);
-    let log = Log { names, reads, context };
+    let outcomes = Arc::new(Outcomes::new(connection.denied.clone()));
+    let log = Log { names, reads, context, outcomes };
     let shared = Arc::new(Shared::new(client, log, Rules::of(config, limits), metrics));
 
     let (around, finish, over) =
@@ -153,6 +160,7 @@ pub async fn open(
     }
     let upkeep = upkeep::run(shared.log.clone(), config.retention, shared.metrics.clone());
     around.spawn(until_over(Box::pin(upkeep)));
+    around.spawn(until_over(Box::pin(outcomes::run(shared.log.clone()))));
     info!(
         servers = config.jetstream.servers.join(", "),
         prefix = config.jetstream.prefix,

@@ -119,7 +119,7 @@ impl Shared {
             }
             let subject = self.log.names.profile(user);
             let write = Write::new(subject, encode(&profile)).after(seq);
-            if let Written::At(seq) = write.put(&self.log.context).await? {
+            if let Written::At(seq) = write.put(&self.log).await? {
                 self.profiles.learn(user, seq, &Arc::new(profile));
                 return Ok(());
             }

@@ -38,7 +38,7 @@ impl Shared {
     }
 
     async fn put(&self, write: Write) -> Result<(), StoreError> {
-        if let Written::At(seq) = write.put(&self.log.context).await? {
+        if let Written::At(seq) = write.put(&self.log).await? {
             self.wrote(&self.log.names.revocations(), seq);
         }
         Ok(())

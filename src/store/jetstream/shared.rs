@@ -110,7 +110,10 @@ impl Shared {
             return Health::Closed;
         }
         let why = match self.client.connection_state() {
-            State::Connected => locked(&self.trouble).clone(),
+            State::Connected => {
+                let led = locked(&self.trouble).clone();
+                led.or_else(|| self.log.outcomes.trouble())
+            }
             _ => Some("no NATS server can be reached: look whether they run".to_owned()),
         };
         why.map_or(Health::Ready, |why| Health::ReadOnly { why })

@@ -6,7 +6,8 @@ use super::connect::Connection;
 use super::deployment::Created;
 use super::names::Names;
 use super::refusal::OpenError;
-use super::{blueprint, connect, deployment};
+use super::servers::SeenServer;
+use super::{blueprint, connect, deployment, servers};
 use crate::config;
 use crate::metrics::StoreMetrics;
 
@@ -64,17 +65,20 @@ pub async fn create(
     let mut asked = config.clone();
     asked.jetstream.create = true;
     let (connection, names) = connected(&asked).await?;
+    servers::look(&asked.jetstream, &mut Vec::new()).await?;
     deployment::complete(&connection, &names, &asked, claim, created).await
 }
 
-/// Looks whether a node could serve, as its start does. Changes nothing.
+/// Looks whether a node could serve, as its start does. Changes nothing. Which servers there are is
+/// left in `seen`, also where it could not.
 ///
 /// # Errors
 /// Says why not.
-pub async fn check(config: &config::Store) -> Result<(), OpenError> {
+pub async fn check(config: &config::Store, seen: &mut Vec<SeenServer>) -> Result<(), OpenError> {
     let mut asked = config.clone();
     asked.jetstream.create = false;
     let (connection, names) = connected(&asked).await?;
+    servers::look(&asked.jetstream, seen).await?;
     deployment::prepare(&connection, &names, &asked).await.map(drop)
 }
 

@@ -59,7 +59,7 @@ impl JetStream {
         let shared = &self.0.shared;
         let putting = async {
             shared.open()?;
-            write.put(&shared.log.context).await
+            write.put(&shared.log).await
         };
         putting.await.map_err(|_: StoreError| BookUnavailable)
     }

@@ -1,6 +1,7 @@
 //! Writing to a stream until a majority has it.
 
 use std::error::Error as _;
+use std::fmt;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::Patience;
+use super::log::Log;
 use super::news;
 use crate::metrics;
 use crate::store::StoreError;
@@ -30,6 +32,9 @@ const NEVER: &str = "never";
 
 /// What the servers say where a request is at fault, and not they: trying again is no use.
 const AT_FAULT: usize = 400;
+
+/// How the servers say that they have no room: of their own, of the account's, for the stream.
+const FULL: [u64; 4] = [10002, 10023, 10047, 10077];
 
 /// Something to be written.
 #[derive(Clone)]
@@ -93,25 +98,28 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: perhaps it was written.
-    pub(super) async fn put(&self, context: &Context) -> Result<Written, StoreError> {
+    pub(super) async fn put(&self, log: &Log) -> Result<Written, StoreError> {
         let end = Instant::now() + WRITE;
         let (mut wait, mut patience) = (AGAIN, Patience::default());
         loop {
             let began = Instant::now();
-            match self.once(context, patience.now()).await {
+            let why = match self.once(&log.context, patience.now()).await {
                 Ok(written) => {
+                    log.outcomes.succeeded(&self.subject, matches!(written, Written::At(_)));
                     if let Written::At(seq) = written {
-                        tell(&context.client(), seq, &[self]).await;
+                        tell(&log.context.client(), seq, &[self]).await;
                     }
                     return Ok(written);
                 }
-                Err(error) if Instant::now() > end => {
-                    metrics::write_given_up();
-                    tracing::warn!(subject = self.subject, %error, "a write had no outcome");
-                    return Err(StoreError::Unavailable);
-                }
-                Err(error) => tracing::debug!(subject = self.subject, %error, "writing again"),
+                Err(error) => Vain::from(&error),
+            };
+            log.outcomes.failed(&self.subject, &why);
+            if Instant::now() > end {
+                metrics::write_given_up();
+                tracing::warn!(subject = self.subject, %why, "a write had no outcome");
+                return Err(StoreError::Unavailable);
             }
+            tracing::debug!(subject = self.subject, %why, "writing again");
             metrics::write_retried();
             patience.tried(began);
             sleep(wait).await;
@@ -122,14 +130,27 @@ impl Write {
     /// Whether something of this name was written within the stream's window, and where.
     /// Writes nothing.
     pub(super) async fn find(
-        context: &Context,
+        log: &Log,
         subject: &str,
         name: &str,
     ) -> Result<Option<u64>, StoreError> {
-        match Self::probe(subject, name).put(context).await? {
+        match Self::probe(subject, name).put(log).await? {
             Written::Before(seq) => Ok(Some(seq)),
             Written::Lost => Ok(None),
             Written::At(_) => Err(StoreError::Damaged("a probe was written".to_owned())),
+        }
+    }
+
+    /// Whether a subject's stream takes writes, asked by one that is none. The answer may take so
+    /// long.
+    pub(super) async fn knock(context: &Context, subject: &str, answer: Duration) -> Answered {
+        match Self::probe(subject, NEVER).once(context, answer).await {
+            Ok(_) => Answered::Yes,
+            Err(error) if error.kind() == PublishErrorKind::StreamNotFound => Answered::Nobody,
+            Err(error) => match said(&error) {
+                Some(said) => Answered::Refused(said.to_string()),
+                None => Answered::Nothing(error.to_string()),
+            },
         }
     }
 
@@ -147,7 +168,11 @@ impl Write {
     }
 
     /// One try, whose acknowledgement may take so long.
-    async fn once(&self, context: &Context, answer: Duration) -> Result<Written, PublishError> {
+    pub(super) async fn once(
+        &self,
+        context: &Context,
+        answer: Duration,
+    ) -> Result<Written, PublishError> {
         let (subject, headers) = (self.subject.clone(), self.headers.clone());
         let sent = context.publish_with_headers(subject, headers, self.payload.clone());
         // Without a connection what is sent waits in a queue, and once that is full for good.
@@ -164,11 +189,61 @@ impl Write {
 
 /// Whether a write was refused for something else than the servers themselves.
 fn is_lost(error: &PublishError) -> bool {
-    let code = || Some(error.source()?.downcast_ref::<jetstream::Error>()?.error_code());
+    let code = || Some(said(error)?.error_code());
     match error.kind() {
         PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => true,
         PublishErrorKind::Other => code() == Some(ErrorCode::STREAM_ROLLUP_FAILED),
         _ => false,
+    }
+}
+
+/// What the servers themselves say of a write that they refuse.
+fn said(error: &PublishError) -> Option<&jetstream::Error> {
+    error.source()?.downcast_ref()
+}
+
+/// How a stream answers to a write of nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// It would have taken something.
+    Yes,
+    /// It takes nothing at present.
+    Refused(String),
+    /// Nobody takes what is published there.
+    Nobody,
+    /// Nothing came.
+    Nothing(String),
+}
+
+/// A try to write that was in vain.
+#[derive(Clone, Debug)]
+pub(super) struct Vain {
+    pub(super) why: String,
+    /// The servers have no room for it.
+    pub(super) is_full: bool,
+}
+
+impl From<&PublishError> for Vain {
+    fn from(error: &PublishError) -> Self {
+        said(error).map_or_else(|| error.to_string().into(), Self::from)
+    }
+}
+
+impl From<&jetstream::Error> for Vain {
+    fn from(error: &jetstream::Error) -> Self {
+        Self { why: error.to_string(), is_full: FULL.contains(&error.error_code().0) }
+    }
+}
+
+impl From<String> for Vain {
+    fn from(why: String) -> Self {
+        Self { why, is_full: false }
+    }
+}
+
+impl fmt::Display for Vain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
     }
 }
 
@@ -190,10 +265,9 @@ pub(super) enum Together {
 ///
 /// # Errors
 /// [`StoreError::Unavailable`]: perhaps all were written.
-pub(super) async fn put_together(
-    client: &Client,
-    writes: &[&Write],
-) -> Result<Together, StoreError> {
+pub(super) async fn put_together(log: &Log, writes: &[&Write]) -> Result<Together, StoreError> {
+    let client = &log.context.client();
+    let subject = writes.last().map_or("", |write| write.subject.as_str());
     let end = Instant::now() + WRITE;
     let (mut wait, mut patience) = (AGAIN, Patience::default());
     let mut unsure = false;
@@ -201,16 +275,20 @@ pub(super) async fn put_together(
         let began = Instant::now();
         match together(client, writes, patience.now()).await {
             Ok(Some(first)) => {
+                log.outcomes.succeeded(subject, true);
                 tell(client, first, writes).await;
                 return Ok(Together::From(first));
             }
             Ok(None) => return Ok(Together::Not { unsure }),
-            Err(why) if Instant::now() > end => {
-                metrics::write_given_up();
-                tracing::warn!(writes = writes.len(), why, "writes had no outcome");
-                return Err(StoreError::Unavailable);
+            Err(why) => {
+                log.outcomes.failed(subject, &why);
+                if Instant::now() > end {
+                    metrics::write_given_up();
+                    tracing::warn!(writes = writes.len(), %why, "writes had no outcome");
+                    return Err(StoreError::Unavailable);
+                }
+                tracing::debug!(writes = writes.len(), %why, "writing again");
             }
-            Err(why) => tracing::debug!(writes = writes.len(), why, "writing again"),
         }
         metrics::write_retried();
         unsure = true;
@@ -243,10 +321,10 @@ async fn together(
     client: &Client,
     writes: &[&Write],
     answer: Duration,
-) -> Result<Option<u64>, String> {
+) -> Result<Option<u64>, Vain> {
     // It would fill the queue of what waits for a connection, at every try once more.
     if client.connection_state() != State::Connected {
-        return Err("there is no connection".to_owned());
+        return Err("there is no connection".to_owned().into());
     }
     // Every try has a name of its own: what is left of one before must not be mixed in.
     let batch = format!("{:x}", fastrand::u64(..));
@@ -278,12 +356,12 @@ async fn together(
         Ok(Response::Ok(Committed { seq, count })) if count == writes.len() as u64 => {
             Ok(Some(seq.saturating_add(1).saturating_sub(count)))
         }
-        Ok(Response::Ok(_)) => Err("not all of them were taken".to_owned()),
+        Ok(Response::Ok(_)) => Err("not all of them were taken".to_owned().into()),
         Ok(Response::Err { error }) if error.code() == AT_FAULT => {
             tracing::debug!(%error, writes = writes.len(), "written apart");
             Ok(None)
         }
-        Ok(Response::Err { error }) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Ok(Response::Err { error }) => Err(Vain::from(&error)),
+        Err(error) => Err(error.to_string().into()),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn is_refused(setup: &Setup, code: i32, sentence: &str) {
 }
 
 /// A set-up for one server with nothing in front of it.
-fn of_one(server: &Single) -> Setup {
+pub(super) fn of_one(server: &Single) -> Setup {
     Setup::new()
         .set("store.backend", "\"jetstream\"")
         .set("store.jetstream.servers", &format!("[\"{}\"]", server.url()))
@@ -37,7 +37,7 @@ fn of_one(server: &Single) -> Setup {
 }
 
 /// A file with a secret, for its owner alone.
-fn secret(setup: &Setup, name: &str, text: &str) -> String {
+pub(super) fn secret(setup: &Setup, name: &str, text: &str) -> String {
     let path = setup.path(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -111,7 +111,7 @@ async fn what_the_operator_has_to_say_first() {
 }
 
 /// The streams whose names begin so.
-async fn made(context: &Context, prefix: &str) -> Vec<String> {
+pub(super) async fn made(context: &Context, prefix: &str) -> Vec<String> {
     let names: Vec<String> = context.stream_names().try_collect().await.unwrap();
     names.into_iter().filter(|name| name.starts_with(prefix)).collect()
 }

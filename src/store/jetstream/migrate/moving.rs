@@ -62,7 +62,7 @@ pub(super) async fn run(
     marks::run(target, &log, from, plan, &departed, watch).await?;
     for Erasure { user, limits, .. } in erasures {
         let begun = erase::begun(&limits);
-        Write::new(log.names.erasure(user), begun).put(&log.context).await?;
+        Write::new(log.names.erasure(user), begun).put(&log).await?;
     }
     for part in 0..log.names.partitions() {
         let (stream, nothing) = (log.names.messages(part), log.names.nothing(part));
@@ -292,7 +292,7 @@ impl<'a> Moving<'a> {
         let writes = self.revocations.iter();
         let writes = writes.filter_map(|it| revoked::write(&self.log.names, it, now));
         let writes: Vec<Write> = writes.collect();
-        let writing = writes.iter().map(|write| write.put(&self.log.context));
+        let writing = writes.iter().map(|write| write.put(&self.log));
         stream::iter(writing).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
         Ok((self.seats.departed, self.seats.erasures))
     }

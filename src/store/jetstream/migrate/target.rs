@@ -22,6 +22,7 @@ use super::super::owner;
 use super::super::reads::Reads;
 use super::super::refusal::OpenError;
 use super::super::replies::Replies;
+use super::super::servers;
 use super::MigrateError;
 use super::plan::{Origin, Plan};
 use super::seats;
@@ -61,7 +62,8 @@ impl Target {
         let names = Names::new(&config.jetstream.prefix, config.jetstream.partitions);
         let metrics = StoreMetrics::unseen().cluster;
         let connection = connect::connect(&config.jetstream, metrics).await?;
-        deployment::server(&connection, config)?;
+        servers::check(&connection, config)?;
+        servers::look(&config.jetstream, &mut Vec::new()).await?;
         let client = connection.client.clone();
         let replies = Replies::new(&client).await.map_err(|_| StoreError::Unavailable)?;
         let (replies, sorting): (Arc<Replies>, _) = replies;
@@ -78,7 +80,12 @@ impl Target {
 
     pub(super) fn log(&self) -> Log {
         let context = self.connection.context.clone();
-        Log { names: self.names.clone(), reads: self.reads.clone(), context }
+        Log {
+            names: self.names.clone(),
+            reads: self.reads.clone(),
+            context,
+            outcomes: Arc::default(),
+        }
     }
 
     /// For many writes at once.
