@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use imserver::torture::{Blow, Child, Place, Torture, TortureError};
 
+use crate::support::or_not_tested;
+
 /// Runs a program of the system, which must succeed.
 fn run(program: &str, arguments: &[&str], paths: &[&Path]) -> io::Result<()> {
     let output = Command::new(program).args(arguments).args(paths).output()?;
@@ -33,17 +35,13 @@ struct Rig {
 impl Rig {
     /// Builds it, or says loudly that it cannot.
     fn new() -> Option<Self> {
-        match Self::build() {
-            Ok(rig) => Some(rig),
-            Err(error) => {
-                eprintln!(
-                    "\n*** NOT TESTED: nobody checked what a power cut leaves, because the rig \
-                     cannot be built here: {error}. It takes root, loop devices, the permission \
-                     to mount, and mkfs.btrfs (btrfs-progs). ***\n"
-                );
-                None
-            }
-        }
+        or_not_tested(Self::build().map_err(|error| {
+            format!(
+                "nobody checked what a power cut leaves, because the rig cannot be built here: \
+                 {error}. It takes root, loop devices, the permission to mount, and mkfs.btrfs \
+                 (btrfs-progs)."
+            )
+        }))
     }
 
     fn build() -> io::Result<Self> {

@@ -16,9 +16,12 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes so many machines, or says loudly that it cannot: it takes root and the permission
-    /// to make network namespaces, which a container often has not.
-    pub fn of(machines: usize) -> Option<Self> {
+    /// Makes so many machines.
+    ///
+    /// # Errors
+    /// What cannot be tested here, and why: it takes root and the permission to make network
+    /// namespaces, which a container often has not.
+    pub fn of(machines: usize) -> Result<Self, String> {
         let tried = Command::new("ip").arg("-V").output();
         assert!(tried.is_ok(), "install iproute2 (scripts/test does it by itself)");
         // Drawn, so that tests that run beside each other have networks of their own.
@@ -29,16 +32,15 @@ impl Network {
                 Ok(()) => {
                     let network = Self { number, machines, cuts: Mutex::default() };
                     network.tie().unwrap();
-                    return Some(network);
+                    return Ok(network);
                 }
                 Err(error) if error.contains("File exists") => {}
                 Err(error) => {
-                    eprintln!(
-                        "\n*** NOT TESTED: nobody checked what a network does that is cut, \
-                         because no network namespace can be made here: {error}. Run as root, \
-                         with the capabilities SYS_ADMIN and NET_ADMIN. ***\n"
-                    );
-                    return None;
+                    return Err(format!(
+                        "nobody checked what a network does that is cut, because no network \
+                         namespace can be made here: {error}. Run as root, with the \
+                         capabilities SYS_ADMIN and NET_ADMIN."
+                    ));
                 }
             }
         }

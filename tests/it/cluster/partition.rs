@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::faults::{Before, ELECTION, SILENT, SOME};
 use super::ledger::Load;
 use crate::nats::{Cluster, Network};
-use crate::support::{Client, Nodes, TestServer, V2, admin, described, named};
+use crate::support::{Client, Nodes, TestServer, V2, admin, described, named, or_not_tested};
 
 /// The machines: three servers, and a node on each of the others.
 const NODES: [usize; 3] = [3, 4, 5];
@@ -28,7 +28,7 @@ struct Rig {
 
 impl Rig {
     async fn new() -> Option<Self> {
-        let network = Network::of(3 + NODES.len())?;
+        let network = or_not_tested(Network::of(3 + NODES.len()))?;
         let cluster = Cluster::start_on(network);
         let nodes = Nodes::on(cluster.place());
         let [alone, one, other] = NODES.map(|machine| start(&nodes, &cluster, machine));

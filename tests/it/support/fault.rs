@@ -30,6 +30,23 @@ pub fn strace(setup: &Setup, faults: &[&str], paths: &[PathBuf]) -> Command {
     command
 }
 
+/// What a test needs of the machine, or nothing where it cannot be had: that is said loudly, and
+/// is a failure where everything has to be tested (`IMSERVER_TEST_FAULTS=required`).
+pub fn or_not_tested<T>(needed: Result<T, String>) -> Option<T> {
+    let why = match needed {
+        Ok(needed) => return Some(needed),
+        Err(why) => format!("\n*** NOT TESTED: {why} ***\n"),
+    };
+    match std::env::var("IMSERVER_TEST_FAULTS").as_deref() {
+        Err(_) => eprintln!("{why}"),
+        Ok("required") => panic!("{why}\nIMSERVER_TEST_FAULTS says that it has to be tested."),
+        Ok(other) => {
+            panic!("{why}\nIMSERVER_TEST_FAULTS is \"required\" or nothing, not {other:?}.")
+        }
+    }
+    None
+}
+
 /// Fails with what to do: these tests are not to be skipped quietly.
 fn must_work() {
     let trial = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();

@@ -22,7 +22,7 @@ pub use api::{Call, post_message};
 pub use bare::{BINARY, Bare, CLOSE, CONTINUE, FIN, PING, PONG, TEXT, frame_of, head_of};
 pub use client::{Client, Closed, frame, mark_read};
 pub use door::{Door, UNAUTHORIZED, Way, counted, from_address, is_refusal, refused};
-pub use fault::strace;
+pub use fault::{or_not_tested, strace};
 pub use http::{Answer, Upgrade, admin, exchange, raw, tls, tls_over};
 pub use mount::Mount;
 pub use nodes::{Nodes, Stranger};

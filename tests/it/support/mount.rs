@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::or_not_tested;
+
 /// A file system that is mounted somewhere, until the end.
 #[derive(Debug)]
 pub struct Mount {
@@ -18,7 +20,7 @@ impl Mount {
     pub fn tmpfs(at: &Path, options: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let mounted = run("mount", &["-t", "tmpfs", "-o", options, "tmpfs"], &[at]);
-        mounted.map(|()| Self { at: at.to_owned(), image: None }).map_err(|why| warn(&why)).ok()
+        or_not_tested(mounted.map(|()| Self { at: at.to_owned(), image: None }).map_err(words))
     }
 
     /// Mounts an ext4 in a file that is made for it, of so many bytes; or says loudly that it
@@ -29,7 +31,7 @@ impl Mount {
         let lazy = ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"];
         run("mkfs.ext4", &lazy, &[image]).unwrap();
         let mount = Self { at: at.to_owned(), image: Some(image.to_owned()) };
-        mount.mount().map_err(|why| warn(&why)).ok()?;
+        or_not_tested(mount.mount().map_err(words))?;
         Some(mount)
     }
 
@@ -66,12 +68,11 @@ impl Drop for Mount {
     }
 }
 
-fn warn(why: &str) {
-    eprintln!(
-        "\n*** NOT TESTED: no file system can be mounted here ({why}), so nobody checked what \
-         happens on a disk that is full, read-only or without power. Run as root, with \
-         permission to mount. ***\n"
-    );
+fn words(why: String) -> String {
+    format!(
+        "no file system can be mounted here ({why}), so nobody checked what happens on a disk \
+         that is full, read-only or without power. Run as root, with permission to mount."
+    )
 }
 
 /// Runs a program of the system, which must succeed.
