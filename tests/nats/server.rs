@@ -148,10 +148,29 @@ impl Cluster {
         assert!(sent.unwrap().success());
     }
 
+    /// The servers that run, also those that are paused.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.servers.len()).filter(|number| self.servers[*number].is_some()).collect()
+    }
+
     /// Which server leads a stream, by what any of them that answers says.
     pub fn leader(&self, stream: &str) -> Option<usize> {
-        let running = (0..self.servers.len()).filter(|number| self.servers[*number].is_some());
-        running.into_iter().find_map(|number| self.leader_by(number, stream))
+        self.running().into_iter().find_map(|number| self.leader_by(number, stream))
+    }
+
+    /// How many votes the copies of a stream have had, by the latest that any server knows of:
+    /// one for each election, and one for each that nobody won.
+    pub fn term(&self, stream: &str) -> u64 {
+        let terms = self.running().into_iter().filter_map(|number| self.term_by(number, stream));
+        terms.max().unwrap_or_default()
+    }
+
+    fn term_by(&self, number: usize, stream: &str) -> Option<u64> {
+        let answer = self.place.ask(number, "/jsz?streams=1&raft=1")?;
+        let mut streams = answer["account_details"][0]["stream_detail"].as_array()?.iter();
+        let group = streams.find(|found| found["name"] == stream)?["stream_raft_group"].as_str()?;
+        let groups = self.place.ask(number, &format!("/raftz?acc=$G&group={group}"))?;
+        groups["$G"][group]["term"].as_u64()
     }
 
     /// The streams that a server leads, by what it says itself.

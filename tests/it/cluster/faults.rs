@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join, join_all};
 
-use super::ledger::Load;
+use super::load::Load;
+use super::replicas;
 use crate::nats::{Cluster, Dismissal};
 use crate::support::{Call, Client, Nodes, is_refusal};
 
@@ -21,6 +22,13 @@ pub const ELECTION: Duration = Duration::from_secs(20);
 /// was put in vain right before is put again after 0.85 s, and on a busy machine everybody
 /// does so at once.
 pub const BACK: Duration = Duration::from_secs(2);
+
+/// The longest that a follower waits before it votes: where a vote is won the service is away for
+/// as long at the most, and for what it takes to notice that.
+pub const DRAW: Duration = Duration::from_secs(9);
+
+/// What a busy machine may add to that, with the time in which a write is put once more.
+const NOTICED: Duration = Duration::from_secs(3);
 
 /// How long the service may be away where the leader is killed, unless the election alone took
 /// longer.
@@ -63,7 +71,20 @@ impl Rig {
     pub async fn on(cluster: Cluster, partitions: usize) -> Self {
         let nodes =
             Nodes::on(cluster.place()).set("store.jetstream.partitions", &partitions.to_string());
-        let load = Load::begin(nodes.three().await);
+        Self::with(cluster, nodes, partitions, Duration::ZERO).await
+    }
+
+    /// On so many servers, each of which keeps everything, with senders who rest behind each packet.
+    pub async fn light(servers: usize, rest: Duration) -> Self {
+        let mut cluster = Cluster::start();
+        cluster.grow(servers - 3);
+        let replicas = servers.to_string();
+        let nodes = Nodes::on(cluster.place()).set("store.jetstream.replicas", &replicas);
+        Self::with(cluster, nodes, 1, rest).await
+    }
+
+    async fn with(cluster: Cluster, nodes: Nodes, partitions: usize, rest: Duration) -> Self {
+        let load = Load::begin_with(nodes.three().await, rest);
         let began = Instant::now();
         load.goes_on(SOME).await;
         let usual = load.longest_gap(began);
@@ -106,20 +127,36 @@ impl Rig {
         assert!(gap < limit + usual, "the service was away for {gap:?}, usually for {usual:?}");
     }
 
-    /// Holds the ledger against what a node finds that knows nothing yet.
+    /// Holds the ledger against what nodes find that know nothing yet, one at each server, and
+    /// what the servers have against each other.
     pub async fn settle(self) {
         self.load.goes_on(SOME).await;
-        let fresh = self.nodes.start().await;
+        let urls = self.cluster.place().urls();
+        let mut fresh = Vec::new();
+        for server in self.cluster.running() {
+            fresh.push(self.nodes.setup_at(&urls[server]).start().await);
+        }
         self.load.settle(&fresh).await;
+        let streams =
+            (0..self.partitions).flat_map(|part| [format!("msg-{part}"), format!("rd-{part}")]);
+        replicas::agree(&self.cluster, &self.nodes, &streams.collect::<Vec<_>>()).await;
     }
 }
 
 /// How things are right before a server is struck.
 pub struct Before {
     pub at: Instant,
-    /// The streams that it leads of those that a message needs, with the elections that each
-    /// has had.
-    led: Vec<(String, usize)>,
+    /// The streams that it leads of those that a message needs.
+    led: Vec<Led>,
+}
+
+/// A stream that a server leads.
+struct Led {
+    stream: String,
+    /// How many elections it has had.
+    elections: usize,
+    /// And how many votes, of which one that nobody wins is followed by the next.
+    term: u64,
 }
 
 impl Before {
@@ -129,21 +166,32 @@ impl Before {
             ["-msg-", "-rd-", "-profiles"].iter().any(|needed| kind.starts_with(needed))
         };
         let led = cluster.led_by(server).into_iter().filter(of_messages);
-        let led = led.map(|stream| (stream.clone(), cluster.elections(&stream))).collect();
+        let led = led.map(|stream| Led {
+            elections: cluster.elections(&stream),
+            term: cluster.term(&stream),
+            stream,
+        });
+        let led = led.collect();
         Self { at: Instant::now(), led }
     }
 
     fn elections(&self, cluster: &Cluster) -> Vec<usize> {
-        self.led.iter().map(|(stream, _)| cluster.elections(stream)).collect()
+        self.led.iter().map(|led| cluster.elections(&led.stream)).collect()
+    }
+
+    /// How many votes it took until each stream had a leader.
+    fn votes(&self, cluster: &Cluster) -> u32 {
+        let votes = self.led.iter().map(|led| cluster.term(&led.stream).saturating_sub(led.term));
+        u32::try_from(votes.max().unwrap_or_default()).unwrap()
     }
 
     /// Waits until the load goes on, and checks that it does so `within` this time, or soon
-    /// after elections that took longer.
+    /// after elections that took longer; and no later than these may take.
     pub async fn survived(self, cluster: &Cluster, load: &Load, within: Duration) {
         assert!(!self.led.is_empty(), "it led nothing");
         let a_while = || tokio::time::sleep(Duration::from_millis(20));
         let mut seen = self.elections(cluster);
-        while seen.iter().zip(&self.led).any(|(now, (_, before))| now == before) {
+        while seen.iter().zip(&self.led).any(|(now, led)| *now == led.elections) {
             a_while().await;
             seen = self.elections(cluster);
         }
@@ -162,11 +210,15 @@ impl Before {
         }
         load.goes_on(1).await;
         let (gap, back) = (load.longest_gap(self.at), load.all_served_after(elected));
-        eprintln!("elected after {:?}, gap {gap:?}, back {back:?}", elected - self.at);
+        let votes = self.votes(cluster);
+        let after = elected - self.at;
+        eprintln!("elected after {after:?} by {votes} votes, gap {gap:?}, back {back:?}");
         assert!(
             gap < within || back < BACK,
             "the service was away for {gap:?}, {back:?} of it after the election"
         );
+        let longest = DRAW * votes.clamp(1, 3) + NOTICED;
+        assert!(gap < longest, "the service was away for {gap:?}, for {votes} votes");
     }
 }
 

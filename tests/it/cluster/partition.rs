@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::faults::{Before, ELECTION, SILENT, SOME};
-use super::ledger::Load;
+use super::load::Load;
+use super::replicas;
 use crate::nats::{Cluster, Network};
-use crate::support::{Client, Nodes, TestServer, V2, admin, described, named, or_not_tested};
+use crate::support::{
+    Client, Nodes, Setup, TestServer, V2, admin, described, named, or_not_tested,
+};
 
 /// The machines: three servers, and a node on each of the others.
 const NODES: [usize; 3] = [3, 4, 5];
@@ -31,7 +34,8 @@ impl Rig {
         let network = or_not_tested(Network::of(3 + NODES.len()))?;
         let cluster = Cluster::start_on(network);
         let nodes = Nodes::on(cluster.place());
-        let [alone, one, other] = NODES.map(|machine| start(&nodes, &cluster, machine));
+        let setup = || nodes.setup();
+        let [alone, one, other] = NODES.map(|machine| start(setup(), &cluster, machine));
         let (alone, one, other) = (alone.await, one.await, other.await);
         let load = Load::begin([one, other]);
         load.goes_on(SOME).await;
@@ -70,14 +74,22 @@ impl Rig {
         let (_, messages, _) = V2::of(self.load.node(0), FRIEND).after(0).replayed().await;
         let texts: Vec<&Value> = messages.iter().map(|message| &message["content"]).collect();
         assert_eq!(texts, ["before", "while it was cut"]);
-        self.load.settle(&self.alone).await;
+        // A node that knows nothing yet at each server, and one that was cut off.
+        let mut nodes = vec![self.alone];
+        for (server, url) in self.cluster.place().urls().iter().enumerate() {
+            let setup = self.nodes.setup_at(url);
+            nodes.push(start(setup, &self.cluster, NODES[server]).await);
+        }
+        self.load.settle(&nodes).await;
+        let streams = ["msg-0", "rd-0"].map(str::to_owned);
+        replicas::agree(&self.cluster, &self.nodes, &streams).await;
     }
 }
 
-async fn start(nodes: &Nodes, cluster: &Cluster, machine: usize) -> TestServer {
+async fn start(setup: Setup, cluster: &Cluster, machine: usize) -> TestServer {
     let network = cluster.network().unwrap();
     let listen = format!("\"{}:0\"", network.address(machine));
-    let setup = nodes.setup().set("server.listen", &listen).set("server.admin_listen", &listen);
+    let setup = setup.set("server.listen", &listen).set("server.admin_listen", &listen);
     let command = network.on_machine(machine, &setup.command(&["serve"]));
     setup.start_by(command).await
 }

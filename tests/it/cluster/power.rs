@@ -2,7 +2,7 @@
 //! gone. Each keeps what it stores on an ext4 of its own.
 
 use super::faults::{Rig, SOME};
-use super::ledger::Load;
+use super::load::Load;
 use super::operating;
 use crate::nats::Cluster;
 use crate::support::{Mount, Nodes};

@@ -1,8 +1,13 @@
 //! Calls of the HTTPS API, good until they are changed.
 
-use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::http::{head, raw};
+use rustls::RootCertStore;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::http::{exchange, head, raw, try_tls_over};
 use super::{Answer, Forge, TestServer};
 
 /// A call.
@@ -76,6 +81,16 @@ impl Call {
     /// Makes the call and reads the answer.
     pub async fn send(&self, server: &TestServer) -> Answer {
         raw(server, &self.bytes()).await
+    }
+
+    /// The same with a server that may be dying or dead.
+    pub async fn reach(
+        &self,
+        (address, roots): (SocketAddr, Arc<RootCertStore>),
+    ) -> Option<Answer> {
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let mut stream = try_tls_over(tcp, roots).await.ok()?;
+        Some(exchange(&mut stream, &self.bytes()).await)
     }
 
     /// Makes a call that must be answered with 200: what the answer holds.

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::http::{tls, try_tls_over};
@@ -80,16 +81,30 @@ impl Client {
 
     /// Connects with `im.v2` behind a message, to a server that may be dying or dead.
     pub async fn reach(
-        (address, roots): (SocketAddr, Arc<RootCertStore>),
+        node: (SocketAddr, Arc<RootCertStore>),
         user: u64,
         after: u64,
     ) -> Option<Self> {
-        let tcp = TcpStream::connect(address).await.ok()?;
-        let stream = try_tls_over(tcp, roots).await.ok()?;
         let url = format!("wss://localhost/teaching/imserver?after={after}");
         let mut request = url.into_client_request().unwrap();
         let offered = format!("im.v2, im.bearer.{}", Forge::token(user)).parse().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", offered);
+        Self::reach_by(node, user, request).await
+    }
+
+    /// The same by the document's URL.
+    pub async fn reach_plainly(node: (SocketAddr, Arc<RootCertStore>), user: u64) -> Option<Self> {
+        let url = format!("wss://localhost/teaching/imserver/{}", Forge::token(user));
+        Self::reach_by(node, user, url.into_client_request().unwrap()).await
+    }
+
+    async fn reach_by(
+        (address, roots): (SocketAddr, Arc<RootCertStore>),
+        user: u64,
+        request: Request,
+    ) -> Option<Self> {
+        let tcp = TcpStream::connect(address).await.ok()?;
+        let stream = try_tls_over(tcp, roots).await.ok()?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.ok()?;
         Some(Self { user, socket })
     }

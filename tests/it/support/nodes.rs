@@ -56,6 +56,11 @@ impl Nodes {
         setup
     }
 
+    /// The same at one of the servers, as long as that is there.
+    pub fn setup_at(&self, url: &str) -> Setup {
+        self.setup().set("store.jetstream.servers", &format!("[\"{url}\"]"))
+    }
+
     /// Starts one more node.
     pub async fn start(&self) -> TestServer {
         self.setup().start().await
