@@ -61,7 +61,7 @@ impl Lane {
             return Ok(None);
         };
         for seq in log.printed(&head, print(Some(id))).await? {
-            let kept = log.messages(head.part, &[seq]).await?.pop();
+            let kept = log.chained(Pair::from(&head), &[seq]).await?.pop();
             if let Some(kept) = kept.filter(|kept| kept.client_id.as_ref() == Some(id)) {
                 return Ok(Some(kept));
             }
@@ -154,7 +154,8 @@ impl Lane {
         let shared = &self.shared;
         let part = shared.log.names.part(draft.to);
         let duplicate = Appended { id: self.id(part, seq)?, duplicate: true };
-        let Some(first) = shared.log.messages(part, &[seq]).await?.pop() else {
+        let pair = Pair { to: draft.to, from: draft.from };
+        let Some(first) = shared.log.chained(pair, &[seq]).await?.pop() else {
             // Of a message that is gone nobody knows any more what it said, nor when.
             return Ok(Known::Same(Ok(duplicate)));
         };

@@ -1,7 +1,7 @@
 //! Everything on its way out: profiles, what is gone, revocations, then messages by id.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -144,23 +144,23 @@ impl Log {
         if *profile != Default::default() {
             out.put(Record::Profile(user, (*profile).clone())).await?;
         }
-        let mut places: Vec<(MessageId, u64, u64)> = Vec::new();
+        let mut places: Vec<(MessageId, Pair, u64)> = Vec::new();
         for pair in self.pairs(user).await? {
             let Some(head) = self.head(pair).await? else { continue };
             let part = head.part;
             let last = reaches.get(part as usize).map_or(0, |reach| reach.last);
             let seqs = self.all(&head).await?.into_iter().filter(|seq| *seq <= last);
-            places.extend(seqs.filter_map(|seq| Some((self.names.id(part, seq)?, part, seq))));
+            places.extend(seqs.filter_map(|seq| Some((self.names.id(part, seq)?, pair, seq))));
         }
         places.sort_unstable();
         let mut states = HashMap::new();
         for places in places.chunks(PIECE) {
-            let mut found = Vec::new();
-            for part in 0..self.names.partitions() {
-                let here = places.iter().filter(|(_, of, _)| *of == part);
-                let seqs: Vec<u64> = here.map(|(.., seq)| *seq).collect();
-                found.extend(self.messages(part, &seqs).await?);
+            let mut of_pairs: BTreeMap<Pair, Vec<u64>> = BTreeMap::new();
+            for (_, pair, seq) in places {
+                of_pairs.entry(*pair).or_default().push(*seq);
             }
+            let reading = of_pairs.iter().map(|(pair, seqs)| self.chained(*pair, seqs));
+            let mut found = try_join_all(reading).await?.concat();
             found.sort_unstable_by_key(|kept| kept.message.id);
             for kept in found {
                 self.give(kept, &mut states, out).await?;
@@ -194,12 +194,15 @@ pub(super) struct Source {
     next: u64,
     last: u64,
     batch: usize,
+    /// How many were found.
+    found: u64,
     pub(super) ahead: VecDeque<Kept>,
 }
 
 impl Source {
     pub(super) fn new(part: u64, reach: Reach, batch: usize) -> Self {
-        Self { part, next: reach.first, last: reach.last, batch, ahead: VecDeque::new() }
+        let ahead = VecDeque::new();
+        Self { part, next: reach.first, last: reach.last, batch, found: 0, ahead }
     }
 
     /// Reads further ones where none is ahead; none is then at the end.
@@ -214,7 +217,22 @@ impl Source {
         for raw in &found {
             self.ahead.push_back(log.message(self.part, raw)?);
         }
-        Ok(())
+        self.found += found.len() as u64;
+        if self.next > self.last { self.check(log, &stream).await } else { Ok(()) }
+    }
+
+    /// A server passes over what it cannot read, but counts it.
+    async fn check(&self, log: &Log, stream: &str) -> Result<(), StoreError> {
+        let (there, last) = log.reads.count(stream).await?;
+        // Of those that came meanwhile none was looked for.
+        let missed = there.saturating_sub(self.found + last.saturating_sub(self.last));
+        match missed {
+            0 => Ok(()),
+            _ => Err(StoreError::Damaged(format!(
+                "a server cannot read {missed} messages of the stream {stream} that it has: see \
+                 docs/runbook.md, *A copy that cannot be read*"
+            ))),
+        }
     }
 }
 

@@ -106,6 +106,8 @@ struct State {
     #[serde(flatten)]
     reach: Reach,
     #[serde(default)]
+    messages: u64,
+    #[serde(default)]
     subjects: BTreeMap<String, u64>,
 }
 
@@ -139,6 +141,18 @@ impl Reads {
     /// How far a stream reaches, as its leader knows it.
     pub(super) async fn reach(&self, stream: &str) -> Result<Reach, StoreError> {
         Ok(self.info(stream, json!({}), None).await?.state.reach)
+    }
+
+    /// How many messages are in a stream, whoever can read them, and its last sequence.
+    pub(super) async fn count(&self, stream: &str) -> Result<(u64, u64), StoreError> {
+        let state = self.info(stream, json!({}), None).await?.state;
+        Ok((state.messages, state.reach.last))
+    }
+
+    /// Whether there is anything in a stream that `filter` matches, whoever can read it.
+    pub(super) async fn has(&self, stream: &str, filter: &str) -> Result<bool, StoreError> {
+        let ask = json!({ "subjects_filter": filter });
+        Ok(!self.info(stream, ask, None).await?.state.subjects.is_empty())
     }
 
     /// The subjects of a stream that `filter` matches, in their order.

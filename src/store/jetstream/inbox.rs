@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::log::Pair;
 use super::read_state::ReadState;
 use super::record::Kept;
 use super::shared::Shared;
@@ -32,22 +33,26 @@ impl Shared {
         let mut wanted = Vec::new();
         for (peer, head) in heads {
             let state = states.get(&peer);
-            let steps = self.wanted(&head, state, after, span.unread_only).await?;
-            wanted.extend(steps.into_iter().filter(|seq| *seq <= until));
+            let seqs = self.wanted(&head, state, after, span.unread_only).await?;
+            let seqs = seqs.into_iter().filter(|seq| *seq <= until);
+            wanted.extend(seqs.map(|seq| (seq, peer)));
         }
         wanted.sort_unstable();
         let mut bytes = 0;
         for (number, piece) in wanted.chunks(PIECE).enumerate() {
-            let mut found = self.log.messages(part, piece).await?.into_iter().peekable();
-            for (at, seq) in piece.iter().enumerate() {
+            let seqs: Vec<u64> = piece.iter().map(|(seq, _)| *seq).collect();
+            let mut found = self.log.messages(part, &seqs).await?.into_iter().peekable();
+            for (at, (seq, from)) in piece.iter().enumerate() {
                 if number * PIECE + at == PAGE_MESSAGES || bytes >= PAGE_BYTES {
                     page.up_to = Cursor(names.number(part, *seq).saturating_sub(1));
                     return Ok(page);
                 }
-                let Some(kept) = found.next_if(|kept| kept.seq == *seq) else {
-                    self.must_be_gone(inbox, *seq).await?;
-                    continue;
+                let kept = match found.next_if(|kept| kept.seq == *seq) {
+                    Some(kept) => Some(kept),
+                    None => self.log.chained(Pair { to: inbox, from: *from }, &[*seq]).await?.pop(),
                 };
+                // It was erased meanwhile.
+                let Some(kept) = kept else { continue };
                 bytes += kept.message.content.len();
                 page.entries.push(Arc::new(self.entry(kept).await?));
             }
@@ -101,17 +106,6 @@ impl Shared {
         let wanted =
             steps.into_iter().filter(|(ordinal, _)| !unread_only || !state.is_read(*ordinal));
         Ok(wanted.map(|(_, seq)| seq).collect())
-    }
-
-    /// A message that was named by those behind it is not there: it was erased meanwhile,
-    /// or lost.
-    async fn must_be_gone(&self, inbox: UserId, seq: u64) -> Result<(), StoreError> {
-        let states = self.log.states(inbox).await?;
-        if states.values().any(|state| state.gone_seq >= seq) {
-            return Ok(());
-        }
-        let stream = self.log.names.messages(self.log.names.part(inbox));
-        Err(StoreError::Damaged(format!("{seq} of the stream {stream} is not there any more")))
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use futures_util::future::try_join;
+use serde_json::json;
 
 use super::names::Names;
 use super::outcomes::Outcomes;
@@ -32,6 +33,12 @@ impl Pair {
             Sender::User(from) => Some(Self { to: from, from: self.to.into() }),
             Sender::System => None,
         }
+    }
+}
+
+impl From<&Kept> for Pair {
+    fn from(kept: &Kept) -> Self {
+        Self { to: kept.message.to, from: kept.message.from }
     }
 }
 
@@ -119,6 +126,38 @@ impl Log {
         found.iter().map(|raw| self.message(part, raw)).collect()
     }
 
+    /// The messages of a pair at these sequences, which those behind them name: in their order,
+    /// without those that are gone.
+    pub(super) async fn chained(&self, pair: Pair, seqs: &[u64]) -> Result<Vec<Kept>, StoreError> {
+        let found = self.messages(self.names.part(pair.to), seqs).await?;
+        if found.len() == seqs.len() {
+            return Ok(found);
+        }
+        // What is gone was put down as gone before it was removed.
+        let gone = self.state(pair).await?.gone_seq;
+        let (mut found, mut all) = (found.into_iter().peekable(), Vec::new());
+        for seq in seqs {
+            match found.next_if(|kept| kept.seq == *seq) {
+                Some(kept) => all.push(kept),
+                None if *seq <= gone => {}
+                None => all.push(self.unread_by_leader(pair, *seq).await?),
+            }
+        }
+        Ok(all)
+    }
+
+    /// A message of a pair that is not gone, and that its leader does not find.
+    async fn unread_by_leader(&self, pair: Pair, seq: u64) -> Result<Kept, StoreError> {
+        let part = self.names.part(pair.to);
+        let stream = self.names.messages(part);
+        match self.reads.elsewhere(&stream, &json!({ "seq": seq })).await? {
+            Some(raw) => self.message(part, &raw),
+            None => Err(StoreError::Damaged(format!(
+                "no server can read {seq} of the stream {stream}, which is not gone"
+            ))),
+        }
+    }
+
     pub(super) fn message(&self, part: u64, raw: &Raw) -> Result<Kept, StoreError> {
         Kept::parse(&self.names, part, raw)
     }
@@ -136,14 +175,13 @@ impl Log {
         until: u64,
         limit: usize,
     ) -> Result<Vec<Kept>, StoreError> {
-        let pair = (head.message.to, head.message.from);
         // A message at that place knows those before it; else it is looked for from the end.
         let there = match until {
             0 => return Ok(Vec::new()),
             until if until >= head.seq => None,
             until => self.at(head.part, until).await?,
         };
-        let there = there.filter(|kept| (kept.message.to, kept.message.from) == pair);
+        let there = there.filter(|kept| Pair::from(kept) == Pair::from(head));
         let mut way = Way::back(there.unwrap_or_else(|| head.clone()));
         let mut found = VecDeque::new();
         while let Some(seq) = way.next(self).await? {
@@ -154,7 +192,7 @@ impl Log {
                 break;
             }
         }
-        self.messages(head.part, found.make_contiguous()).await
+        self.chained(head.into(), found.make_contiguous()).await
     }
 
     /// The oldest `limit` messages of a pair behind the sequence `after`, rising.
@@ -170,7 +208,7 @@ impl Log {
             found.push_front(seq);
             found.truncate(limit);
         }
-        self.messages(head.part, found.make_contiguous()).await
+        self.chained(head.into(), found.make_contiguous()).await
     }
 
     /// The sequences of all that is left of a pair, rising.
@@ -187,7 +225,7 @@ impl Log {
 
 /// The way from a message back to the first one of its pair that is left.
 struct Way {
-    part: u64,
+    pair: Pair,
     /// Sequences to be given, the next one last.
     page: Vec<u64>,
     /// The message that knows of those before them.
@@ -196,9 +234,10 @@ struct Way {
 
 impl Way {
     fn back(from: Kept) -> Self {
+        let pair = Pair::from(&from);
         let mut page = from.chain.page;
         page.push(from.seq);
-        Self { part: from.part, page, before: from.chain.before }
+        Self { pair, page, before: from.chain.before }
     }
 
     /// The next sequence on the way back.
@@ -207,7 +246,7 @@ impl Way {
             if self.before == 0 {
                 return Ok(None);
             }
-            match log.at(self.part, self.before).await? {
+            match log.chained(self.pair, &[self.before]).await?.pop() {
                 Some(kept) => *self = Self::back(kept),
                 // What is gone took all before it along.
                 None => return Ok(None),

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::response::Response;
+use async_nats::{Client, StatusCode};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
 
 use super::connect::{LONG_ANSWER, Patience};
 use super::raw::{FromLeader, Raw};
@@ -37,6 +38,10 @@ pub(super) const AT_ONCE: usize = 50;
 /// How JetStream says that there is no such message.
 const NO_MESSAGE: u64 = 10037;
 
+/// How many replicas may say of a message that must be there that it is not. Each time any of
+/// them answers, by chance: of three one that can read it is not met once in 43 million times.
+const LOOKS: usize = 16;
+
 /// Reads streams.
 #[derive(Clone)]
 pub(super) struct Reads {
@@ -52,18 +57,48 @@ impl Reads {
 
     /// What lies at `seq`, nothing where it is gone: any replica, then the leader.
     pub(super) async fn get(&self, stream: &str, seq: u64) -> Result<Option<Raw>, StoreError> {
-        let ask = json!({ "seq": seq }).to_string();
-        let subject = format!("$JS.API.DIRECT.GET.{stream}");
-        let answer = timeout(REPLICA, self.client.request(subject, ask.into())).await;
-        if let Ok(Ok(message)) = answer
-            && message.status.is_none()
-            && let Some(raw) = Raw::from_message(message)
-            && raw.seq == seq
-        {
+        let ask = json!({ "seq": seq });
+        if let Some(Some(raw)) = self.look(stream, &ask).await {
             return Ok(Some(raw));
         }
         // A replica may lag, or have lost it.
-        self.ask_leader(stream, json!({ "seq": seq })).await
+        self.ask_leader(stream, ask).await
+    }
+
+    /// What `ask` names and must be there although the leader does not find it: from a replica
+    /// that does. A server says of a copy that it cannot read, for a bit of it has changed on its
+    /// disk, the same as of what is gone.
+    pub(super) async fn elsewhere(
+        &self,
+        stream: &str,
+        ask: &Value,
+    ) -> Result<Option<Raw>, StoreError> {
+        let end = Instant::now() + READ;
+        let mut looks = 0;
+        while looks < LOOKS {
+            match self.look(stream, ask).await {
+                Some(Some(raw)) => {
+                    warn!(stream, seq = raw.seq, "its leader cannot read what a replica can");
+                    return Ok(Some(raw));
+                }
+                Some(None) => looks += 1,
+                None if Instant::now() > end => return Err(StoreError::Unavailable),
+                None => sleep(AGAIN).await,
+            }
+        }
+        Ok(None)
+    }
+
+    /// What any replica finds, nothing without an answer.
+    async fn look(&self, stream: &str, ask: &Value) -> Option<Option<Raw>> {
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
+        let request = self.client.request(subject, ask.to_string().into());
+        let message = timeout(REPLICA, request).await.ok()?.ok()?;
+        match message.status {
+            None => Raw::from_message(message).map(Some),
+            Some(StatusCode::NOT_FOUND) => Some(None),
+            Some(_) => None,
+        }
     }
 
     /// What lies at each of `seqs`, in their order, without those that are gone.
@@ -83,7 +118,20 @@ impl Reads {
         stream: &str,
         subject: &str,
     ) -> Result<Option<Raw>, StoreError> {
-        self.ask_leader(stream, json!({ "last_by_subj": subject })).await
+        let ask = json!({ "last_by_subj": subject });
+        if let Some(raw) = self.ask_leader(stream, ask.clone()).await? {
+            return Ok(Some(raw));
+        }
+        // Of what there is, the leader knows without reading it.
+        if !self.has(stream, subject).await? {
+            return Ok(None);
+        }
+        match self.elsewhere(stream, &ask).await? {
+            None if self.has(stream, subject).await? => Err(StoreError::Damaged(format!(
+                "no server can read the newest of {subject} in the stream {stream}"
+            ))),
+            found => Ok(found),
+        }
     }
 
     /// The first at or behind `seq` that `filter` matches, as the leader knows it.

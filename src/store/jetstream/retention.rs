@@ -81,7 +81,7 @@ impl Log {
             let Some(seq) = seq.or(Some(at.chain.before).filter(|seq| *seq > 0)) else {
                 return Ok(None);
             };
-            match self.at(at.part, seq).await? {
+            match self.chained(Pair::from(&at), &[seq]).await?.pop() {
                 Some(before) => at = before,
                 None => return Ok(None),
             }

@@ -34,7 +34,7 @@ impl Log {
             if before <= after || ordinal < first {
                 break;
             }
-            at = self.messages(kept.part, &[before]).await?.pop();
+            at = self.chained(head.into(), &[before]).await?.pop();
         }
         Ok(steps.into())
     }
@@ -52,7 +52,7 @@ impl Log {
             found.extend(page.filter(|(_, known)| **known == print).map(|(seq, _)| *seq));
             at = match kept.chain.before {
                 0 => None,
-                before => self.messages(kept.part, &[before]).await?.pop(),
+                before => self.chained(head.into(), &[before]).await?.pop(),
             };
         }
         Ok(found)

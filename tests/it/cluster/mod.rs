@@ -25,6 +25,7 @@ mod power;
 mod refusals;
 mod replicas;
 mod revoking;
+mod rot;
 mod servers;
 mod settling;
 mod status;
