@@ -4,6 +4,7 @@ mod acts_return;
 mod audit;
 mod connections;
 mod decentralized;
+mod devices;
 mod erasing;
 mod faults;
 mod groups;
