@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -88,9 +89,13 @@ async fn a_retired_key_takes_its_own_with_it_and_nobody_else() {
     assert!(err.contains("1 live connection and ") && err.contains("--yes"), "{err}");
     ming.say(1, "still here", "1").await;
     let (code, out, err) = server.run(&["key", "retire", &first, "--yes"]).await;
+    let done = Instant::now();
     assert_eq!(code, 0, "{err}");
     assert!(out.contains(&format!("retired {first}")) && out.contains("has taken it up"), "{out}");
     assert_eq!(ming.closed().await, revoked());
+    // As with every token that is taken back: the contract's second.
+    let took = done.elapsed();
+    assert!(took <= Duration::from_secs(1), "{took:?}");
     refused(&Upgrade::token(&old).send(&server).await, "of a retired key");
     hong.say(2, "mine is another", "1").await;
     assert_eq!(kids(server.setup()).len(), 1);
