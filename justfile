@@ -85,7 +85,12 @@ judge:
     scripts/judge-tls --thorough
     scripts/judge-websocket
 
-# 10,000 connections that stall, and 5,000 clients that come back at once (raises open files)
+# 10,000 connections that stall, 5,000 clients that come back at once (raises open files), 100,000 pings
 crowds:
-    IMSERVER_STALLS=10000 IMSERVER_STORM=5000 \
-        cargo test --release --locked --test it -- --nocapture --test-threads 1 stalls::who storm::
+    IMSERVER_STALLS=10000 IMSERVER_STORM=5000 IMSERVER_PINGS=100000 \
+        cargo test --release --locked --test it -- --nocapture --test-threads 1 \
+        stalls::who storm:: websocket::a_flood_of_pings
+
+# The replay of 100,000 unread messages with what arrives meanwhile, and the memory it takes
+backlog:
+    IMSERVER_BACKLOG=100000 cargo test --release --locked --test it -- --nocapture delivery::a_long

@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn each_of_a_hundred_thousand_is_in_force() {
+        let revocations = Revocations::default();
+        let name = |number: u64| format!("leaked-{number}");
+        revocations.load((0..100_000).map(|number| one(&name(number), 1000)));
+        assert_eq!(revocations.len(), 100_000);
+        for number in 0..100_000 {
+            assert!(revocations.covers(user(1), Some(&name(number)), Some(5)), "{number}");
+            assert!(!revocations.covers(user(1), Some(&(name(number) + "x")), Some(5)), "{number}");
+        }
+    }
+
+    #[test]
     fn a_subject_loses_what_was_issued_up_to_then() {
         let revocations = Revocations::default();
         let up_to =

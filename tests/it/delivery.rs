@@ -64,19 +64,31 @@ async fn who_comes_and_goes_while_messages_arrive_misses_none_and_gets_none_twic
     hong.nothing_came().await;
 }
 
+/// `IMSERVER_BACKLOG` is how long: `just backlog` says 100,000.
 #[tokio::test]
-async fn a_long_backlog_is_replayed_in_order_with_what_arrives_meanwhile() {
-    const BACKLOG: u64 = 20_000;
+async fn a_long_backlog_is_replayed_in_order_and_little_memory_with_what_arrives_meanwhile() {
     const LIVE: u64 = 500;
-    let server = fast().set("log.level", "\"info\"").start().await;
+    /// More memory that the replay may take, in KiB.
+    const ROOM: u64 = 20 * 1024;
+    let backlog = std::env::var("IMSERVER_BACKLOG").map_or(20_000, |long| long.parse().unwrap());
+    let server = fast()
+        .set("log.level", "\"info\"")
+        .set("limits.unread_per_user", &(backlog + LIVE + 1).to_string())
+        .start()
+        .await;
     let (mut ming, mut li) = (server.connect(1).await, server.connect(3).await);
-    let half = BACKLOG / 2;
+    let half = backlog / 2;
     tokio::join!(send_all(&mut ming, 2, 0..half, 1), send_all(&mut li, 2, 0..half, 1));
+    let before = server.rss();
+    let mut most = before;
     let mut hong = server.connect(2).await;
     let sending = send_all(&mut ming, 2, half..half + LIVE, 1);
     let receiving = async {
         let (mut last, mut next) = (0, [0, 0]);
-        for _ in 0..BACKLOG + LIVE {
+        for number in 0..2 * half + LIVE {
+            if number % 500 == 0 {
+                most = most.max(server.rss());
+            }
             let message = hong.next().await;
             let describe: Value =
                 serde_json::from_str(message["Describe"].as_str().unwrap()).unwrap();
@@ -91,6 +103,8 @@ async fn a_long_backlog_is_replayed_in_order_with_what_arrives_meanwhile() {
     };
     tokio::join!(sending, receiving);
     hong.nothing_came().await;
+    let grown = most.max(server.rss()) - before;
+    assert!(grown < ROOM, "{grown} KiB more");
 }
 
 #[tokio::test]

@@ -219,3 +219,34 @@ async fn a_flood_of_control_frames_is_closed() {
     }
     each_closes(&server, &table, 1008, "too_many_violations").await;
 }
+
+/// `IMSERVER_PINGS` is how many.
+#[tokio::test]
+async fn a_flood_of_pings_leaves_nobody_else_without_an_answer() {
+    const AT_ONCE: usize = 2_000;
+    let pings = std::env::var("IMSERVER_PINGS").map_or(20_000, |pings| pings.parse().unwrap());
+    let server = Setup::new().set("limits.messages_per_second", "0").start().await;
+    let (mut ming, mut hong) = (server.connect(2).await, server.connect(3).await);
+    let flood = frame_of(FIN | PING, b"flood").repeat(AT_ONCE);
+    let (mut sent, mut trips) = (0, 0_u64);
+    while sent < pings {
+        let mut bare = Bare::connect(&server, 1).await;
+        let flooding = async {
+            bare.send(&flood).await;
+            bare.closed().await
+        };
+        let talking = async {
+            for _ in 0..5 {
+                trips += 1;
+                ming.say(3, &trips.to_string(), &trips.to_string()).await;
+                assert_eq!(hong.message().await.1, trips.to_string());
+            }
+        };
+        let (end, ()) = tokio::join!(flooding, talking);
+        assert_eq!(end, closed(1008, "too_many_violations"));
+        sent += AT_ONCE;
+    }
+    // Whoever flooded may come back and behave.
+    server.connect(1).await.say(3, "no more pings", "1").await;
+    assert_eq!(hong.message().await.1, "no more pings");
+}
