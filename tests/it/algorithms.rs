@@ -182,6 +182,12 @@ fn a_key_set_that_cannot_be_trusted_keeps_the_server_from_starting() {
         ("32 for 512", set(json!([oct("HS512", &secret)]))),
         ("a word", set(json!([oct("HS256", &b64(b"secret"))]))),
         ("one letter", set(json!([oct("HS256", &b64(&[b'a'; 32]))]))),
+        (
+            "a word, stretched",
+            set(json!([oct("HS256", &b64(b"your-256-bit-secret0000000000000"))])),
+        ),
+        ("a known text", set(json!([oct("HS256", &b64(b"my_very_long_and_safe_secret_key"))]))),
+        ("a known key", set(json!([oct("HS256", "hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg")]))),
         ("padded", set(json!([oct("HS256", &format!("{secret}="))]))),
         ("one name", set(json!([good, good]))),
         ("no name", set(json!([good, unnamed]))),
