@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
+use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
@@ -83,6 +84,14 @@ impl LogLevel {
     }
 }
 
+#[cfg(test)]
+impl LogLevel {
+    /// Of no log.
+    pub(crate) fn of_none() -> Self {
+        Self(Arc::new(|_| Ok(())))
+    }
+}
+
 impl fmt::Debug for LogLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogLevel").finish_non_exhaustive()
@@ -112,13 +121,16 @@ pub fn init(level: &str, json: bool) -> Result<LogLevel, TelemetryError> {
         (builder.try_init(), LogLevel(Arc::new(move |filter| handle.reload(filter))))
     };
     done.map_err(|_| TelemetryError::Twice)?;
-    std::panic::set_hook(Box::new(|panic| {
-        // Its place and no more: its words may quote what somebody wrote.
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        crate::metrics::panicked();
-        tracing::error!(place, "a fault of ours: please report it; one task was ended");
-    }));
+    std::panic::set_hook(Box::new(met_a_fault));
     Ok(level)
+}
+
+/// Counts a fault of our own and says where it is.
+pub(crate) fn met_a_fault(panic: &PanicHookInfo<'_>) {
+    // Its place and no more: its words may quote what somebody wrote.
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    crate::metrics::panicked();
+    tracing::error!(place, "a fault of ours: please report it; one task was ended");
 }
 
 /// Writes `message field=value field=value` with every value escaped.

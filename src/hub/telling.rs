@@ -11,15 +11,8 @@ use crate::store::{Announcement, ReadReceipt, Stored, Tail};
 impl Hub {
     /// Feeds what the store announces to whom it concerns, until the store is closed.
     /// Revocations concern all who check tokens.
-    pub async fn follow(self: Arc<Self>, mut tail: Tail, revocations: Revocations) {
-        while let Some(commit) = tail.recv().await {
-            for announcement in commit {
-                // A fault of ours in here costs a wake-up, which the next one makes good,
-                // and not everybody's.
-                let telling = AssertUnwindSafe(|| self.tell(announcement, &revocations));
-                let _ = panic::catch_unwind(telling);
-            }
-        }
+    pub async fn follow(self: Arc<Self>, tail: Tail, revocations: Revocations) {
+        feed(tail, |announcement| self.tell(announcement, &revocations)).await;
     }
 
     fn tell(&self, announcement: Announcement, revocations: &Revocations) {
@@ -83,8 +76,22 @@ impl Hub {
     }
 }
 
+/// Gives each announcement to `tell`, until the store is closed.
+async fn feed(mut tail: Tail, tell: impl Fn(Announcement)) {
+    while let Some(commit) = tail.recv().await {
+        for announcement in commit {
+            // A fault of ours in here costs a wake-up, which the next one makes good,
+            // and not everybody's.
+            let telling = AssertUnwindSafe(|| tell(announcement));
+            let _ = panic::catch_unwind(telling);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::hub::About;
     use crate::hub::news::IN_HAND;
@@ -148,5 +155,32 @@ mod tests {
             hub.announce(stored(2, id, 10));
         }
         assert!(slow.take().lost);
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_ours_costs_one_wake_up_and_leaves_no_lock_behind() {
+        let (hub, revocations) = (Hub::new(), Revocations::default());
+        let [unlucky, other] = [2, 3].map(|user| {
+            let about = About::of(UserId::new(user).unwrap(), "k");
+            hub.subscribe(about, Wants::Inbox, 1).unwrap()
+        });
+        let tell = |announcement| {
+            if let Announcement::Stored(stored) = &announcement
+                && stored.entry.message.id.get() == 2
+            {
+                hub.at_each(stored.entry.message.to, |_| panic!("a fault of ours"));
+            }
+            hub.tell(announcement, &revocations);
+        };
+        let (announce, tail) = mpsc::channel(2);
+        let stored = |to, id| Announcement::Stored(stored(to, id, 10));
+        announce.send(vec![stored(2, 2), stored(3, 3)]).await.unwrap();
+        announce.send(vec![stored(2, 4)]).await.unwrap();
+        drop(announce);
+        feed(tail, tell).await;
+        assert_eq!(other.take().events.len(), 1, "of the same commit");
+        // It reads what it missed: the message behind is none that it stands right before.
+        let events = unlucky.take().events;
+        assert!(matches!(&events[..], [Event::Message(one)] if one.entry().message.id.get() == 4));
     }
 }

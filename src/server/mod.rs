@@ -31,6 +31,8 @@ mod stream;
 mod supervisor;
 mod tasks;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upgrade;
 mod watched;
