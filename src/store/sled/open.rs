@@ -258,9 +258,16 @@ fn rehearse(
     let original = database(dir);
     if !original.join("db").exists() {
         // sled would make an empty one.
-        return match manifest.census().is_new() {
-            true => Ok(None),
-            false => Err(damaged(dir, "the database is missing".to_owned())),
+        if !manifest.census().is_new() {
+            return Err(damaged(dir, "the database is missing".to_owned()));
+        }
+        // It makes its settings first, and does not understand them where that was cut short.
+        let settings = original.join("conf");
+        return match fs::remove_file(&settings) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(unusable(&settings, error))
+            }
+            _ => Ok(None),
         };
     }
     page_cache::forget(&original).map_err(|error| unusable(&original, error))?;
