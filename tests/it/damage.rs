@@ -1,135 +1,18 @@
 //! A data directory that is not as it was left: the server refuses it in one clear
 //! sentence and changes nothing, or everything acknowledged is there.
 
-use std::collections::BTreeMap;
+mod sample;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Read as _};
+use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
-use imserver::ids::{Sender, UserId};
-use imserver::store::{ClaimedProfile, Draft, PacketDigest, ResendKey, Seen, Store};
+use imserver::ids::Sender;
+use imserver::store::{Draft, ResendKey, StoreError};
 
-use crate::support::{Setup, store};
-
-/// Messages in the store that is damaged, from and to so many users.
-const MESSAGES: u64 = 900;
-const USERS: u64 = 7;
-
-fn user(id: u64) -> UserId {
-    UserId::new(id).unwrap()
-}
-
-/// Everything in a store: ids, senders, contents and what is unread.
-type Contents = BTreeMap<u64, (u64, u64, String, bool)>;
-
-async fn contents(store: &dyn Store) -> Contents {
-    let mut found = Contents::new();
-    for inbox in 1..=USERS {
-        for entry in store::inbox(store, inbox, false).await {
-            let message = &entry.message;
-            let told = (message.from.get(), inbox, message.content.clone(), false);
-            found.insert(message.id.get(), told);
-        }
-        for entry in store::inbox(store, inbox, true).await {
-            found.get_mut(&entry.message.id.get()).unwrap().3 = true;
-        }
-    }
-    found
-}
-
-/// A store with everything in it, as it lies on the disk.
-struct Sample {
-    folder: tempfile::TempDir,
-    contents: Contents,
-}
-
-impl Sample {
-    /// `clean`: closed as it should be; otherwise as `kill -9` leaves it.
-    async fn new(clean: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let dir = folder.path().join("live");
-        let mut store = store::open(&dir);
-        let mut ids = Vec::new();
-        for number in 0..MESSAGES {
-            let (from, to) = (number * 5 % (USERS + 1), 1 + number % USERS);
-            let mut digest = [1; 16];
-            digest[..8].copy_from_slice(&number.to_be_bytes());
-            let draft = Draft {
-                from: Sender::new(from).unwrap(),
-                to: user(to),
-                timestamp: number.to_string(),
-                content: format!("message {number} {}", "x".repeat(number as usize * 7 % 900)),
-                resend: ResendKey::Packet(PacketDigest(digest)),
-                origin: None,
-            };
-            let receipt = store.append(draft).await.unwrap();
-            ids.push(receipt.await.unwrap().id);
-            if number == MESSAGES / 2 {
-                // A second opening writes a snapshot.
-                store.close().await.unwrap();
-                store = store::open(&dir);
-            }
-        }
-        for reader in 1..=USERS {
-            let name = Some(format!("user {reader}"));
-            let claimed = ClaimedProfile { name, picture: None };
-            store.set_profile(user(reader), claimed).await.unwrap();
-            let marks = ids.iter().copied().step_by(3).collect();
-            store.mark_read(user(reader), Seen::Ids(marks), None).await.unwrap();
-        }
-        let contents = contents(&*store).await;
-        assert_eq!(contents.len() as u64, MESSAGES);
-        if clean {
-            store.close().await.unwrap();
-        } else {
-            // The manifest is renewed once a second.
-            let last = format!("\"last_id\":{}", ids.last().unwrap());
-            let manifest = dir.join("manifest.json");
-            while !fs::read_to_string(&manifest).unwrap().contains(&last) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        copy(&dir, &folder.path().join("sample"));
-        drop(store);
-        Self { folder, contents }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("sample")
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
-
-/// Every file below `dir` with its contents.
-fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.insert(path.clone(), Vec::new());
-            files.extend(snapshot(&path));
-        } else {
-            files.insert(path.clone(), fs::read(&path).unwrap());
-        }
-    }
-    files
-}
+use self::sample::{Plan, Read, Sample, USERS, copy, snapshot, user};
+use crate::support::{Client, Setup, admin, store};
 
 enum Outcome {
     Served,
@@ -153,16 +36,6 @@ fn outcome(setup: &Setup) -> Outcome {
     let _ = stderr.read_to_string(&mut words);
     let code = child.wait().unwrap().code();
     Outcome::Refused { code, words }
-}
-
-/// Puts `sample` in the place of the server's data.
-fn put(sample: &Sample, setup: &Setup) -> PathBuf {
-    let data = setup.path("data");
-    if data.exists() {
-        fs::remove_dir_all(&data).unwrap();
-    }
-    copy(&sample.path(), &data);
-    data
 }
 
 /// What a damage does to a file.
@@ -194,25 +67,69 @@ fn damage(bytes: &mut Vec<u8>, kind: usize, random: &mut fastrand::Rng) -> Strin
     }
 }
 
-/// Starts the server on damaged data and sees that it keeps its word; says whether
-/// it was refused.
-async fn keeps_its_word(setup: &Setup, sample: &Sample, what: &str) -> bool {
+/// What became of a start on damaged data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Refused,
+    /// Served, and everything is there.
+    Whole,
+    /// Served, for it lies where a start does not read; who reads it is told.
+    Told,
+}
+
+/// Starts the server on damaged data and sees that it keeps its word.
+async fn keeps_its_word(setup: &Setup, sample: &Sample, what: &str) -> Fate {
     let data = setup.path("data");
     let before = snapshot(&data);
     match outcome(setup) {
         Outcome::Served => {
             let store = store::open(&data);
-            let found = contents(&*store).await;
-            assert!(found == sample.contents, "{what}: served, but not everything");
-            store.close().await.unwrap();
-            false
+            let read = Read::of(&*store).await;
+            let closed = store.close().await;
+            drop(store);
+            match &read.failed {
+                None => {
+                    let all = read.found == sample.contents;
+                    assert!(all, "{what}: served, but not everything");
+                    closed.unwrap();
+                    Fate::Whole
+                }
+                Some(StoreError::Damaged(words)) => {
+                    let whole = read.passes_over_nothing(&sample.contents);
+                    assert!(whole, "{what}: read over what is damaged: {words}");
+                    is_found_by_verify(setup, what);
+                    Fate::Told
+                }
+                Some(other) => panic!("{what}: {other}"),
+            }
         }
         Outcome::Refused { code, words } => {
             refused(&data, code, &words, what);
-            assert!(before == snapshot(&data), "{what}: refused, but changed");
-            true
+            if words.contains("The database was opened before that was seen") {
+                is_mended_by_the_volume(setup, sample, what).await;
+            } else {
+                assert!(words.contains("Nothing was changed. "), "{what}: {words}");
+                assert!(before == snapshot(&data), "{what}: refused, but changed");
+            }
+            Fate::Refused
         }
     }
+}
+
+/// Only a volume that a database after a clean stop names is missed as late as that: with it
+/// everything is there again.
+async fn is_mended_by_the_volume(setup: &Setup, sample: &Sample, what: &str) {
+    assert!(what.starts_with("volumes"), "{what}");
+    let (volumes, data) = (sample.path().join("volumes"), setup.path("data"));
+    if data.join("volumes").exists() {
+        fs::remove_dir_all(data.join("volumes")).unwrap();
+    }
+    copy(&volumes, &data.join("volumes"));
+    assert!(matches!(outcome(setup), Outcome::Served), "{what}: not mended");
+    let store = store::open(&data);
+    let read = Read::of(&*store).await;
+    assert!(read.found == sample.contents, "{what}: mended, but not everything is there");
+    store.close().await.unwrap();
 }
 
 fn refused(data: &Path, code: Option<i32>, words: &str, what: &str) {
@@ -225,23 +142,37 @@ fn refused(data: &Path, code: Option<i32>, words: &str, what: &str) {
     assert!(said[0].contains("restore the newest backup"), "{what}: {words}");
 }
 
+/// `imserver verify` names the volume that is damaged inside.
+fn is_found_by_verify(setup: &Setup, what: &str) {
+    let output = setup.command(&["verify"]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{what}: {words}");
+    assert!(words.contains("/volumes/"), "{what}: {words}");
+}
+
 fn quiet() -> Setup {
     Setup::new().set("log.level", "\"warn,imserver::server=info\"")
+}
+
+fn seeded() -> fastrand::Rng {
+    let seed = std::env::var("IMSERVER_DAMAGE_SEED").map_or(7, |seed| seed.parse().unwrap());
+    fastrand::Rng::with_seed(seed)
 }
 
 async fn damaged_databases_keep_the_servers_word(clean: bool) {
     let copies: usize = std::env::var("IMSERVER_DAMAGED_COPIES").map_or(32, |n| n.parse().unwrap());
     let setup = quiet();
-    let sample = Sample::new(clean).await;
-    let seed = std::env::var("IMSERVER_DAMAGE_SEED").map_or(7, |seed| seed.parse().unwrap());
-    let mut random = fastrand::Rng::with_seed(seed);
+    let sample = Plan::new(clean).make().await;
+    let mut random = seeded();
     let mut refusals = 0;
     for number in 0..copies {
-        let db = put(&sample, &setup).join("sled/db");
+        let db = sample.put(&setup).join("sled/db");
         let mut bytes = fs::read(&db).unwrap();
         let what = damage(&mut bytes, number, &mut random);
         fs::write(&db, bytes).unwrap();
-        refusals += usize::from(keeps_its_word(&setup, &sample, &what).await);
+        let fate = keeps_its_word(&setup, &sample, &what).await;
+        assert_ne!(fate, Fate::Told, "{what}");
+        refusals += usize::from(fate == Fate::Refused);
     }
     assert!(refusals > copies / 2, "only {refusals} of {copies} were noticed");
 }
@@ -256,45 +187,126 @@ async fn a_database_damaged_after_a_crash_is_refused_or_whole() {
     damaged_databases_keep_the_servers_word(false).await;
 }
 
-#[tokio::test]
-async fn damage_to_the_smaller_files_is_refused_or_does_not_matter() {
+/// Damages every file that is `meant` in so many ways, and says what became of each.
+async fn damage_each(
+    plan: Plan,
+    times: usize,
+    meant: impl Fn(&str) -> bool,
+) -> Vec<(String, Fate)> {
     let setup = quiet();
-    let sample = Sample::new(true).await;
-    let mut random = fastrand::Rng::with_seed(7);
-    let files = snapshot(&sample.path()).into_iter();
-    let files = files.filter(|(path, bytes)| !path.ends_with("sled/db") && !bytes.is_empty());
-    let mut damaged = 0;
-    for (path, bytes) in files {
-        let name = path.strip_prefix(sample.path()).unwrap();
-        for kind in 0..8 {
-            let file = put(&sample, &setup).join(name);
-            let mut bytes = bytes.clone();
-            let what = damage(&mut bytes, kind, &mut random);
+    let sample = plan.make().await;
+    let mut random = seeded();
+    let mut fates = Vec::new();
+    for (name, whole) in sample.files().into_iter().filter(|(name, _)| meant(name)) {
+        for kind in 0..times {
+            let file = sample.put(&setup).join(&name);
+            let mut bytes = whole.clone();
+            let what = format!("{name}: {}", damage(&mut bytes, kind, &mut random));
             fs::write(&file, bytes).unwrap();
-            let what = format!("{}: {what}", name.display());
-            keeps_its_word(&setup, &sample, &what).await;
-            damaged += 1;
+            let fate = keeps_its_word(&setup, &sample, &what).await;
+            assert!(fate != Fate::Told || name.starts_with("volumes/"), "{what}");
+            fates.push((name.clone(), fate));
         }
     }
-    assert!(damaged >= 24, "manifest, conf and snapshot were expected");
+    fates
+}
+
+/// In how many ways each file is damaged.
+fn ways() -> usize {
+    std::env::var("IMSERVER_DAMAGED_COPIES").map_or(8, |n| n.parse::<usize>().unwrap() / 4)
+}
+
+/// How often what lies in this place came to `fate`.
+fn times(fates: &[(String, Fate)], place: &str, fate: Fate) -> usize {
+    fates.iter().filter(|(name, found)| name.starts_with(place) && *found == fate).count()
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_refused_or_does_not_matter() {
-    let setup = quiet();
-    let sample = Sample::new(true).await;
-    for name in ["manifest.json", "sled/db", "sled/conf", "sled", "sled/blobs"] {
-        let path = put(&sample, &setup).join(name);
-        if path.is_dir() {
-            fs::remove_dir_all(&path).unwrap();
-        } else {
-            fs::remove_file(&path).unwrap();
-        }
-        let refused = keeps_its_word(&setup, &sample, name).await;
-        assert!(refused || matches!(name, "sled/conf" | "sled/blobs"), "{name}");
+async fn any_file_but_the_database_damaged_after_a_clean_stop_is_refused_or_does_not_matter() {
+    let fates = damage_each(Plan::new(true), ways(), |name| name != "sled/db").await;
+    for name in ["manifest.json", "sled/conf"] {
+        assert!(fates.iter().any(|(damaged, _)| damaged == name), "{name}: {fates:?}");
     }
+    assert!(fates.iter().all(|(name, _)| !name.starts_with("sled/journal")), "it was closed");
+}
+
+#[tokio::test]
+async fn any_file_but_the_database_damaged_after_a_crash_is_refused_or_does_not_matter() {
+    let meant = |name: &str| name != "sled/db" && !name.starts_with("volumes/");
+    let fates = damage_each(Plan::with_volumes(false), ways(), meant).await;
+    // What stood in the journal alone was missed; what sled has of it was not.
+    assert!(times(&fates, "sled/journal/a", Fate::Refused) > 0, "{fates:?}");
+}
+
+#[tokio::test]
+async fn the_second_file_of_a_journal_damaged_after_a_crash_is_refused_or_does_not_matter() {
+    // So much that the journal goes on in it.
+    let plan = Plan { stretch: 24, last: sample::MESSAGES / 2 - 1, ..Plan::new(false) };
+    let fates = damage_each(plan, ways(), |name| name.starts_with("sled/journal/")).await;
+    assert!(fates.iter().any(|(name, _)| name == "sled/journal/a"), "{fates:?}");
+    assert!(times(&fates, "sled/journal/b", Fate::Refused) > 0, "{fates:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_volume_is_refused_or_told_to_who_reads_it() {
+    for clean in [true, false] {
+        let meant = |name: &str| name.starts_with("volumes/");
+        let fates = damage_each(Plan::with_volumes(clean), ways() / 2, meant).await;
+        assert!(times(&fates, "volumes/", Fate::Refused) > 0, "{clean}: {fates:?}");
+        assert!(times(&fates, "volumes/", Fate::Told) > 0, "{clean}: {fates:?}");
+    }
+}
+
+/// What a start reads of a volume is whole here. Who has messages in the damaged part gets those
+/// before it and then nothing more, and everybody else all of theirs.
+#[tokio::test]
+async fn what_lies_behind_damage_in_a_volume_is_delivered_to_nobody() {
+    let setup = quiet();
+    let sample = Plan::with_volumes(false).make().await;
+    let files = sample.files();
+    let mut volumes = files.iter().filter(|(name, _)| name.starts_with("volumes/"));
+    let (name, whole) = volumes.nth(1).unwrap();
+    let mut bytes = whole.clone();
+    // In the first block of messages: those of the first users.
+    bytes[1000..1100].fill(0);
+    fs::write(sample.put(&setup).join(name), bytes).unwrap();
+    let server = setup.start().await;
+    let unread = |inbox: u64| {
+        let all = sample.contents.values().filter(move |told| told.1 == inbox && told.3);
+        all.map(|told| told.2.as_str())
+    };
+    // Those whom it does not concern are there first.
+    let mut last = Client::connect(&server, USERS).await;
+    for content in unread(USERS) {
+        assert_eq!(last.message().await.1, content);
+    }
+    let mut first = Client::connect(&server, 1).await;
+    let (frames, closed) = first.answers_until_closed().await;
+    let got: Vec<&str> = frames.iter().map(|frame| frame["content"].as_str().unwrap()).collect();
+    let mine: Vec<&str> = unread(1).collect();
+    assert!(mine.starts_with(&got) && got.len() < mine.len(), "{} of {}", got.len(), mine.len());
+    assert!(closed.code == 1013 && closed.reason.starts_with("try_later retry_ms="), "{closed:?}");
+    assert_eq!(admin(&server, "/readyz").await.status, 503);
+    server.log_says(name).await;
+    last.send(&crate::support::frame(USERS, 2, "not taken", "1")).await;
+    assert_eq!(last.failure().await, "store_unavailable");
+    is_found_by_verify(&server.kill(), name);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_after_a_clean_stop_is_refused_or_does_not_matter() {
+    let setup = quiet();
+    let sample = Plan::with_volumes(true).make().await;
+    let fates = take_each_away(&setup, &sample).await;
+    for (name, fate) in &fates {
+        let idle = matches!(name.as_str(), "sled/conf" | "sled/blobs");
+        // A snapshot is there to be faster.
+        let idle = idle || name.starts_with("sled/snap.");
+        assert!(*fate == Fate::Refused || idle, "{name}: {fates:?}");
+    }
+    assert_eq!(times(&fates, "volumes/", Fate::Refused), 3, "{fates:?}");
     // An older copy of the database beside a newer manifest.
-    let data = put(&sample, &setup);
+    let data = sample.put(&setup);
     let store = store::open(&data);
     store
         .append(Draft {
@@ -312,5 +324,38 @@ async fn a_file_that_is_gone_is_refused_or_does_not_matter() {
     store.close().await.unwrap();
     fs::remove_dir_all(data.join("sled")).unwrap();
     copy(&sample.path().join("sled"), &data.join("sled"));
-    assert!(keeps_its_word(&setup, &sample, "an older database").await);
+    assert_eq!(keeps_its_word(&setup, &sample, "an older database").await, Fate::Refused);
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_after_a_crash_is_refused_or_does_not_matter() {
+    let setup = quiet();
+    let sample = Plan::with_volumes(false).make().await;
+    let fates = take_each_away(&setup, &sample).await;
+    for place in ["manifest.json", "sled/db", "sled/journal/a", "sled/journal", "volumes"] {
+        assert!(times(&fates, place, Fate::Refused) > 0, "{place}: {fates:?}");
+        let missing = |(name, fate): &(String, Fate)| name == place && *fate != Fate::Refused;
+        assert!(!fates.iter().any(missing), "{place}: {fates:?}");
+    }
+    assert_eq!(times(&fates, "volumes/", Fate::Refused), 3, "{fates:?}");
+}
+
+/// Takes each file away, and each folder.
+async fn take_each_away(setup: &Setup, sample: &Sample) -> Vec<(String, Fate)> {
+    let mut fates = Vec::new();
+    let path = sample.path();
+    for whole in snapshot(&path).into_keys() {
+        let name = whole.strip_prefix(&path).unwrap();
+        let file = sample.put(setup).join(name);
+        if file.is_dir() {
+            fs::remove_dir_all(&file).unwrap();
+        } else {
+            fs::remove_file(&file).unwrap();
+        }
+        let name = name.display().to_string();
+        let fate = keeps_its_word(setup, sample, &format!("{name} is gone")).await;
+        assert_ne!(fate, Fate::Told, "{name} is gone");
+        fates.push((name, fate));
+    }
+    fates
 }

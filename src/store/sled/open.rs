@@ -119,7 +119,8 @@ impl Checked<'_> {
         let log = guarded(dir, || {
             let log = Log::load(dir, (*db).clone());
             log.map_err(|error| damaged(dir, error.to_string()))
-        })?;
+        })
+        .map_err(found_late)?;
         let path = database(dir).join("db");
         // What sled replayed from its log may still be on its way to the disk.
         let synced = File::options().write(true).open(&path).and_then(|file| file.sync_all());
@@ -297,6 +298,15 @@ fn rehearse(
 fn not_kept(mut error: OpenError) -> OpenError {
     if let OpenError::Damaged { changed, .. } = &mut error {
         *changed = "There was no room to check a copy, so the database may have changed";
+    }
+    error
+}
+
+/// A database that was sealed is opened as it is, and names the volumes that there must be.
+fn found_late(mut error: OpenError) -> OpenError {
+    if let OpenError::Damaged { changed, .. } = &mut error {
+        *changed = "The database was opened before that was seen: its files may have changed, \
+                    but not what they say";
     }
     error
 }
