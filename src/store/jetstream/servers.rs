@@ -12,8 +12,9 @@ use super::connect::{self, Connection};
 use super::refusal::OpenError;
 use crate::config;
 
-/// The oldest server with all that is needed: several writes in one go, with their names.
-const SERVER: [u16; 2] = [2, 12];
+/// The oldest server with all that is needed: several writes in one go, with their names (2.12),
+/// and without CVE-2026-27571, by which anybody who reaches it can take its memory.
+const SERVER: [u16; 3] = [2, 12, 6];
 
 /// Bytes beside content and timestamp in one message, at most: the chain above all.
 const OVERHEAD: usize = 4096;
@@ -96,10 +97,10 @@ impl ServerFacts {
     fn are_enough(&self) -> Result<(), OpenError> {
         let Self { name, version, max_payload } = self;
         let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u16>());
-        let numbers = [0; 2].map(|_: u16| numbers.next().and_then(Result::ok).unwrap_or_default());
+        let numbers = [0; 3].map(|_: u16| numbers.next().and_then(Result::ok).unwrap_or_default());
         if numbers < SERVER {
             return Err(OpenError::Cluster(format!(
-                "the server {name} is nats-server {version}, and 2.12 is needed (2.15 \
+                "the server {name} is nats-server {version}, and 2.12.6 is needed (2.15 \
                  recommended): update it"
             )));
         }
@@ -121,9 +122,10 @@ mod tests {
     #[test]
     fn a_server_is_new_enough_and_takes_enough() {
         for (version, max_payload, enough) in [
-            ("2.12.0", 1 << 20, true),
+            ("2.12.6", 1 << 20, true),
+            ("2.12.5", 1 << 20, false),
             ("2.15.1-beta.2", 512 << 10, true),
-            ("3.0.0", 1 << 20, true),
+            ("3.0", 1 << 20, true),
             ("2.11.9", 1 << 20, false),
             ("", 1 << 20, false),
             ("2.15.1", 100 << 10, false),

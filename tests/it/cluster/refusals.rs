@@ -72,7 +72,7 @@ fn servers_that_do_not_let_us_in_or_are_not_ours() {
 fn servers_that_cannot_do_what_is_needed() {
     let jetstream = "jetstream { store_dir: \"{folder}/js\" }\n";
     let old = Single::start(&nats::old_program(), jetstream);
-    is_refused(&of_one(&old), 1, "is nats-server 2.10.26, and 2.12 is needed");
+    is_refused(&of_one(&old), 1, "is nats-server 2.10.26, and 2.12.6 is needed");
 
     let program = nats::program();
     let small = Single::start(&program, &format!("{jetstream}max_payload: 100KB\n"));

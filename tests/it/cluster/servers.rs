@@ -19,7 +19,7 @@ fn one_server_that_can_do_too_little_is_noticed_whichever_a_node_is_connected_to
     let old = Single::start(&nats::old_program(), LINES);
     let small = Single::start(&program, &format!("{LINES}max_payload: 100KB\n"));
     for _ in 0..4 {
-        is_refused(&of_two(&good, &old.url()), 1, "is nats-server 2.10.26, and 2.12 is needed");
+        is_refused(&of_two(&good, &old.url()), 1, "is nats-server 2.10.26, and 2.12.6 is needed");
         let sentence = "takes messages of 102400 bytes at the most (max_payload)";
         is_refused(&of_two(&good, &small.url()), 1, sentence);
     }
