@@ -292,7 +292,7 @@ impl<'a> Moving<'a> {
         let writes = self.revocations.iter();
         let writes = writes.filter_map(|it| revoked::write(&self.log.names, it, now));
         let writes: Vec<Write> = writes.collect();
-        let writing = writes.iter().map(|write| write.put(&self.log));
+        let writing = writes.iter().map(|write| write.put(self.log));
         stream::iter(writing).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
         Ok((self.seats.departed, self.seats.erasures))
     }
