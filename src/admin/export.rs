@@ -2,7 +2,7 @@
 
 use crate::ids::UserId;
 use crate::message::StoredAt;
-use crate::store::{Digest, LINES_VERSION, Line, Piece};
+use crate::store::{Digest, Export, LINES_VERSION, Line, Piece};
 
 /// Turns the pieces of an export into its lines.
 #[derive(Debug)]
@@ -14,12 +14,15 @@ pub struct ExportLines {
 
 impl ExportLines {
     /// Begins the lines of everything, or of what concerns one user.
-    pub fn begin(whose: Option<UserId>, last_id: u64) -> Self {
+    pub fn begin(whose: Option<UserId>, export: &Export) -> Self {
+        // To whom one user's lines are of use ids are of none.
+        let lapsed = Some(export.lapsed).filter(|lapsed| *lapsed > 0 && whose.is_none());
         let first = Line::Export {
             version: LINES_VERSION,
             made: StoredAt::now().0,
             user_id: whose.map(UserId::get),
-            last_id: last_id.to_string(),
+            last_id: export.last_id.to_string(),
+            lapsed_up_to: lapsed.map(|lapsed| lapsed.to_string()),
         };
         Self { first: Some(first), digest: Digest::default() }
     }

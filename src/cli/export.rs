@@ -42,7 +42,7 @@ pub(super) struct ExportArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Takes an export of everything into a `store.path` that is empty or absent, of a server that
-does not run. Message ids stay as they are. All lines are taken, or nothing is. An audit log may
+does not run. Message ids are those of the lines. All lines are taken, or nothing is. An audit log may
 lie there already (`imserver audit export DIR`): it goes on behind its last line.")]
 pub(super) struct ImportArgs {
     /// The file to read; - is standard input
@@ -60,14 +60,10 @@ pub(super) fn export(
     token: Option<&Path>,
 ) -> Result<(), Failure> {
     if args.file == Path::new("-") {
-        return lines(
-            args.sub,
-            config,
-            token,
-            &mut BufWriter::new(io::stdout().lock()),
-            &args.file,
-        )
-        .map(drop);
+        let mut out = BufWriter::new(io::stdout().lock());
+        lines(args.sub, config, token, &mut out, &args.file)?;
+        tell_of_new_ids(args.sub, config);
+        return Ok(());
     }
     let mut options = File::options();
     let file = options.write(true).create_new(true).mode(0o600).open(&args.file);
@@ -86,13 +82,32 @@ pub(super) fn export(
         }
     });
     match written {
-        Ok(end) => print(format!("{}: {end}", args.file.display())),
+        Ok(end) => {
+            print(format!("{}: {end}", args.file.display()))?;
+            tell_of_new_ids(args.sub, config);
+            Ok(())
+        }
         Err(failure) => {
             // Half of it would pass for all of it.
             let _ = fs::remove_file(&args.file);
             Err(failure)
         }
     }
+}
+
+/// Says, beside the lines, that ids are others than clients know.
+fn tell_of_new_ids(whose: Option<UserId>, config: &Config) {
+    let partitions = config.store.jetstream.partitions;
+    if whose.is_some() || config.store.backend == Backend::Sled || partitions <= 1 {
+        return;
+    }
+    let _ = writeln!(
+        io::stderr().lock(),
+        "note: ids of {partitions} partitions do not tell which message came first, so all messages \
+         have new ids in these lines, in the order of their conversations and above every id of \
+         before. Clients load their conversations anew where this is imported, and what they mark \
+         as read by an old id stays unread (docs/cluster.md, Moving out again)"
+    );
 }
 
 /// The last line of an export, as far as it is shown.

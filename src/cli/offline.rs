@@ -137,7 +137,7 @@ async fn give(
     take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut export = store.export(whose).await.map_err(Failure::failed)?;
-    let mut lines = ExportLines::begin(whose, export.last_id);
+    let mut lines = ExportLines::begin(whose, &export);
     while let Some(piece) = export.pieces.recv().await {
         take(lines.add(piece.map_err(Failure::failed)?).as_bytes())?;
     }

@@ -116,7 +116,8 @@ impl Inbox {
     pub(super) async fn next(&mut self, store: &dyn Store) -> Result<Vec<Bytes>, StoreError> {
         let frames = match self.stage {
             Stage::Resume { after } => {
-                self.resume(after, store.inbox_head(self.user).await?);
+                let head = store.inbox_head(self.user).await?;
+                self.resume(after, head, store.lapsed());
                 Vec::new()
             }
             Stage::Live => return Ok(self.in_hand().unwrap_or_default()),
@@ -151,11 +152,17 @@ impl Inbox {
         frames
     }
 
-    /// Begins behind the client's own cursor; where that is none of this inbox, with the
-    /// unread messages.
-    fn resume(&mut self, after: Option<Cursor>, head: Cursor) {
+    /// Begins behind the client's own cursor; where that is none of this inbox, or has `lapsed`,
+    /// with the unread messages.
+    fn resume(&mut self, after: Option<Cursor>, head: Cursor, lapsed: Cursor) {
         self.head = head;
-        let known = after.filter(|after| *after <= head);
+        let is_known = |after: &Cursor| match *after {
+            Cursor::START => true,
+            // All is gone since, and nothing is missed.
+            after if after == head => true,
+            after => lapsed < after && after < head,
+        };
+        let known = after.filter(is_known);
         self.report = Some(known == after);
         self.cursor = known.unwrap_or_default();
         self.stage = Stage::Replay { until: None, unread_only: known.is_none() };

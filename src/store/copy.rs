@@ -18,8 +18,11 @@ pub struct Backup {
 /// What a store holds, on its way out.
 #[derive(Debug)]
 pub struct Export {
-    /// The highest id that was given when it began; 0: none.
+    /// The highest id that was given when it began, or is given to a message here; 0: none.
     pub last_id: u64,
+    /// Up to here ids have lapsed: clients may know some of them, and no message of these
+    /// records has one. 0: none.
+    pub lapsed: u64,
     /// The records in pieces; who takes none for a minute loses them. An error is the last,
     /// and an end without [`Piece::End`] is none.
     pub pieces: mpsc::Receiver<Result<Piece, StoreError>>,

@@ -78,6 +78,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As [`Store::read_inbox`].
     fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>>;
 
+    /// Up to where ids have lapsed: clients may know some of them, of messages that have others
+    /// now or are gone, and none of those that are here has one.
+    fn lapsed(&self) -> Cursor {
+        Cursor::START
+    }
+
     /// Marks those messages of `reader`'s inbox that were `seen` as read; ignores others.
     ///
     /// Idempotent, and durable once the receipt resolves. Whoever wrote them, and the
@@ -170,6 +176,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Begins to give all that is kept, or all that concerns one user: profiles first, then
     /// messages by id, up to the newest at this moment.
+    ///
+    /// Where ids of different inboxes do not tell which message came first, messages come in
+    /// the order of their conversations: all of them with new ids, which tell it and lie
+    /// behind those that were given; those of one user with the ids that they have.
     ///
     /// Read flags may be newer than that.
     ///

@@ -61,8 +61,12 @@ pub enum Line {
         /// The user whose data it is; nothing where it is everybody's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user_id: Option<u64>,
-        /// The highest message id that was given.
+        /// The highest message id that was given, or is given to a message here.
         last_id: String,
+        /// Up to here ids have lapsed: messages had them where these were before, and none has
+        /// them any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lapsed_up_to: Option<String>,
     },
     /// A profile.
     Profile {

@@ -39,7 +39,7 @@ impl Admin {
         };
         self.note(&call.who, &act).await?;
         let export = store.export(whose).await.map_err(unavailable)?;
-        let mut lines = ExportLines::begin(whose, export.last_id);
+        let mut lines = ExportLines::begin(whose, &export);
         let lines = move |piece| {
             let text = lines.add(piece);
             (!text.is_empty()).then(|| Bytes::from(text))

@@ -33,6 +33,7 @@ pub(super) struct Cue {
     tail: mpsc::Sender<Vec<Announcement>>,
     /// What reads come to; `None` is nothing at all.
     reading: Option<Result<(), StoreError>>,
+    lapsed: u64,
     /// What the profile comes to; `None` is nothing at all.
     introducing: Option<Result<(), AppendError>>,
     /// What read flags come to once there is a permit.
@@ -50,6 +51,7 @@ impl Cue {
             inbox: Mutex::default(),
             tail,
             reading: plan.reading.clone(),
+            lapsed: plan.lapsed,
             introducing: plan.introducing.clone(),
             marking: Arc::new(Semaphore::new(0)),
             marked: Arc::default(),
@@ -169,6 +171,10 @@ impl Store for Cue {
         let newest = log.iter().rev().find(|stored| stored.entry.message.to == inbox);
         let head = newest.map_or(Cursor::START, |stored| stored.entry.message.id.into());
         std::future::ready(Ok(head)).boxed()
+    }
+
+    fn lapsed(&self) -> Cursor {
+        MessageId::new(self.lapsed).map_or(Cursor::START, Cursor::from)
     }
 
     fn history(

@@ -88,6 +88,8 @@ pub(super) struct Plan {
     pub(super) dialect: Dialect,
     /// The client's own cursor: the message with this id.
     pub(super) after: Option<u64>,
+    /// Up to which id they have lapsed.
+    pub(super) lapsed: u64,
     /// Messages that are there before the session: from, to and content.
     pub(super) before: Vec<(u64, u64, &'static str)>,
     pub(super) reading: Option<Result<(), StoreError>>,
@@ -110,6 +112,7 @@ impl Default for Plan {
             room: 1000,
             dialect: Dialect::Document,
             after: None,
+            lapsed: 0,
             before: Vec::new(),
             reading: Some(Ok(())),
             introducing: Some(Ok(())),

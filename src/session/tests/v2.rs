@@ -119,6 +119,23 @@ async fn a_client_resumes_where_it_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_knows_lapsed_ids_begins_anew() {
+    let before = vec![(9, ME, "a"), (9, ME, "b"), (9, ME, "c")];
+    let plan = |after| Plan { before: before.clone(), after: Some(after), lapsed: 2, ..plan() };
+    // The inbox of this stage knows of nothing that was read.
+    for (after, replayed, complete) in [(1, 3, false), (2, 3, false), (3, 0, true), (0, 3, true)] {
+        let mut rig = plan(after).start();
+        for content in ["a", "b", "c"].iter().take(replayed) {
+            assert_eq!(rig.heard().await, format!("message {content}"));
+        }
+        assert_eq!(rig.heard().await, format!(r#"up to 3 {{"complete":{complete}}}"#), "{after}");
+    }
+    // All that was there is gone, and the last of it had such an id.
+    let mut rig = Plan { lapsed: 9, ..plan(3) }.start();
+    assert_eq!(rig.heard().await, r#"up to 3 {"complete":true}"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_devices_hear_what_this_one_sent() {
     let rig = up_to_date().await;
     let other_device = rig.elsewhere(ME);

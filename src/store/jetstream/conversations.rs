@@ -100,14 +100,11 @@ impl Log {
         Ok(Conversation { peer, profile, unread, last })
     }
 
-    /// A message's place in the list: with one partition its id alone. What was moved in lies
-    /// in the order of the ids that it had, behind all that came since.
+    /// A message's place in the list: with one partition its id alone.
     fn key(&self, kept: &Kept) -> [u64; 2] {
-        let id = kept.message.id.get();
-        match (self.names.partitions(), kept.old) {
-            (1, _) => [id, 0],
-            (_, Some(old)) => [0, old],
-            (_, None) => [kept.message.stored_at.0.min(ID_END - 1), id],
+        match self.names.partitions() {
+            1 => [kept.message.id.get(), 0],
+            _ => kept.moment(),
         }
     }
 }

@@ -1,4 +1,8 @@
 //! Everything on its way out: profiles, what is gone, revocations, then messages by id.
+//!
+//! Of several partitions ids do not say which message came first, and to whoever takes them in
+//! they alone say it. So the messages leave in the order of their conversations, with new ids
+//! behind all that were ever given: nobody takes one of them for another that they know.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -9,10 +13,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::extent::Reach;
+use super::in_order::InOrder;
 use super::log::{Log, Pair};
 use super::read_state::ReadState;
 use super::record::Kept;
-use crate::ids::{MessageId, UserId};
+use super::timeline::Timeline;
+use crate::ids::{ID_END, MessageId, UserId};
 use crate::store::{Export, Gone, Piece, Record, StoreError};
 
 /// Records in a piece, and messages that are read together.
@@ -49,18 +55,26 @@ impl Log {
     ) -> Result<(Export, impl Future<Output = ()> + Send + use<>), StoreError> {
         let reaches = self.reaches().await?;
         let last_ids = (0..).zip(&reaches).map(|(part, reach)| self.names.number(part, reach.last));
-        let last_id = last_ids.max().unwrap_or_default();
+        let given_up_to = last_ids.max().unwrap_or_default().max(self.names.last_old());
+        let (last_id, lapsed) = match (whose, self.names.partitions()) {
+            (None, 2..) => (given_up_to.saturating_add(room(&reaches)), given_up_to),
+            _ => (given_up_to, self.names.lapsed()),
+        };
+        if last_id >= ID_END {
+            let what = format!("behind the id {given_up_to} there is no room for new ones");
+            return Err(StoreError::Damaged(what));
+        }
         let (given, pieces) = mpsc::channel(2);
         let log = self.clone();
         let giving = async move {
             let mut out = Out { given, records: Vec::new() };
             let end = match whose {
-                None => log.give_all(&reaches, &mut out).await,
+                None => log.give_all(&reaches, lapsed, &mut out).await,
                 Some(user) => log.give_of(user, &reaches, &mut out).await,
             };
             out.end(end).await;
         };
-        Ok((Export { last_id, pieces }, giving))
+        Ok((Export { last_id, lapsed, pieces }, giving))
     }
 
     /// How far each partition reaches.
@@ -70,27 +84,43 @@ impl Log {
         try_join_all(streams.iter().map(|stream| self.reads.reach(stream))).await
     }
 
-    async fn give_all(&self, reaches: &[Reach], out: &mut Out) -> Result<(), End> {
+    async fn give_all(&self, reaches: &[Reach], lapsed: u64, out: &mut Out) -> Result<(), End> {
         self.give_profiles(out).await?;
         self.give_gone(out).await?;
         for revocation in self.revocations().await? {
             out.put(Record::Revocation(revocation)).await?;
         }
-        let ahead = (AHEAD / reaches.len().max(1)).clamp(16, PIECE);
-        let mut sources: Vec<Source> =
-            (0..).zip(reaches).map(|(part, reach)| Source::new(part, *reach, ahead)).collect();
-        let mut states = HashMap::new();
+        match reaches {
+            [reach] => self.give_as_they_lie(*reach, out).await,
+            _ => self.give_in_order(reaches, lapsed, out).await,
+        }
+    }
+
+    /// The messages of one partition, with the ids that they have.
+    async fn give_as_they_lie(&self, reach: Reach, out: &mut Out) -> Result<(), End> {
+        let (mut source, mut states) = (Source::new(0, reach, PIECE), HashMap::new());
         loop {
-            for source in &mut sources {
-                source.fill(self).await?;
-            }
-            let first = sources.iter_mut().filter(|source| !source.ahead.is_empty());
-            let first = first.min_by_key(|source| source.ahead.front().map(|kept| kept.message.id));
-            let Some(kept) = first.and_then(|source| source.ahead.pop_front()) else {
-                return Ok(());
-            };
+            source.fill(self).await?;
+            let Some(kept) = source.ahead.pop_front() else { return Ok(()) };
             self.give(kept, &mut states, out).await?;
         }
+    }
+
+    /// Those of several, with new ids behind `last_id`.
+    async fn give_in_order(
+        &self,
+        reaches: &[Reach],
+        mut last_id: u64,
+        out: &mut Out,
+    ) -> Result<(), End> {
+        let ahead = (AHEAD / reaches.len().max(1)).clamp(16, PIECE);
+        let (mut messages, mut states) = (InOrder::new(self, reaches, ahead), HashMap::new());
+        while let Some(mut kept) = messages.next(self).await? {
+            last_id += 1;
+            kept.message.id = MessageId::new(last_id).ok_or_else(used_up)?;
+            self.give(kept, &mut states, out).await?;
+        }
+        Ok(())
     }
 
     async fn give_profiles(&self, out: &mut Out) -> Result<(), End> {
@@ -144,29 +174,49 @@ impl Log {
         if *profile != Default::default() {
             out.put(Record::Profile(user, (*profile).clone())).await?;
         }
-        let mut places: Vec<(MessageId, Pair, u64)> = Vec::new();
+        let mut places: Vec<Place> = Vec::new();
         for pair in self.pairs(user).await? {
             let Some(head) = self.head(pair).await? else { continue };
-            let part = head.part;
-            let last = reaches.get(part as usize).map_or(0, |reach| reach.last);
+            let last = reaches.get(head.part as usize).map_or(0, |reach| reach.last);
             let seqs = self.all(&head).await?.into_iter().filter(|seq| *seq <= last);
-            places.extend(seqs.filter_map(|seq| Some((self.names.id(part, seq)?, pair, seq))));
+            places.extend(seqs.map(|seq| (pair, seq)));
         }
-        places.sort_unstable();
         let mut states = HashMap::new();
-        for places in places.chunks(PIECE) {
-            let mut of_pairs: BTreeMap<Pair, Vec<u64>> = BTreeMap::new();
-            for (_, pair, seq) in places {
-                of_pairs.entry(*pair).or_default().push(*seq);
-            }
-            let reading = of_pairs.iter().map(|(pair, seqs)| self.chained(*pair, seqs));
-            let mut found = try_join_all(reading).await?.concat();
-            found.sort_unstable_by_key(|kept| kept.message.id);
-            for kept in found {
-                self.give(kept, &mut states, out).await?;
+        for places in self.in_order(places).await?.chunks(PIECE) {
+            let found = self.at_places(places).await?.into_iter();
+            let mut found: HashMap<Place, Kept> = found.map(|kept| (place(&kept), kept)).collect();
+            for place in places {
+                if let Some(kept) = found.remove(place) {
+                    self.give(kept, &mut states, out).await?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Places in the order of the conversations.
+    async fn in_order(&self, mut places: Vec<Place>) -> Result<Vec<Place>, StoreError> {
+        places.sort_unstable_by_key(|(pair, seq)| (self.names.part(pair.to), *seq));
+        if self.names.partitions() == 1 {
+            return Ok(places);
+        }
+        let mut timeline = Timeline::new(&self.names);
+        for places in places.chunks(PIECE) {
+            let mut found = self.at_places(places).await?;
+            found.sort_unstable_by_key(|kept| (kept.part, kept.seq));
+            found.iter().for_each(|kept| timeline.add(kept));
+        }
+        Ok(std::iter::from_fn(|| timeline.next()).collect())
+    }
+
+    /// What lies at some places, pair by pair.
+    async fn at_places(&self, places: &[Place]) -> Result<Vec<Kept>, StoreError> {
+        let mut of_pairs: BTreeMap<Pair, Vec<u64>> = BTreeMap::new();
+        for (pair, seq) in places {
+            of_pairs.entry(*pair).or_default().push(*seq);
+        }
+        let reading = of_pairs.iter().map(|(pair, seqs)| self.chained(*pair, seqs));
+        Ok(try_join_all(reading).await?.concat())
     }
 
     async fn give(
@@ -186,6 +236,23 @@ impl Log {
         let read = state.is_read(kept.chain.ordinal);
         out.put(Record::Message(kept.exported(read))).await
     }
+}
+
+/// Where a message of a pair lies.
+type Place = (Pair, u64);
+
+fn place(kept: &Kept) -> Place {
+    (Pair { to: kept.message.to, from: kept.message.from }, kept.seq)
+}
+
+/// How many messages there are at the most.
+fn room(reaches: &[Reach]) -> u64 {
+    let of = |reach: &Reach| reach.last.saturating_add(1).saturating_sub(reach.first.max(1));
+    reaches.iter().map(of).fold(0, u64::saturating_add)
+}
+
+fn used_up() -> StoreError {
+    StoreError::Damaged("the ids have come to their end".to_owned())
 }
 
 /// The messages of a partition, in their order, up to where it reached.

@@ -177,7 +177,7 @@ pub(super) fn order(one: &Kept, other: &Kept) -> Ordering {
 }
 
 /// Both directions as one, each in its own order.
-fn merge(found: Vec<Vec<Kept>>) -> Vec<(usize, Kept)> {
+pub(super) fn merge(found: Vec<Vec<Kept>>) -> Vec<(usize, Kept)> {
     let mut queues: Vec<VecDeque<Kept>> = found.into_iter().map(VecDeque::from).collect();
     let mut merged = Vec::new();
     loop {

@@ -27,6 +27,7 @@ mod follow;
 mod followed;
 mod group;
 mod history;
+mod in_order;
 mod inbox;
 mod jumps;
 mod lanes;
@@ -63,6 +64,7 @@ mod survey;
 mod tally;
 mod telling;
 mod tickets;
+mod timeline;
 mod trail;
 mod typing;
 mod upkeep;
@@ -258,6 +260,10 @@ impl Store for JetStream {
 
     fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>> {
         self.read(self.0.shared.inbox_head(inbox))
+    }
+
+    fn lapsed(&self) -> Cursor {
+        Cursor(self.0.shared.log.names.lapsed())
     }
 
     fn mark_read(&self, reader: UserId, seen: Seen, origin: Option<ConnectionId>) -> Receipt<()> {

@@ -30,6 +30,8 @@ pub(super) struct Moved {
     pub(super) jumps: Jumps,
     /// Up to this id, it was given before the move.
     pub(super) last_id: u64,
+    /// Up to this id, it had lapsed before the move.
+    pub(super) lapsed: u64,
 }
 
 impl Names {
@@ -44,6 +46,16 @@ impl Names {
     /// The same names, for streams into which something was moved.
     pub(super) fn with(&self, moved: Moved) -> Self {
         Self { moved: Arc::new(moved), ..self.clone() }
+    }
+
+    /// The last id that was given before the move; 0: nothing was moved in.
+    pub(super) fn last_old(&self) -> u64 {
+        self.moved.last_id
+    }
+
+    /// Up to which id no message has, or had, it here: not before the move either.
+    pub(super) fn lapsed(&self) -> u64 {
+        self.moved.lapsed
     }
 
     /// Whether an id was given before the move.

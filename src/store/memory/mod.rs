@@ -222,7 +222,7 @@ impl Store for MemoryStore {
                 // There is room for both.
                 let _ = pieces.try_send(Ok(piece));
             }
-            Export { last_id, pieces: taken }
+            Export { last_id, lapsed: 0, pieces: taken }
         })))
     }
 

@@ -15,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use sled::{IVec, Tree};
 
 pub(super) use self::beyond::{peers, volumes};
-use self::rows::{gone, known_names, known_peers, marks, names, profiles, skipped};
+use self::rows::{gone, known_names, known_peers, marks, names, profiles};
 use super::gone::Gone;
 use super::keys::{self, Pair};
 use super::log::Log;
@@ -153,7 +153,7 @@ fn complete(
             ),
         });
     }
-    let skipped = skipped(tree)?;
+    let skipped = reader::skipped(tree).map_err(|error| error.to_string())?;
     census.last_id = census.last_id.max(last_committed).max(skipped.up_to);
     if census.messages.checked_add(skipped.ids) != Some(census.last_id) {
         return Err(format!(

@@ -44,6 +44,11 @@ impl Departure {
         self.aside.census.last_id
     }
 
+    /// Up to which id they had lapsed before they came here.
+    pub fn lapsed(&self) -> u64 {
+        self.aside.log.lapsed
+    }
+
     /// How many messages there are.
     pub fn messages(&self) -> u64 {
         self.aside.census.kept()

@@ -39,7 +39,7 @@ pub(super) async fn begin(
     let log = shared.log()?;
     let (pieces, taken) = mpsc::channel(2);
     let still = shared.hold_still().await;
-    let last_id = shared.head().get();
+    let (last_id, lapsed) = (shared.head().get(), log.lapsed);
     let line = Line::to(pieces);
     stream::aside(move || {
         let _still = still;
@@ -55,7 +55,7 @@ pub(super) async fn begin(
             let _ = line.send(Err(error));
         }
     });
-    Ok(Export { last_id, pieces: taken })
+    Ok(Export { last_id, lapsed, pieces: taken })
 }
 
 /// Records on their way to whoever asked for them.

@@ -22,10 +22,14 @@ pub(super) struct Skipped {
     pub(super) ids: u64,
     /// The last one of them; no id up to it is given any more.
     pub(super) up_to: u64,
+    /// The last one that messages had elsewhere before they came here with others; 0: none.
+    pub(super) lapsed: u64,
 }
 
 const GONE: u8 = 1;
 const SKIPPED: u8 = 1;
+/// The same, where ids have lapsed.
+const LAPSED: u8 = 2;
 const ERASURE: u8 = 1;
 
 /// A user is being erased: what was stored for and from them up to here goes.
@@ -66,12 +70,18 @@ impl Gone {
 
 impl Skipped {
     pub(super) fn encode(self, key: &[u8]) -> Vec<u8> {
-        encode(SKIPPED, key, [self.ids, self.up_to])
+        match self.lapsed {
+            0 => encode(SKIPPED, key, [self.ids, self.up_to]),
+            lapsed => encode(LAPSED, key, [self.ids, self.up_to, lapsed]),
+        }
     }
 
     pub(super) fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
-        let [ids, up_to] = decode(SKIPPED, key, value)?;
-        Some(Self { ids, up_to })
+        if let Some([ids, up_to]) = decode(SKIPPED, key, value) {
+            return Some(Self { ids, up_to, lapsed: 0 });
+        }
+        let [ids, up_to, lapsed] = decode(LAPSED, key, value)?;
+        (lapsed > 0).then_some(Self { ids, up_to, lapsed })
     }
 }
 
@@ -93,11 +103,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn places_come_back(key: Vec<u8>, ordinal: u64, id: u64) {
+        fn places_come_back(key: Vec<u8>, ordinal: u64, id: u64, lapsed: u64) {
             let gone = Gone { ordinal, id };
             prop_assert_eq!(Gone::decode(&key, &gone.encode(&key)), Some(gone));
-            let skipped = Skipped { ids: ordinal, up_to: id };
-            prop_assert_eq!(Skipped::decode(&key, &skipped.encode(&key)), Some(skipped));
+            for lapsed in [0, lapsed] {
+                let skipped = Skipped { ids: ordinal, up_to: id, lapsed };
+                prop_assert_eq!(Skipped::decode(&key, &skipped.encode(&key)), Some(skipped));
+            }
             let erasure = Erasure { up_to: id };
             prop_assert_eq!(Erasure::decode(&key, &erasure.encode(&key)), Some(erasure));
         }

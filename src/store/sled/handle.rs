@@ -210,6 +210,11 @@ impl Store for SledStore {
         Box::pin(self.read(move |log, _| reader::profile(log, user.into())))
     }
 
+    fn lapsed(&self) -> Cursor {
+        // Where there is no log there is nothing to read either.
+        self.shared.log().map_or(Cursor::START, |log| Cursor(log.lapsed))
+    }
+
     fn mark_read(&self, reader: UserId, seen: Seen, origin: Option<ConnectionId>) -> Receipt<()> {
         let store = self.clone();
         Box::pin(async move {

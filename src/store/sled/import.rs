@@ -48,13 +48,14 @@ pub enum ImportError {
 pub fn import(lines: impl BufRead, dir: &Path, cache_bytes: u64) -> Result<Findings, ImportError> {
     let mut lines = Lines { source: lines, number: 0, line: Vec::new() };
     // Looked at before the directory is: most mistakes are of the file.
-    let last_id = lines.first()?;
+    let (last_id, lapsed) = lines.first()?;
     let mut import = Import {
         staging: Staging::begin(dir, cache_bytes)?,
         pairs: HashMap::new(),
         revoked: HashSet::new(),
         commit: None,
         last: 0,
+        lapsed,
         ordinals: 0,
     };
     let mut digest = Digest::default();
@@ -88,7 +89,7 @@ pub fn import(lines: impl BufRead, dir: &Path, cache_bytes: u64) -> Result<Findi
         let what = format!("the first line says that ids end at {last_id}, but others need more");
         return Err(ImportError::Line { line: 1, what });
     };
-    Ok(import.finish(Skipped { ids: skipped, up_to: last_id }, &digest)?)
+    Ok(import.finish(Skipped { ids: skipped, up_to: last_id, lapsed }, &digest)?)
 }
 
 /// The lines of a file, counted.
@@ -119,8 +120,8 @@ impl<R: BufRead> Lines<R> {
         Line::read(text).map(Some).map_err(|what| self.wrong(what))
     }
 
-    /// The last id that the first line names.
-    fn first(&mut self) -> Result<u64, ImportError> {
+    /// The last id that was given, and the last one that has lapsed, as the first line says.
+    fn first(&mut self) -> Result<(u64, u64), ImportError> {
         let what = "this is no export of imserver: it begins with a line of the kind `export`";
         let first = match self.next() {
             // Another kind of file, whatever is wrong with its first line.
@@ -128,7 +129,7 @@ impl<R: BufRead> Lines<R> {
             read => read?,
         };
         let first = first.ok_or_else(|| self.wrong(what.to_owned()))?;
-        let Line::Export { version, user_id, last_id, .. } = first else {
+        let Line::Export { version, user_id, last_id, lapsed_up_to, .. } = first else {
             return Err(self.wrong(what.to_owned()));
         };
         if version != LINES_VERSION {
@@ -140,11 +141,17 @@ impl<R: BufRead> Lines<R> {
                 "these are the data of user {user} alone; a store is made of an export of everything"
             )));
         }
-        let id = match last_id.as_str() {
-            "0" => Some(0),
-            digits => MessageId::parse(digits).map(MessageId::get),
+        let id = |digits: &str| match digits {
+            "0" => Ok(0),
+            digits => MessageId::parse(digits)
+                .map(MessageId::get)
+                .ok_or_else(|| self.wrong(format!("{digits:?} is no message id"))),
         };
-        id.ok_or_else(|| self.wrong(format!("{last_id:?} is no message id")))
+        let (last_id, lapsed) = (id(&last_id)?, id(lapsed_up_to.as_deref().unwrap_or("0"))?);
+        match lapsed <= last_id {
+            true => Ok((last_id, lapsed)),
+            false => Err(self.wrong(format!("{lapsed} has lapsed, but ids end at {last_id}"))),
+        }
     }
 }
 
@@ -157,6 +164,8 @@ struct Import {
     revoked: HashSet<Vec<u8>>,
     /// The last id that came by.
     last: u64,
+    /// No message has an id up to this one.
+    lapsed: u64,
     /// Ordinals of all pairs: ids that messages have, or had.
     ordinals: u64,
 }
@@ -236,6 +245,10 @@ impl Import {
         let Exported { message, client_id, read } = exported;
         let pair = Pair::of(&message);
         let id = message.id.get();
+        if id <= self.lapsed {
+            let what = format!("ids up to {} have lapsed, and {id} is one", self.lapsed);
+            return Err(Refusal::Wrong(what));
+        }
         if let Some(before) =
             self.commit.as_ref().map(CommitRecord::last).filter(|&last| id <= last)
         {
@@ -337,7 +350,7 @@ impl Import {
                 self.staging.insert(&key, &encode_islands(&key, *chunk, islands))?;
             }
         }
-        if skipped.ids > 0 {
+        if skipped.ids > 0 || skipped.lapsed > 0 {
             self.staging.insert(keys::SKIPPED, &skipped.encode(keys::SKIPPED))?;
         }
         self.staging.publish(|found| match found.digest == *digest {

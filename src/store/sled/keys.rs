@@ -12,7 +12,7 @@
 //! | `N` to from stretch | the names that clients gave to the messages of a stretch |
 //! | `A` user | a profile |
 //! | `G` to from | up to where the messages of a pair are gone |
-//! | `K` | ids that were never given to a message |
+//! | `K` | ids that were never given to a message here, and up to where they have lapsed |
 //! | `E` user | the user is being erased |
 //! | `V` until kind what | a revocation, the first to be over first |
 //! | `S` | the schema version |

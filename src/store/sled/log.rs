@@ -23,6 +23,8 @@ pub(super) struct Log {
     pub(super) shelf: Arc<Shelf>,
     pub(super) inboxes: Arc<Inboxes>,
     pub(super) claims: Arc<Claims>,
+    /// Up to which id they had lapsed before they came here.
+    pub(super) lapsed: u64,
 }
 
 impl Log {
@@ -40,8 +42,9 @@ impl Log {
                 LogPiece::decode(&key, &value).ok_or_else(|| reader::not_whole("commit", &key))?;
             hot.insert(piece.messages().map(|(pair, id, value)| (pair, id, value.clone())));
         }
+        let lapsed = reader::skipped(&tree)?.lapsed;
         let (hot, shelf) = (Arc::new(hot), Arc::new(shelf));
-        Ok(Self { tree, hot, shelf, inboxes: Arc::default(), claims: Arc::default() })
+        Ok(Self { tree, hot, shelf, inboxes: Arc::default(), claims: Arc::default(), lapsed })
     }
 }
 

@@ -254,7 +254,7 @@ impl Drop for Staging {
 pub(super) fn pass_over(skipped: Skipped, last_id: u64) -> Result<Skipped, FillError> {
     let up_to = last_id.checked_add(PASSED_OVER).filter(|&up_to| up_to < ID_END);
     let ids = skipped.ids.checked_add(PASSED_OVER);
-    let both = ids.zip(up_to).map(|(ids, up_to)| Skipped { ids, up_to });
+    let both = ids.zip(up_to).map(|(ids, up_to)| Skipped { ids, up_to, ..skipped });
     both.ok_or_else(|| {
         FillError::Source("no message ids are left behind those of this backup".to_owned())
     })

@@ -180,37 +180,69 @@ pub async fn everything(store: &dyn Store, with_ids: bool) -> Vec<String> {
         if with_ids {
             said.push(format!("{of} reaches {:?}", store.inbox_head(user(of)).await.unwrap()));
         }
-        said.push(format!("{of} is {:?}", store.profile(user(of)).await.unwrap()));
-        let list = store.conversations(user(of), None, 100).await.unwrap();
-        said.push(format!("{of} has {} unread", list.unread_total));
-        let list: Vec<String> = list
-            .conversations
-            .iter()
-            .map(|it| {
-                let last = &it.last.message;
-                let id = shown(last.id);
-                format!("{:?} {} {} {id} {:?}", it.peer, it.unread, last.content, it.profile)
-            })
-            .collect();
-        said.extend(list);
-        for peer in 0..=USERS {
-            let peer = Sender::new(peer).unwrap();
-            let mut stretch = Stretch::Newest;
-            while let Some(page) = store.history(user(of), peer, stretch, 37).await.unwrap() {
-                for it in page.entries.iter().rev() {
-                    let (id, message) = (shown(it.message.id), &it.message);
-                    let line = format!("{of} {peer:?} {id} {} {}", message.content, it.read);
-                    said.push(line);
-                }
-                let Some(older) = page.older else { break };
-                stretch = Stretch::Before(older);
+        said.extend(shown_to(store, of, with_ids).await);
+    }
+    said.extend(beside(store).await);
+    said
+}
+
+/// The same without ids, and without an order between the messages of different senders in an
+/// inbox: of several partitions each has its own, which a millisecond turns round on the way.
+pub async fn shown(store: &dyn Store) -> Vec<String> {
+    let mut said = Vec::new();
+    for of in 1..=USERS {
+        for unread_only in [false, true] {
+            let mut entries = pages(store, of, 0, unread_only).await;
+            entries.sort_by_key(|entry| entry.message.from);
+            said.extend(entries.iter().map(|entry| {
+                let mut entry = Entry::clone(entry);
+                entry.message.id = MessageId::new(1).unwrap();
+                format!("{unread_only} {entry:?}")
+            }));
+        }
+        said.extend(shown_to(store, of, false).await);
+    }
+    said.extend(beside(store).await);
+    said
+}
+
+/// What a user is shown: who they are, the list of their conversations, and these.
+async fn shown_to(store: &dyn Store, of: u64, with_ids: bool) -> Vec<String> {
+    let shown = |id: MessageId| if with_ids { id.get() } else { 0 };
+    let mut said = vec![format!("{of} is {:?}", store.profile(user(of)).await.unwrap())];
+    let list = store.conversations(user(of), None, 100).await.unwrap();
+    said.push(format!("{of} has {} unread", list.unread_total));
+    let list: Vec<String> = list
+        .conversations
+        .iter()
+        .map(|it| {
+            let last = &it.last.message;
+            let id = shown(last.id);
+            format!("{:?} {} {} {id} {:?}", it.peer, it.unread, last.content, it.profile)
+        })
+        .collect();
+    said.extend(list);
+    for peer in 0..=USERS {
+        let peer = Sender::new(peer).unwrap();
+        let mut stretch = Stretch::Newest;
+        while let Some(page) = store.history(user(of), peer, stretch, 37).await.unwrap() {
+            for it in page.entries.iter().rev() {
+                let (id, message) = (shown(it.message.id), &it.message);
+                let line = format!("{of} {peer:?} {id} {} {}", message.content, it.read);
+                said.push(line);
             }
+            let Some(older) = page.older else { break };
+            stretch = Stretch::Before(older);
         }
     }
+    said
+}
+
+/// What is kept beside messages and profiles.
+async fn beside(store: &dyn Store) -> Vec<String> {
     let mut revocations: Vec<String> =
         store.revocations().await.unwrap().iter().map(|it| format!("{it:?}")).collect();
     revocations.sort_unstable();
-    said.extend(revocations);
-    said.push(format!("{:?}", store.users(None, 1000).await.unwrap()));
-    said
+    revocations.push(format!("{:?}", store.users(None, 1000).await.unwrap()));
+    revocations
 }

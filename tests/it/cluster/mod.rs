@@ -14,6 +14,7 @@ mod ledger;
 mod load;
 mod marking;
 mod moving;
+mod moving_out;
 mod nodes;
 mod old_acts;
 mod operating;

@@ -38,7 +38,7 @@ pub(super) fn store_config(place: &Place, prefix: &str, partitions: u16) -> conf
 }
 
 /// The store of nodes, opened here.
-async fn streams(place: &Place, prefix: &str, partitions: u16) -> jetstream::JetStream {
+pub(super) async fn streams(place: &Place, prefix: &str, partitions: u16) -> jetstream::JetStream {
     let config = store_config(place, prefix, partitions);
     let metrics = StoreMetrics::register(&mut Registry::default());
     jetstream::open(&config, &Limits::default(), metrics).await.unwrap().0
@@ -57,7 +57,7 @@ fn alone(setup: &Setup, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command: its exit code, what it printed, and what it complained of.
-fn run(mut command: Command) -> (i32, String, String) {
+pub(super) fn run(mut command: Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -77,7 +77,7 @@ pub(super) fn refused_by(setup: &Setup, arguments: &[&str], code: i32, what: &st
 }
 
 /// The digest in what a command printed.
-fn digest(printed: &str) -> String {
+pub(super) fn digest(printed: &str) -> String {
     printed.split("digest ").nth(1).unwrap().trim().to_owned()
 }
 
@@ -100,7 +100,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// A house that was restored from a backup, and so has a gap of 2^32 ids; with the folder of
 /// a node.
-async fn lived_in(nodes: &Nodes) -> (Setup, Vec<String>) {
+pub(super) async fn lived_in(nodes: &Nodes) -> (Setup, Vec<String>) {
     let first = Setup::new();
     let house = first.path("data");
     House(&house).fill(700, "a").await;

@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) first_id: u64,
     /// The highest id that was given.
     pub(super) last_id: u64,
+    /// Up to which id they had lapsed.
+    pub(super) lapsed: u64,
     /// Where ids are to be jumped over.
     pub(super) jumps: Jumps,
     /// Users whose erasure is to go on, and up to which message.
@@ -50,8 +52,16 @@ pub(super) struct Origin {
     pub(super) messages: u64,
     /// The highest id that was given.
     pub(super) last_id: u64,
+    /// Up to which id they had lapsed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) lapsed: u64,
     /// The digest over messages, read flags and all else but revocations, which pass.
     pub(super) digest: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(id: &u64) -> bool {
+    *id == 0
 }
 
 impl Plan {
@@ -90,7 +100,8 @@ impl Plan {
         }
         watch(Step::Reading { done: all, all });
         let (first_id, jumps) = (ids.first, ids.jumps());
-        Ok(Self { holdings, gone, first_id, last_id, jumps, erasures: from.erasures()? })
+        let (lapsed, erasures) = (from.lapsed(), from.erasures()?);
+        Ok(Self { holdings, gone, first_id, last_id, lapsed, jumps, erasures })
     }
 
     /// What the streams are to remember of it. Without revocations, which pass by themselves.
@@ -116,6 +127,7 @@ impl Plan {
         Origin {
             messages: self.holdings.digest.messages(),
             last_id: self.last_id,
+            lapsed: self.lapsed,
             digest: format!("{sum:032x}"),
         }
     }

@@ -138,6 +138,7 @@ mod tests {
             gone: gone.into(),
             first_id: 7,
             last_id: (1 << 40) + 5,
+            lapsed: 0,
             jumps,
             erasures: vec![(user(1), 12), (user(2), 1)],
         }
@@ -165,7 +166,7 @@ mod tests {
         let mut jumps = Jumps::default();
         jumps.add(13, 1 << 40);
         let plan = plan(jumps.clone());
-        let moved = Moved { jumps, last_id: plan.last_id };
+        let moved = Moved { jumps, last_id: plan.last_id, lapsed: 0 };
         let names = Names::new("im", 1).with(moved);
         let (seats, taken) = seated(&names, &plan);
         let seat = |fill_from, seq| Seat { part: 0, seq, fill_from };
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn with_several_everything_follows_all_old_ids_in_its_order() {
         let plan = plan(Jumps::default());
-        let moved = Moved { jumps: Jumps::default(), last_id: plan.last_id };
+        let moved = Moved { jumps: Jumps::default(), last_id: plan.last_id, lapsed: 0 };
         let names = Names::new("im", 3).with(moved);
         let (seats, taken) = seated(&names, &plan);
         assert_eq!(taken.len(), 5);

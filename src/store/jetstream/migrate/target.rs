@@ -144,8 +144,9 @@ impl Target {
         let origin = plan.origin();
         let written = serde_json::to_string(&origin).unwrap_or_default();
         let jumps = self.jumps(plan);
-        let (written_jumps, last_id) = (jumps.write(), plan.last_id);
-        let names = self.names.with(Moved { jumps, last_id });
+        let written_jumps = jumps.write();
+        let (last_id, lapsed) = (plan.last_id, plan.lapsed);
+        let names = self.names.with(Moved { jumps, last_id, lapsed });
         let first = seats::first(&names, plan);
         let streams = self.streams(config).await?;
         let there = streams.iter().find(|(_, found)| found.is_some());
@@ -277,5 +278,6 @@ pub(in super::super) fn names(
     let origin: Origin = serde_json::from_str(moved).map_err(|_| garbled(MOVED_KEY))?;
     let jumps = metadata.get(JUMPS_KEY).map_or("", String::as_str);
     let jumps = Jumps::read(jumps).ok_or_else(|| garbled(JUMPS_KEY))?;
-    Ok(names.with(Moved { jumps, last_id: origin.last_id }))
+    let Origin { last_id, lapsed, .. } = origin;
+    Ok(names.with(Moved { jumps, last_id, lapsed }))
 }

@@ -10,7 +10,7 @@ use super::super::tests::{append, draft, folder, open_at};
 use super::super::{SledStore, import, restore, verify};
 use super::*;
 use crate::ids::{MessageId, UserId};
-use crate::store::{ClaimedProfile, Cursor, Digest, Line, Piece, Seen, Span, Store};
+use crate::store::{ClaimedProfile, Cursor, Digest, Line, Piece, Record, Seen, Span, Store};
 
 const CACHE: u64 = 16 << 20;
 
@@ -28,7 +28,9 @@ async fn exported(store: &SledStore, whose: Option<UserId>) -> String {
     let mut export = store.export(whose).await.unwrap();
     let last_id = export.last_id.to_string();
     let user_id = whose.map(UserId::get);
-    let mut lines = Line::Export { version: 1, made: 0, user_id, last_id }.write() + "\n";
+    let lapsed_up_to = (export.lapsed > 0).then(|| export.lapsed.to_string());
+    let first = Line::Export { version: 1, made: 0, user_id, last_id, lapsed_up_to };
+    let mut lines = first.write() + "\n";
     let mut digest = Digest::default();
     while let Some(piece) = export.pieces.recv().await {
         match piece.unwrap() {
@@ -254,6 +256,50 @@ async fn what_was_exported_comes_in_as_the_same_store() {
     import(lines.as_bytes(), &path, CACHE).unwrap();
     let (again, _tail) = open_at(&path).unwrap();
     assert_eq!(append(&again, 3001).await.get(), 703 + (1 << 32));
+}
+
+/// The same lines, as if all messages had got new ids behind 1000.
+fn with_new_ids(lines: &str, lapsed: &str) -> String {
+    let mut digest = Digest::default();
+    let lines = lines.lines().map(|line| match Line::read(line).unwrap() {
+        Line::Export { version, made, user_id, .. } => {
+            let (last_id, lapsed_up_to) = ("1700".to_owned(), Some(lapsed.to_owned()));
+            Line::Export { version, made, user_id, last_id, lapsed_up_to }.write() + "\n"
+        }
+        Line::End { .. } => digest.end().write() + "\n",
+        line => {
+            let mut record = line.record().unwrap();
+            if let Record::Message(exported) = &mut record {
+                exported.message.id = MessageId::new(exported.message.id.get() + 1000).unwrap();
+            }
+            let line = Line::from(record);
+            let written = line.write();
+            digest.add(&line, &written);
+            written + "\n"
+        }
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn lapsed_ids_are_known_wherever_the_store_goes() {
+    let folder = folder();
+    let lines = exported(&filled(folder.path()).await, None).await;
+    for (lapsed, why) in [("1001", "1001 is one"), ("1701", "ids end at 1700"), ("x", "no message")]
+    {
+        let wrong = with_new_ids(&lines, lapsed);
+        let error = import(wrong.as_bytes(), &target().1, CACHE).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let lines = with_new_ids(&lines, "1000");
+    let (_keep, path) = target();
+    import(lines.as_bytes(), &path, CACHE).unwrap();
+    let (store, _tail) = open_at(&path).unwrap();
+    assert_eq!((store.lapsed().get(), exported(&store, None).await), (1000, lines));
+    let (_keep, path) = target();
+    restore(&taken(&store).await[..], &path, CACHE).unwrap();
+    let (store, _tail) = open_at(&path).unwrap();
+    assert_eq!(store.lapsed().get(), 1000);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use sled::Tree;
 
 use super::{Census, Damage};
 use crate::ids::Sender;
-use crate::store::sled::gone::{Gone, Skipped};
+use crate::store::sled::gone::Gone;
 use crate::store::sled::keys::{self, Pair};
 use crate::store::sled::names::Names;
 use crate::store::sled::read_state::{decode_floor, decode_islands};
@@ -49,15 +49,6 @@ pub(super) fn gone(
         census.last_id = census.last_id.max(gone.id);
     }
     Ok(())
-}
-
-/// The ids that no message ever had.
-pub(super) fn skipped(tree: &Tree) -> Result<Skipped, Damage> {
-    match tree.get(keys::SKIPPED).map_err(|error| error.to_string())? {
-        Some(value) => Skipped::decode(keys::SKIPPED, &value)
-            .ok_or_else(|| "the record of skipped ids is not whole".to_owned()),
-        None => Ok(Skipped::default()),
-    }
 }
 
 /// The names of a stretch are written down as they stand with the messages, and perhaps

@@ -3,7 +3,7 @@
 
 use sled::Tree;
 
-use super::super::gone::{Erasure, Gone};
+use super::super::gone::{Erasure, Gone, Skipped};
 use super::super::keys::{self, Pair};
 use super::rows::Row;
 use super::{Result, not_whole, unreadable};
@@ -50,6 +50,15 @@ pub(super) fn departed(tree: &Tree, inbox: UserId) -> Result<u64> {
         highest = highest.max(gone.id);
     }
     Ok(highest)
+}
+
+/// The ids that no message ever had here.
+pub(in super::super) fn skipped(tree: &Tree) -> Result<Skipped> {
+    match tree.get(keys::SKIPPED).map_err(unreadable)? {
+        Some(value) => Skipped::decode(keys::SKIPPED, &value)
+            .ok_or_else(|| not_whole("skipped ids", keys::SKIPPED)),
+        None => Ok(Skipped::default()),
+    }
 }
 
 /// The users whose erasure is under way.

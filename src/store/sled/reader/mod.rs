@@ -18,7 +18,7 @@ mod tests;
 mod users;
 
 use self::departed::{departed, is_gone, is_gone_before};
-pub(super) use self::departed::{erasures, gone};
+pub(super) use self::departed::{erasures, gone, skipped};
 pub(super) use self::history::{history, pairs};
 pub(super) use self::inbox::{inbox_head, page};
 pub(super) use self::list::conversations;
