@@ -6,12 +6,19 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::{Client, ConnectError, ConnectOptions};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 
 use super::network::Network;
+use super::shared;
 
 /// How many servers make a cluster, unless it grows.
 pub(super) const SERVERS: usize = 3;
@@ -110,6 +117,27 @@ impl Place {
     /// Who clients say that they are.
     pub fn user(&self) -> &'static str {
         USER
+    }
+
+    /// A client that may do whatever imserver may.
+    pub async fn connect(&self) -> Result<Client, ConnectError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.ca()).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let word = fs::read_to_string(self.password_file()).unwrap();
+        let options = ConnectOptions::new().user_and_password(USER.to_owned(), word);
+        options.tls_client_config(tls).connect(self.urls()).await
+    }
+
+    /// Whether these are the servers of the whole run.
+    pub(super) fn is_shared(&self) -> bool {
+        self.folder == shared::folder()
     }
 
     /// A file with the password, and nothing else.

@@ -38,8 +38,13 @@ pub fn shared() -> Place {
     SHARED.get_or_init(find_or_start).place.clone()
 }
 
+/// Where the files of that cluster are.
+pub(super) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats")
+}
+
 fn find_or_start() -> Shared {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats");
+    let folder = folder();
     // One at a time looks for it and starts it.
     let starting = lock_file(&folder, "start");
     starting.lock().unwrap();

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::nats;
+use crate::nats::{self, Streams};
 
 /// What a store is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ impl Backend for Sled {
 
 /// The store on three NATS servers, which all tests share, in streams of its own.
 pub struct JetStream<const PARTITIONS: u16> {
-    prefix: String,
+    streams: Streams,
     settings: Settings,
 }
 
@@ -114,13 +114,13 @@ pub type ThreePartitions = JetStream<3>;
 
 impl<const PARTITIONS: u16> JetStream<PARTITIONS> {
     async fn start(&self) -> (Arc<dyn Store>, Tail) {
-        let place = nats::shared();
+        let place = self.streams.place();
         let jetstream = config::JetStream {
             servers: place.urls(),
             ca: Some(place.ca()),
             user: Some(place.user().to_owned()),
             password_file: Some(place.password_file()),
-            prefix: self.prefix.clone(),
+            prefix: self.streams.prefix().to_owned(),
             partitions: PARTITIONS,
             create: true,
             synced: true,
@@ -139,7 +139,7 @@ impl<const PARTITIONS: u16> Backend for JetStream<PARTITIONS> {
     const ONE_ORDER: bool = PARTITIONS == 1;
 
     async fn open(settings: Settings) -> (Self, Arc<dyn Store>, Tail) {
-        let backend = Self { prefix: format!("t{:016x}", fastrand::u64(..)), settings };
+        let backend = Self { streams: Streams::on(&nats::shared()), settings };
         let (store, tail) = backend.start().await;
         (backend, store, tail)
     }

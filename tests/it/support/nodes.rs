@@ -1,18 +1,13 @@
 //! Nodes: servers that keep everything in the same NATS servers.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{PATIENCE, Setup, TestServer};
-use crate::nats::Place;
+use crate::nats::{Place, Streams};
 
 /// How long an answer of JetStream is waited for before it is asked again.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -20,17 +15,15 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Nodes that know of each other by nothing but what they keep in common.
 #[derive(Debug)]
 pub struct Nodes {
-    place: Place,
-    prefix: String,
+    streams: Arc<Streams>,
     settings: Vec<(String, String)>,
 }
 
 impl Nodes {
     /// On these servers, in streams of their own.
     pub fn on(place: &Place) -> Self {
-        let prefix = fresh_prefix();
         let settings = vec![("limits.messages_per_second".to_owned(), "0".to_owned())];
-        Self { place: place.clone(), prefix, settings }
+        Self { streams: Arc::new(Streams::on(place)), settings }
     }
 
     /// With another setting.
@@ -41,15 +34,12 @@ impl Nodes {
 
     /// The name that the streams of these nodes begin with.
     pub fn prefix(&self) -> &str {
-        &self.prefix
+        self.streams.prefix()
     }
 
     /// What one more node is started with.
     pub fn setup(&self) -> Setup {
-        let mut setup = Setup::new();
-        for (key, value) in settings(&self.place, &self.prefix) {
-            setup = setup.set(&key, &value);
-        }
+        let mut setup = Setup::new().on(&self.streams).set("store.jetstream.create", "true");
         for (key, value) in &self.settings {
             setup = setup.set(key, value);
         }
@@ -73,21 +63,8 @@ impl Nodes {
 
     /// Somebody else who may do with the NATS servers whatever these nodes may.
     pub async fn stranger(&self) -> Stranger {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(self.place.ca()).unwrap() {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let word = fs::read_to_string(self.place.password_file()).unwrap();
-        let options = async_nats::ConnectOptions::new()
-            .user_and_password(self.place.user().to_owned(), word)
-            .tls_client_config(tls);
-        let client = options.connect(self.place.urls()).await.unwrap();
-        Stranger { client, prefix: self.prefix.clone() }
+        let client = self.streams.place().connect().await.unwrap();
+        Stranger { client, prefix: self.prefix().to_owned() }
     }
 }
 
@@ -121,12 +98,9 @@ impl Stranger {
     }
 }
 
-fn fresh_prefix() -> String {
-    format!("t{:016x}", fastrand::u64(..))
-}
-
-/// What a node is started with that keeps everything here, in streams of this name.
-fn settings(place: &Place, prefix: &str) -> Vec<(String, String)> {
+/// What a node is started with that keeps everything in these streams.
+pub(super) fn settings(streams: &Streams) -> Vec<(String, String)> {
+    let place = streams.place();
     let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
     let servers: Vec<String> = place.urls().iter().map(|url| quoted(url)).collect();
     let settings = [
@@ -135,19 +109,9 @@ fn settings(place: &Place, prefix: &str) -> Vec<(String, String)> {
         ("store.jetstream.ca", quoted(&place.ca().display())),
         ("store.jetstream.user", quoted(&place.user())),
         ("store.jetstream.password_file", quoted(&place.password_file().display())),
-        ("store.jetstream.prefix", quoted(&prefix)),
+        ("store.jetstream.prefix", quoted(&streams.prefix())),
         ("store.jetstream.replicas", "3".to_owned()),
-        ("store.jetstream.create", "true".to_owned()),
         ("store.jetstream.synced", "true".to_owned()),
     ];
     settings.map(|(key, value)| (key.to_owned(), value)).into()
-}
-
-/// The same for a node that shares its streams with nobody. One copy of each is enough to see
-/// that they serve.
-pub(super) fn alone(place: &Place) -> Vec<(String, String)> {
-    let mut settings = settings(place, &fresh_prefix());
-    settings.push(("store.jetstream.replicas".to_owned(), "1".to_owned()));
-    settings.push(("store.jetstream.create".to_owned(), "false".to_owned()));
-    settings
 }

@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{Forge, TestServer};
-use crate::nats;
+use super::{Forge, TestServer, nodes};
+use crate::nats::{self, Streams};
 
 /// A folder with a server's configuration and all that belongs to it.
 #[derive(Debug)]
@@ -19,15 +20,19 @@ pub struct Setup {
     folder: TempDir,
     settings: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
+    /// Where it stores, if not in its folder. Last: nobody uses them any more when they go.
+    streams: Option<Arc<Streams>>,
 }
 
 impl Setup {
     /// A certificate, a key set and the default settings, on free ports. What it stores lies in
-    /// its folder, or in streams of its own where `IMSERVER_TEST_BACKEND` is `jetstream`.
+    /// its folder, or where `IMSERVER_TEST_BACKEND` is `jetstream` in streams of its own, each of
+    /// which three NATS servers keep.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        let mut setup = Self { folder, settings: BTreeMap::new(), environment: Vec::new() };
+        let (settings, environment) = (BTreeMap::new(), Vec::new());
+        let mut setup = Self { folder, settings, environment, streams: None };
         setup.settings.extend([
             ("server.listen".to_owned(), "\"127.0.0.1:0\"".to_owned()),
             ("server.admin_listen".to_owned(), "\"127.0.0.1:0\"".to_owned()),
@@ -39,7 +44,7 @@ impl Setup {
         let in_streams =
             std::env::var("IMSERVER_TEST_BACKEND").is_ok_and(|backend| backend == "jetstream");
         if in_streams {
-            setup.settings.extend(super::nodes::alone(&nats::shared()));
+            setup = setup.on(&Arc::new(Streams::on(&nats::shared())));
         }
         setup.write();
         setup.run(&["cert", "dev"]);
@@ -52,9 +57,17 @@ impl Setup {
         setup
     }
 
+    /// With its messages in these streams, which must be there.
+    pub(super) fn on(mut self, streams: &Arc<Streams>) -> Self {
+        self.settings.extend(nodes::settings(streams));
+        self.settings.insert("store.jetstream.create".to_owned(), "false".to_owned());
+        self.streams = Some(Arc::clone(streams));
+        self
+    }
+
     /// Whether its messages lie in streams, and not in its folder.
     pub fn is_in_streams(&self) -> bool {
-        self.settings.contains_key("store.jetstream.prefix")
+        self.streams.is_some()
     }
 
     /// Changes a setting: its dotted key and its value as TOML.
@@ -98,6 +111,11 @@ impl Setup {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every line of the audit log as it was written, wherever that lies.
+    pub fn audit_log(&self) -> String {
+        self.run(&["audit", "list"])
     }
 
     /// A command of the binary on this set-up, to be run as the test likes.
