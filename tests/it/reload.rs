@@ -156,13 +156,14 @@ async fn a_proxy_is_believed_from_when_it_is_named() {
 
 #[tokio::test]
 async fn a_broken_configuration_is_refused_whole_and_every_fault_is_named() {
-    let mut server = TestServer::new().await;
+    let mut server = Setup::new().set("store.cache_bytes", "67108864").start().await;
     assert_eq!(metric(&server, "last_reload_successful{what=\"configuration\"}").await, Some(1.0));
     assert_eq!(metric(&server, "reloads_failed_total").await, Some(0.0));
 
     let good = fs::read_to_string(server.setup().path("config.toml")).unwrap();
-    let bad = good.replace("https://app.example", "https://new.example")
-        + "[auth]\nleeway = \"soon\"\n[store]\npaht = \"x\"\n";
+    let bad = good
+        .replace("https://app.example", "https://new.example")
+        .replace("[store]\n", "[auth]\nleeway = \"soon\"\n[store]\npaht = \"x\"\n");
     fs::write(server.setup().path("config.toml"), &bad).unwrap();
     server.signal("HUP");
     let line = server.logged("the configuration stays the one in use").await;

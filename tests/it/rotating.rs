@@ -66,7 +66,7 @@ async fn a_rotation_logs_nobody_out() {
     let listed = server.setup().run(&["key", "list"]);
     assert_eq!(listed.matches("checks until").count(), 3, "{listed}");
     ming.say(1, "still here", "2").await;
-    let audit = fs::read_to_string(server.setup().path("data/audit.jsonl")).unwrap();
+    let audit = server.setup().audit_log();
     assert_eq!(audit.matches("\"key.rotate\"").count(), 3);
     assert!(!audit.contains("\"d\"") && !audit.contains("\"k\""));
 }

@@ -24,7 +24,8 @@ async fn an_issued_token_opens_a_session_and_is_in_the_ledger() {
     assert_eq!(of_one, ledger[1..]);
 
     let secret = token.rsplit('.').next().unwrap();
-    let audit = std::fs::read_to_string(server.setup().path("data/audit.jsonl")).unwrap();
+    let audit = server.setup().audit_log();
+    assert!(audit.contains("token.issue"), "{audit}");
     let page = admin(&server, "/metrics").await.body;
     for text in [server.log(), audit, page] {
         assert!(!text.contains(secret), "{text}");
