@@ -26,13 +26,17 @@ async fn how_long_a_leader_is_missed() {
         let mut gaps = Vec::new();
         for _ in 0..rounds {
             let (leader, _) = rig.leader_and_follower();
-            let since = Instant::now();
+            let stream = rig.streams().remove(0);
+            let (term, since) = (rig.cluster.term(&stream), Instant::now());
             match signal {
                 None => rig.cluster.kill(leader),
                 Some(signal) => rig.cluster.signal(leader, signal),
             }
             rig.load.goes_on(2).await;
-            gaps.push(rig.load.longest_gap(since));
+            let gap = rig.load.longest_gap(since);
+            let votes = rig.cluster.term(&stream).saturating_sub(term);
+            eprintln!("{how}: {gap:?}, {votes} votes");
+            gaps.push(gap);
             match signal {
                 None => rig.cluster.run(leader),
                 Some(_) => rig.cluster.signal(leader, "CONT"),
