@@ -1,6 +1,7 @@
 // Runs the tests: `npm test`, or `npm test -- sender link` for some of them.
 //
-// They are bundled first, because Node reads no TypeScript; failures are shown in its lines.
+// They are bundled first, because Node reads no TypeScript; failures are shown in its lines, and
+// once more at the end.
 
 import { spawnSync } from "node:child_process";
 import { readdir, rm } from "node:fs/promises";
@@ -35,7 +36,7 @@ await build({
 
 process.env.IMSERVER_BIN ??= fileURLToPath(new URL("../../target/debug/imserver", import.meta.url));
 const files = names.map((name) => out + name.replace(/\.ts$/, ".mjs"));
-const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...files], {
+const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-reporter=spec", ...files], {
   stdio: "inherit",
 });
 process.exit(status ?? 1);

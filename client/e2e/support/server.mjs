@@ -1,7 +1,7 @@
 // The built server in a folder of its own, with real TLS, as a test starts, kills and asks it.
 
 import { execFile, spawn } from "node:child_process";
-import { X509Certificate, createHash, createPrivateKey, sign } from "node:crypto";
+import { X509Certificate, createHash, createPrivateKey, randomBytes, sign } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import https from "node:https";
@@ -36,6 +36,7 @@ export class Server {
     server.folder = await mkdtemp(join(tmpdir(), "imserver-e2e-"));
     test.after(async () => {
       await server.kill();
+      if (!test.passed) console.error(`--- the server's log of ${test.name} ---\n${server.#err}`);
       await rm(server.folder, { recursive: true, force: true });
     });
     server.port = await freePort();
@@ -48,6 +49,10 @@ export class Server {
       IMSERVER_SERVER__ADMIN_LISTEN: `127.0.0.1:${server.adminPort}`,
       IMSERVER_SERVER__ORIGINS: server.origin,
       IMSERVER_LIMITS__CONNECTIONS: "500",
+      // Streams of its own, where messages lie in some (tests/nats/beside.py).
+      ...(process.env.IMSERVER_STORE__BACKEND === "jetstream" && {
+        IMSERVER_STORE__JETSTREAM__PREFIX: `t${randomBytes(8).toString("hex")}`,
+      }),
       ...settings,
     };
     await server.#command("init");
