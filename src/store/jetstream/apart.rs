@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::claims::{Claimed, is_young};
+use super::clock::sober_now;
 use super::lanes::{Head, Lane};
 use super::log::Pair;
 use super::packets::{body, client_id, name_of, successor};
@@ -40,7 +41,7 @@ impl Lane {
         let outcome = match first {
             Ok(Some(first)) => {
                 let window = self.shared.rules.dedup_window;
-                is_over = !is_young(first.message.stored_at, StoredAt::now(), window);
+                is_over = !is_young(first.message.stored_at, sober_now(), window);
                 same(draft, &first)
             }
             Ok(None) => self.write(draft, name).await,
@@ -167,7 +168,7 @@ impl Lane {
             ResendKey::Packet(_) => shared.rules.resend_window,
             ResendKey::Client { .. } => shared.rules.dedup_window,
         };
-        if !is_young(first.message.stored_at, StoredAt::now(), window) {
+        if !is_young(first.message.stored_at, sober_now(), window) {
             return Ok(Known::Over);
         }
         Ok(Known::Same(same(draft, &first)))

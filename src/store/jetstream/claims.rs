@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::clock::sober_now;
 use crate::digest::digest128;
 use crate::ids::{Sender, UserId};
 use crate::message::{ClientMsgId, StoredAt};
@@ -48,7 +49,7 @@ impl Claims {
 
     /// Takes a name for a message to `to`.
     pub(super) fn take(&self, from: Sender, name: &ClientMsgId, to: UserId) -> Claimed {
-        let now = StoredAt::now();
+        let now = sober_now();
         let mut taken = self.taken();
         taken.forget(now, self.window);
         let name = key(from, name);
@@ -71,7 +72,7 @@ impl Claims {
 
     /// There is a message of that name.
     pub(super) fn heard(&self, from: Sender, name: &ClientMsgId, to: UserId, at: StoredAt) {
-        let now = StoredAt::now();
+        let now = sober_now();
         let mut taken = self.taken();
         taken.forget(now, self.window);
         let name = key(from, name);

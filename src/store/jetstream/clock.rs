@@ -4,13 +4,31 @@
 //! are put in order by these times. A millisecond is long enough for a message and its answer.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::log::Pair;
 use crate::message::StoredAt;
 
 /// Directions that are kept in mind; past it all are forgotten, and a tie is possible again.
 const PAIRS: usize = 100_000;
+
+/// When the store was opened first, by the clock that can be set and by the one that cannot.
+static BEGAN: LazyLock<(StoredAt, Instant)> = LazyLock::new(|| (StoredAt::now(), Instant::now()));
+
+/// The clock was found to agree with the servers'.
+pub(super) fn agrees() {
+    LazyLock::force(&BEGAN);
+}
+
+/// The time by which windows of resends are over: now, or sooner where somebody has set the clock
+/// ahead since it [agreed](agrees) with the servers'. A window that seems
+/// over too late takes nothing from anybody: the servers forget names by their own clock.
+pub(super) fn sober_now() -> StoredAt {
+    let (began, at) = *BEGAN;
+    let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+    StoredAt::now().min(StoredAt(began.0.saturating_add(since)))
+}
 
 /// The last times of the conversations that this node has stored or heard something of.
 #[derive(Default)]

@@ -129,6 +129,7 @@ pub async fn open(
     let connection = connect::connect(&config.jetstream, metrics.cluster.clone()).await?;
     servers::look(&config.jetstream, &mut Vec::new()).await?;
     let names = deployment::prepare(&connection, &names, config).await?;
+    clock::agrees();
     let (client, context) = (connection.client.clone(), connection.context.clone());
     let unavailable = |_| StoreError::Unavailable;
     let (replies, sorting) = Replies::new(&client).await.map_err(unavailable)?;
