@@ -80,15 +80,8 @@ fn data_folder(store: &Store) -> Result<String, String> {
     let what = "the messages";
     if store.backend == Backend::JetStream {
         // Whether they can be used shows at the start.
-        jetstream::check_files(&store.jetstream).map_err(|error| error.to_string())?;
+        jetstream::check_config(&store.jetstream).map_err(|error| error.to_string())?;
         let servers = store.jetstream.servers.join(", ");
-        if !store.jetstream.synced {
-            return Err(format!(
-                "{servers}: nothing says that they write to the disk before they acknowledge: \
-                 put `sync_interval: always` into the `jetstream` block of every nats-server and \
-                 then store.jetstream.synced = true here"
-            ));
-        }
         return Ok(format!("{servers}: {what} and the audit log; they were not asked"));
     }
     match fs::metadata(path) {

@@ -129,8 +129,8 @@ pub(super) async fn glance(
     Ok(client.server_info())
 }
 
-/// What every connection is made with.
-fn options(config: &config::JetStream) -> Result<ConnectOptions, OpenError> {
+/// What every connection is made with: reads the files that it takes, and connects to nobody.
+pub(super) fn options(config: &config::JetStream) -> Result<ConnectOptions, OpenError> {
     let options = ConnectOptions::new()
         .name("imserver")
         .connection_timeout(CONNECT)
@@ -188,15 +188,6 @@ fn is_stranger(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// Reads what is needed to connect, and connects to nobody.
-///
-/// # Errors
-/// [`OpenError::File`] names the file that cannot be used.
-pub fn check_files(config: &config::JetStream) -> Result<(), OpenError> {
-    tls(config)?;
-    authenticated(ConnectOptions::new(), config).map(drop)
 }
 
 fn authenticated(

@@ -82,7 +82,6 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub use self::audit::{AuditStream, Filed, Topic};
-pub use self::connect::check_files;
 pub use self::deployment::Created;
 use self::follow::Follower;
 use self::followed::Share;
@@ -94,6 +93,7 @@ use self::outcomes::Outcomes;
 use self::reads::Reads;
 pub use self::refusal::OpenError;
 use self::replies::Replies;
+pub use self::servers::check_config;
 pub use self::servers::{SeenServer, ServerFacts};
 use self::shared::{Rules, Shared};
 pub use self::survey::{Replica, Surveyed, check, create, survey};

@@ -74,7 +74,21 @@ pub(super) async fn look(
 /// What can be seen of the server that we are connected to, and must be said of all.
 pub(super) fn check(connection: &Connection, config: &config::Store) -> Result<(), OpenError> {
     ServerFacts::from(connection.client.server_info()).are_enough()?;
-    if !config.jetstream.synced {
+    is_synced(&config.jetstream)
+}
+
+/// Finds what a start would find wrong before it connects to anybody.
+///
+/// # Errors
+/// [`OpenError::File`] names a file that cannot be used; [`OpenError::Cluster`] says what only
+/// the operator can know, and has not said.
+pub fn check_config(config: &config::JetStream) -> Result<(), OpenError> {
+    connect::options(config)?;
+    is_synced(config)
+}
+
+fn is_synced(config: &config::JetStream) -> Result<(), OpenError> {
+    if !config.synced {
         return Err(OpenError::Cluster(
             "no client can see whether the servers write to the disk before they acknowledge: put \
              `sync_interval: always` into the `jetstream` block of every nats-server, see that \
