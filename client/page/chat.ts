@@ -86,6 +86,8 @@ export class Chat {
 
   onChange(draw: () => void): () => void {
     this.#drawn = draw;
+    // What changed before anybody drew.
+    this.changed();
     return () => (this.#drawn = null);
   }
 

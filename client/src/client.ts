@@ -98,7 +98,7 @@ export class Client implements ClientInterface {
       () => this.#news.counted(),
     );
     const me = () => this.userId;
-    this.#news = new News(this.#events, this.#inbox, this.#unread, this.#tabs, me);
+    this.#news = new News(this.#events, this.#inbox, this.#unread, this.#tabs, me, clock);
   }
 
   get state(): State {
@@ -233,7 +233,7 @@ export class Client implements ClientInterface {
         if (this.#storage !== mine) throw new SignedOut("closed");
       }
     }
-    return open(this.#kept);
+    return open(this.#kept, this.#clock);
   }
 
   /** Whose everything is that is kept: of one user of one server. */
@@ -293,7 +293,7 @@ export class Client implements ClientInterface {
     this.#outbox.clear();
     this.#outbox.rejectAll(new SignedOut("logout"));
     this.#news.setState("signed-out", "logout");
-    if (kept) await (await open(kept)).wipe().catch(() => {});
+    if (kept) await (await open(kept, this.#clock)).wipe().catch(() => {});
   }
 
   /** Puts a message where it survives, then on its way. */

@@ -1,6 +1,7 @@
 // What the page is told: in the tab that leads as the server says it, in the others as the
 // leader does, each thing once.
 
+import type { Clock } from "./clock.js";
 import type { Events } from "./events.js";
 import type { Inbox } from "./inbox.js";
 import type { Tabs } from "./tabs.js";
@@ -8,11 +9,16 @@ import type { ClientEvents, Message, State } from "./types.js";
 import type { Unread } from "./unread.js";
 import type { Heard } from "./wire.js";
 
+/** A count that failed on a socket that lives is asked for again after so long. */
+const AGAIN = 5000;
+
 type FromSocket<K extends Heard["kind"]> = Extract<Heard, { kind: K }>;
 
 export class News {
   #state: State = "connecting";
   #reason = "";
+  /** Calls off the next try to count. */
+  #later = () => {};
 
   constructor(
     private readonly events: Events,
@@ -20,6 +26,7 @@ export class News {
     private readonly unread: Unread,
     private readonly tabs: Tabs,
     private readonly me: () => number | null,
+    private readonly clock: Clock,
   ) {}
 
   get state(): State {
@@ -99,6 +106,12 @@ export class News {
   }
 
   #recount(): void {
-    this.unread.reload().catch(() => {});
+    this.unread.reload().catch(() => {
+      this.#later();
+      this.#later = this.clock.after(AGAIN, () => {
+        // The next connection counts anyway.
+        if (this.#state === "online" && this.tabs.leads) this.#recount();
+      });
+    });
   }
 }

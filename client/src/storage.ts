@@ -1,6 +1,10 @@
 // What outlives a reload: the outbox and the cursor, for each user of each server.
 
+import type { Clock } from "./clock.js";
 import type { Outgoing } from "./types.js";
+
+/** Some browsers' IndexedDB never answers until they are restarted: so long it has to. */
+const OPENING = 10_000;
 
 /** A message on its way, as it is kept. */
 export interface Kept extends Outgoing {
@@ -19,7 +23,7 @@ export interface Storage {
   wipe(): Promise<void>;
 }
 
-/** For programs without IndexedDB, and for browsers that forbid it. */
+/** For programs without IndexedDB, and for browsers that forbid it or whose own is stuck. */
 export class Memory implements Storage {
   #outbox = new Map<string, Kept>();
   #cursor: string | undefined;
@@ -46,11 +50,17 @@ export class Memory implements Storage {
 }
 
 /** Opens what is kept of `owner`, which names server and user. */
-export async function open(owner: string): Promise<Storage> {
+export async function open(owner: string, clock: Clock): Promise<Storage> {
+  let inTime = () => {};
+  const tooLong = new Promise<Storage>((resolve) => {
+    inTime = clock.after(OPENING, () => resolve(new Memory()));
+  });
   try {
-    return await Database.open(owner);
+    return await Promise.race([Database.open(owner), tooLong]);
   } catch {
     return new Memory();
+  } finally {
+    inTime();
   }
 }
 

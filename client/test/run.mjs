@@ -36,7 +36,6 @@ await build({
 
 process.env.IMSERVER_BIN ??= fileURLToPath(new URL("../../target/debug/imserver", import.meta.url));
 const files = names.map((name) => out + name.replace(/\.ts$/, ".mjs"));
-const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-reporter=spec", ...files], {
-  stdio: "inherit",
-});
+const options = ["--enable-source-maps", "--test", "--test-reporter=spec", "--test-timeout=600000"];
+const { status } = spawnSync(process.execPath, [...options, ...files], { stdio: "inherit" });
 process.exit(status ?? 1);

@@ -37,6 +37,7 @@ export function newContext(browser, options = {}) {
 export async function newPage(context) {
   const page = await context.newPage();
   const faults = [];
+  const said = [];
   page.setDefaultTimeout(45_000);
   page.on("dialog", (dialog) => {
     faults.push(`dialog: ${dialog.message()}`);
@@ -45,12 +46,26 @@ export async function newPage(context) {
   page.on("pageerror", (error) => faults.push(`error: ${error.stack}`));
   page.on("console", (message) => {
     const text = message.text();
+    said.push(text);
     // A server that is down, and one that refuses, are part of some tests.
     if (message.type() === "error" && !/Failed to load resource|WebSocket connection/.test(text)) {
       faults.push(`console: ${text}`);
     }
   });
-  return { page, faults };
+  page.on("requestfailed", (request) => said.push(`${new URL(request.url()).pathname}: ${request.failure()?.errorText}`));
+  return { page, faults, said };
+}
+
+/** Subtests that build on each other: behind one that failed the others are not begun. */
+export function steps(test) {
+  return async (name, work) => {
+    let failed = null;
+    await test.test(name, () => work().catch((why) => {
+      failed = why;
+      throw why;
+    }));
+    if (failed) throw new Error(`nothing behind "${name}" was tried`);
+  };
 }
 
 /** What axe finds wrong, in words. */
@@ -70,6 +85,7 @@ export class Tab {
     const tab = new Tab();
     tab.server = server;
     Object.assign(tab, await newPage(context));
+    server.witnesses.push(() => tab.witness());
     await tab.page.goto(`${server.origin}/#token=${token}`);
     if (peer !== null) await tab.talkTo(peer);
     return tab;
@@ -129,6 +145,12 @@ export class Tab {
   /** Waits until the page finds `what` true of itself. */
   until(what, argument) {
     return this.page.waitForFunction(what, argument);
+  }
+
+  /** What stands on the page, for whoever looks for why a test failed. */
+  async witness() {
+    const shown = await this.page.locator("body").innerText({ timeout: 5000 }).catch((why) => `nothing: ${why.message}`);
+    return `--- ${this.page.url()} shows ---\n${shown}\n--- and said ---\n${this.said.join("\n")}`;
   }
 
   assertClean() {

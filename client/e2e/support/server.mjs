@@ -27,6 +27,8 @@ async function freePort() {
 }
 
 export class Server {
+  /** What tells how things were, where a test fails. */
+  witnesses = [];
   #process = null;
   #err = "";
 
@@ -35,6 +37,7 @@ export class Server {
     const server = new Server();
     server.folder = await mkdtemp(join(tmpdir(), "imserver-e2e-"));
     test.after(async () => {
+      if (!test.passed) for (const tell of server.witnesses) console.error(await tell());
       await server.kill();
       if (!test.passed) console.error(`--- the server's log of ${test.name} ---\n${server.#err}`);
       await rm(server.folder, { recursive: true, force: true });

@@ -1,0 +1,52 @@
+// What the page is told, also where what it is told from fails.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { settled } from "./support/clock.js";
+import { online, seat } from "./support/fake.js";
+
+test("a count that failed is asked for again while the socket lives", async () => {
+  const { client, server, clock } = seat();
+  let counts = false;
+  server.answer = ({ path }) => (path.startsWith("conversations") && !counts ? "down" : undefined);
+  server.conversations = [{ peerId: 2, unread: 3 }];
+  client.connect();
+  await settled();
+  await server.socket.ready("7");
+  await clock.pass(30_000);
+  assert.equal(client.unread, 0);
+  counts = true;
+  await clock.pass(5000);
+  assert.deepEqual([client.unread, client.unreadOf(2)], [3, 3]);
+  const asked = server.of("conversations").length;
+  await clock.pass(60_000);
+  assert.equal(server.of("conversations").length, asked, "and not once more");
+});
+
+test("nobody counts for a page whose socket is gone", async () => {
+  const { client, server, clock } = await online();
+  server.answer = ({ path }) => (path.startsWith("conversations") ? "down" : undefined);
+  await server.socket.say({ fromId: 1, type: 3, content: "[5]" });
+  client.close();
+  const asked = server.of("conversations").length;
+  assert.equal(asked, 2, "somebody else's mark asks for the count");
+  await clock.pass(60_000);
+  assert.equal(server.of("conversations").length, asked);
+});
+
+test("an IndexedDB that never answers holds nobody up for ever", async (t) => {
+  const stuck = { open: () => ({}) };
+  Object.defineProperty(globalThis, "indexedDB", { value: stuck, configurable: true });
+  t.after(() => Reflect.deleteProperty(globalThis, "indexedDB"));
+  const { client, server, clock } = seat();
+  client.connect();
+  await clock.pass(9999);
+  assert.equal(server.sockets.length, 0, "it may still answer");
+  await clock.pass(1);
+  await server.socket.ready();
+  assert.equal(client.state, "online");
+  const sent = client.send(2, "hello");
+  await settled();
+  await server.socket.succeed(server.socket.of(0)[0], 9);
+  assert.equal((await sent).messageId, "9");
+});
