@@ -337,7 +337,7 @@ async fn check<B: Backend>(steps: Vec<Step>) {
 
 pub async fn any_sequence_of_calls_is_as_the_model_says<B: Backend>() {
     let config = Config {
-        cases: 24,
+        cases: 12,
         failure_persistence: None,
         max_shrink_time: SHRINKING,
         ..Config::default()

@@ -270,6 +270,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
         #[test]
         fn a_raised_floor_swallows_what_lies_below(
             marks in prop::collection::vec(1u64..2200, 0..400), to in 1u64..2300,
