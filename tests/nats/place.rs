@@ -254,10 +254,22 @@ lame_duck_grace_period: "500ms"
 /// started again.
 const PORTS: Range<u16> = 10_240..32_768;
 
+/// Of tests that run at once each has so many of them to itself, where nextest counts them: else
+/// one might take a port that another has let go of for a server which is about to start.
+const EACH: u16 = 1000;
+
+/// The ports of this process.
+fn ours() -> Range<u16> {
+    let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").ok().and_then(|slot| slot.parse().ok());
+    let first = slot.and_then(|slot: u16| PORTS.start.checked_add(slot.checked_mul(EACH)?));
+    let ports = first.and_then(|first| Some(first..first.checked_add(EACH)?));
+    ports.filter(|ports| ports.end <= PORTS.end).unwrap_or(PORTS)
+}
+
 /// A place nobody listens on, held.
 pub(super) fn free_port() -> TcpListener {
     loop {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS))) {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(ours()))) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
             other => return other.unwrap(),
         }
