@@ -6,6 +6,7 @@ mod reasons;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -60,12 +61,11 @@ pub fn panicked() {
 /// Counters of the store's writer.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
-    /// Messages made durable.
-    pub messages: Counter,
+    messages: Counter,
     /// Messages that went, by age or with a user.
     pub removed: Counter,
-    /// Messages in one commit.
-    pub commit_messages: Histogram,
+    commit_messages: Histogram,
+    newest_id: Gauge,
     /// Time a commit took to reach the disk.
     pub commit_seconds: Histogram,
     /// Times the writer stopped for good.
@@ -92,10 +92,29 @@ impl StoreMetrics {
             removed: enter(registry, "removed", "Messages aged out or erased", Counter::default()),
             commit_messages: enter(registry, "commit_messages", "Messages in one commit", sizes),
             commit_seconds: enter(registry, "commit_seconds", "Commit to disk, seconds", times),
+            newest_id: enter(registry, "newest_message_id", "Largest id given", Gauge::default()),
             failed: enter(registry, "store_failed", "Writer stopped for good", Counter::default()),
             full: enter(registry, "store_full", "Times the disk was full", Counter::default()),
             cluster: ClusterMetrics::register(registry),
         }
+    }
+
+    /// Counts so many messages of one commit, of which the newest has this id.
+    pub fn stored(&self, messages: u64, newest: u64) {
+        self.messages.inc_by(messages);
+        self.commit_messages.observe(messages as f64);
+        self.given(newest);
+    }
+
+    /// Takes note that the ids up to this one are given, now or at an earlier time. There are
+    /// none from 2^53 on: whoever comes near must hear of it long before.
+    pub fn given(&self, id: u64) {
+        self.newest_id.inner().fetch_max(id.try_into().unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many messages were made durable.
+    pub fn messages(&self) -> u64 {
+        self.messages.get()
     }
 }
 

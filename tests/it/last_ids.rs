@@ -3,7 +3,7 @@
 use imserver::ids::ID_END;
 use imserver::store::sled::fuzzing::seal;
 
-use crate::support::{Setup, TestServer, frame, mark_read};
+use crate::support::{Setup, TestServer, admin, frame, mark_read};
 
 /// A number as the rows of the store hold it.
 fn number(mut number: u64) -> Vec<u8> {
@@ -25,16 +25,24 @@ fn skip(setup: &Setup, last: u64) {
     db.flush().unwrap();
 }
 
+/// Asserts what operators are told of the ids that are given.
+async fn told(server: &TestServer, newest: u64) {
+    let metrics = admin(server, "/metrics").await.body;
+    assert!(metrics.contains(&format!("imserver_newest_message_id {newest}\n")), "{metrics}");
+}
+
 #[tokio::test]
 async fn the_last_ids_are_given_exactly_and_none_is_given_twice() {
     let setup = TestServer::new().await.stop().await;
     skip(&setup, ID_END - 3);
     let server = setup.start().await;
+    told(&server, ID_END - 3).await;
     let (mut ming, mut hong) = (server.connect(1).await, server.connect(2).await);
     for (content, id) in [("the last but one", ID_END - 2), ("the last", ID_END - 1)] {
         ming.say(2, content, content).await;
         assert_eq!(hong.message().await, (id, content.to_owned()));
     }
+    told(&server, ID_END - 1).await;
     for content in ["one more", "and another"] {
         ming.send(&frame(1, 2, content, content)).await;
         assert_eq!(ming.failure().await, "store_unavailable");

@@ -57,7 +57,7 @@ impl Recent {
     pub(super) fn look(&self) -> Look {
         Look {
             at: Instant::now(),
-            stored: self.store.messages.get(),
+            stored: self.store.messages(),
             acknowledged: self.sessions.acknowledged.get(),
             delivered: self.sessions.delivered.get(),
             latency: self.sessions.acknowledged_seconds.counts(),

@@ -109,8 +109,7 @@ impl Lane {
                 Written::At(seq) => {
                     // Every message is a commit of its own.
                     let metrics = &self.shared.metrics;
-                    metrics.messages.inc();
-                    metrics.commit_messages.observe(1.0);
+                    metrics.stored(1, log.names.number(log.names.part(draft.to), seq));
                     metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
                     return self.stored(draft, &head, seq, stored_at).map(Ok);
                 }

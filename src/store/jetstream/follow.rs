@@ -59,7 +59,11 @@ impl Follower {
         shared.client.flush().await.map_err(|_| StoreError::Unavailable)?;
         let mut streams = followed(&log.names, share);
         for stream in &mut streams {
-            stream.next = log.reads.reach(&stream.name).await?.last.saturating_add(1);
+            let last = log.reads.reach(&stream.name).await?.last;
+            stream.next = last.saturating_add(1);
+            if let Kind::Messages(part) = stream.kind {
+                shared.metrics.given(log.names.number(part, last));
+            }
         }
         let subjects = streams.iter().map(|stream| log.names.live(&stream.name));
         let by_subject = subjects.zip(0..).collect();

@@ -155,10 +155,7 @@ impl Lane {
         }
         match outcome {
             Ok(Together::From(first)) => {
-                let metrics = &self.shared.metrics;
-                metrics.messages.inc_by(entries.len() as u64);
-                metrics.commit_messages.observe(entries.len() as f64);
-                metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                self.shared.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
                 on_its_way.is_answered();
                 self.written(entries, heads, first);
                 Vec::new()
@@ -202,7 +199,10 @@ impl Lane {
         let shared = &self.shared;
         let Some(inbox) = entries.first().map(|entry| entry.waiting.draft.to) else { return };
         let part = shared.log.names.part(inbox);
-        shared.wrote(&shared.log.names.messages(part), first + entries.len() as u64 - 1);
+        let (count, names) = (entries.len() as u64, &shared.log.names);
+        let last = first + count - 1;
+        shared.wrote(&names.messages(part), last);
+        shared.metrics.stored(count, names.number(part, last));
         for (pair, head) in heads {
             shared.tallies.stored(pair.to, pair.from, head.next.ordinal.saturating_sub(1));
             shared.clock.heard(pair, head.stored_at);

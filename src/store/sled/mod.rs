@@ -119,6 +119,7 @@ pub fn open(
         took = ?began.elapsed(),
         "store opened and checked"
     );
+    metrics.given(census.last_id);
     let shared = Arc::new(Shared::new(log, census));
     let (line, requests) = mpsc::channel(LINE);
     let (announce, tail) = mpsc::channel(TAIL);

@@ -235,8 +235,7 @@ impl Writer {
                 // The very first message: from now on an empty database is damage.
                 self.renew_manifest()?;
             }
-            self.metrics.messages.inc_by(outcome.messages());
-            self.metrics.commit_messages.observe(outcome.messages() as f64);
+            self.metrics.stored(outcome.messages(), last_id);
         }
         let announcements = outcome.tell();
         if !announcements.is_empty() {
