@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::codec::{Reader, Writer};
 use super::log::{Log, Pair};
+use super::marking::TRIES;
 use super::names::Names;
 use super::profiles;
 use super::read_state::ReadState;
@@ -149,7 +150,7 @@ impl Log {
     ) -> Result<(), StoreError> {
         let stream = self.names.reads(self.names.part(pair.to));
         let subject = self.names.read(pair.to, pair.from);
-        loop {
+        for _ in 0..TRIES {
             let before = self.reads.last(&stream, &subject).await?;
             let (state, at) = match &before {
                 Some(raw) => (ReadState::parse(&raw.payload)?, raw.seq),
@@ -160,6 +161,8 @@ impl Log {
                 return Ok(());
             }
         }
+        // Nobody is that busy: the leader refuses to write before what it cannot read.
+        Err(StoreError::Unavailable)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::store::{Seen, StoreError};
 pub(super) const PIECE: usize = 1000;
 
 /// How often others may get in between before it is given up.
-const TRIES: usize = 1000;
+pub(super) const TRIES: usize = 1000;
 
 impl Shared {
     /// As the contract says.
