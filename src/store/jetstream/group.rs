@@ -15,7 +15,9 @@ use super::line::{OnItsWay, Waiting};
 use super::log::Pair;
 use super::packets::{body, client_id, name_of};
 use super::record::print;
-use super::writes::{Together, WRITE, Write, put_together, tell};
+use super::together::{Together, put_together};
+use super::tries::WRITE;
+use super::writes::{Write, tell};
 use crate::ids::UserId;
 use crate::store::{AppendError, Appended, ResendKey};
 

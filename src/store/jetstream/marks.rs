@@ -13,8 +13,9 @@ use super::log::Pair;
 use super::marking::PIECE;
 use super::read_state::ReadState;
 use super::shared::Shared;
+use super::together::{Together, put_together};
 use super::trail::Step;
-use super::writes::{Together, Write, put_together};
+use super::writes::Write;
 use crate::ids::ConnectionId;
 use crate::store::StoreError;
 

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 use super::connect::Patience;
 use super::log::Log;
 use super::permissions::Told;
-use super::writes::{Answered, Vain, Write, Written};
+use super::tries::Vain;
+use super::writes::{Answered, Write, Written};
 use crate::ticks::every;
 
 /// How long nothing may succeed before that is a fault: a new leader takes up to nine seconds.

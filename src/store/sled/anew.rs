@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::books::Books;
+use super::folder;
 use super::log::Log;
 use super::open::{self, Opened};
 use super::panics::caught;
@@ -115,7 +116,7 @@ impl Idle {
     /// # Errors
     /// Why it cannot be opened in this process.
     fn open_anew(&self) -> Result<Option<(Opened, Books)>, String> {
-        let size = seal::size(&open::database(&self.dir)).map_err(|error| error.to_string())?;
+        let size = seal::size(&folder::database(&self.dir)).map_err(|error| error.to_string())?;
         let enough = MARGIN.saturating_add(size);
         let free = || free(&self.lock).map_err(|error| error.to_string());
         if free()? < enough {

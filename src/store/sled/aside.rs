@@ -7,10 +7,12 @@ use std::path::Path;
 
 use nix::fcntl::Flock;
 
+use super::believe;
 use super::census::Census;
+use super::folder::{self, database};
 use super::log::Log;
 use super::manifest;
-use super::open::{self, database};
+use super::open;
 use super::panics::guarded;
 use super::record::{self, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, schema, unfinished, unusable};
@@ -33,8 +35,8 @@ impl Aside {
     /// # Errors
     /// What is in the way, or does not fit; the directory is left as it was.
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        open::prepare(dir)?;
-        let lock = open::lock(dir)?;
+        folder::prepare(dir)?;
+        let lock = folder::lock(dir)?;
         if staging::is_unfinished(dir) {
             return Err(unfinished(dir));
         }
@@ -53,7 +55,7 @@ impl Aside {
             copy.ok_or_else(|| unusable(&manifest::path(dir), io::ErrorKind::StorageFull.into()))?;
         let (log, census) = guarded(dir, || {
             let db = open::open_sled(dir, copy.path(), cache_bytes)?;
-            let census = open::believe(dir, &db, &manifest)?;
+            let census = believe::believe(dir, &db, &manifest)?;
             let log = Log::load(dir, (*db).clone());
             Ok((log.map_err(|error| damaged(dir, error.to_string()))?, census))
         })?;

@@ -13,6 +13,7 @@ use sled::{Batch, Tree};
 use tracing::warn;
 
 use super::census::{self, Census};
+use super::folder;
 use super::journal::Base;
 use super::log::Log;
 use super::manifest::{self, Manifest};
@@ -65,8 +66,8 @@ pub fn compact(
     mut tell: impl FnMut(Progress),
 ) -> Result<Compacted, OpenError> {
     let (dir, cache_bytes) = (config.path.as_path(), config.cache_bytes / 2);
-    open::must_exist(dir)?;
-    let database = open::database(dir);
+    folder::must_exist(dir)?;
+    let database = folder::database(dir);
     let failed = |error: io::Error| refusal::unusable(&database, error);
     let (lock, opened) = open::open(dir, cache_bytes)?;
     let Opened { db, log, base, census, manifest } = opened;
@@ -88,8 +89,8 @@ pub fn compact(
         Ok(())
     })?;
     drop((db, log, manifest));
-    open::released(&database);
-    open::released(fresh.path());
+    folder::released(&database);
+    folder::released(fresh.path());
     let counted = guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
         let log = Log::load(dir, (*copy).clone())
@@ -100,7 +101,7 @@ pub fn compact(
         let what = format!("{census:?} was copied, but {counted:?} came out of it");
         return Err(refusal::damaged(dir, what));
     }
-    open::released(fresh.path());
+    folder::released(fresh.path());
     fresh.take_over(&database).map_err(failed)?;
     let after = size().map_err(failed)?;
     seal_up(dir, census);
@@ -147,7 +148,7 @@ pub(super) fn copy_rows(
 /// Says in the manifest that the new files are whole, so that the next start needs no other
 /// check. Where that cannot be written it makes one.
 fn seal_up(dir: &Path, census: Census) {
-    let sealed = Seal::of(&open::database(dir))
+    let sealed = Seal::of(&folder::database(dir))
         .and_then(|seal| manifest::write(dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal))));
     if let Err(error) = sealed {
         warn!(%error, "the new database has no seal: the next start checks all of it");

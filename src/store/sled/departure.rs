@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::aside::Aside;
 use super::export;
+use super::folder;
 use super::keys::Pair;
-use super::open;
 use super::reader;
 use super::record::ResendMark;
 use super::refusal::OpenError;
@@ -29,7 +29,7 @@ impl Departure {
     /// # Errors
     /// What is in the way, or does not fit; the directory is left as it was.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        open::must_exist(dir)?;
+        folder::must_exist(dir)?;
         let aside = Aside::open(dir, cache_bytes)?;
         Ok(Self { aside, dir: dir.to_owned() })
     }

@@ -8,6 +8,7 @@
 mod anew;
 mod aside;
 mod backup;
+mod believe;
 mod blobs;
 mod books;
 mod census;
@@ -18,6 +19,7 @@ mod compact;
 mod departure;
 mod export;
 mod fingerprint;
+mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gone;
@@ -71,9 +73,9 @@ pub use self::backup::{BackupError, Checker, Flaw, Header, Summary, check, resto
 pub use self::compact::{Compacted, Progress, compact};
 pub use self::departure::Departure;
 pub use self::fingerprint::Findings;
+pub use self::folder::must_exist;
 pub use self::handle::SledStore;
 pub use self::import::{ImportError, import};
-pub use self::open::must_exist;
 pub use self::refusal::OpenError;
 use self::remover::{ORDERS, Remover};
 use self::settings::Settings;

@@ -1,19 +1,17 @@
 //! Opening a data directory: made when it is new, refused when it is not as it was left.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use sled::Db;
 use tracing::warn;
 
-use super::census::{self, Census};
+use super::believe::{believe, is_ours, layout};
+use super::census::Census;
+use super::folder::{database, lock, prepare, released};
 use super::journal::{self, Base};
-use super::keys;
 use super::log::Log;
 use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
@@ -35,14 +33,6 @@ pub(super) struct Opened {
     pub(super) base: Base,
     pub(super) census: Census,
     pub(super) manifest: Renewed,
-}
-
-/// How long sled may take to close its file: it needs milliseconds.
-const RELEASE: Duration = Duration::from_secs(2);
-
-/// Where sled keeps its files inside the data directory.
-pub(super) fn database(dir: &Path) -> PathBuf {
-    dir.join("sled")
 }
 
 /// The part of `store.cache_bytes` that sled may fill with pages, as a divisor. The
@@ -175,67 +165,6 @@ pub(super) fn read_manifest(dir: &Path) -> Result<Option<Manifest>, OpenError> {
     })
 }
 
-/// Makes the directory, or sees that it is ours alone.
-pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
-    if !dir.exists() {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(dir).map_err(|error| unusable(dir, error))?;
-        if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            manifest::sync_dir(parent).map_err(|error| unusable(parent, error))?;
-        }
-    }
-    let metadata = fs::metadata(dir).map_err(|error| unusable(dir, error))?;
-    if !metadata.is_dir() {
-        return Err(unusable(dir, io::ErrorKind::NotADirectory.into()));
-    }
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(OpenError::TooOpen { path: dir.to_owned(), mode });
-    }
-    let me = nix::unistd::geteuid();
-    if !me.is_root() && metadata.uid() != me.as_raw() {
-        return Err(unusable(dir, io::ErrorKind::PermissionDenied.into()));
-    }
-    Ok(())
-}
-
-/// Sees that there is a store in `dir`, or what was to become one, for those who want no new one.
-///
-/// # Errors
-/// [`OpenError::NoStore`].
-pub fn must_exist(dir: &Path) -> Result<(), OpenError> {
-    let begun = manifest::path(dir).exists() || database(dir).exists();
-    match begun || staging::is_unfinished(dir) {
-        true => Ok(()),
-        false => Err(OpenError::NoStore { path: dir.to_owned() }),
-    }
-}
-
-/// Takes the directory for this process: sled's own lock comes only after the first
-/// steps, and a second process must not take any of them.
-pub(super) fn lock(dir: &Path) -> Result<Flock<File>, OpenError> {
-    let file = File::open(dir).map_err(|error| unusable(dir, error))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-        Errno::EWOULDBLOCK => in_use(dir),
-        other => unusable(dir, other.into()),
-    })
-}
-
-/// Waits until sled has let go of the file of a database, which it closes on threads of its
-/// own some time after its last handle is gone.
-pub(super) fn released(database: &Path) {
-    let path = database.join("db");
-    let until = Instant::now() + RELEASE;
-    while Instant::now() < until {
-        let Ok(file) = File::open(&path) else { return };
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Err((_, Errno::EWOULDBLOCK)) => std::thread::sleep(Duration::from_millis(1)),
-            _ => return,
-        }
-    }
-}
-
 fn begin(dir: &Path) -> Result<Manifest, OpenError> {
     let manifest = Manifest::new(SCHEMA_VERSION, Census::default(), None);
     manifest::write(dir, &manifest).map_err(|error| unusable(dir, error))?;
@@ -344,72 +273,4 @@ pub(super) fn open_sled(dir: &Path, at: &Path, cache_bytes: u64) -> Result<Db, O
 /// Whether the system refused, as opposed to sled not understanding what it read.
 fn is_systems(error: &io::Error) -> bool {
     error.raw_os_error().is_some()
-}
-
-/// Compares what is there with what must be, and marks a new database as ours.
-pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
-    let is_new = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?.is_none()
-        && manifest.census().is_new()
-        && db.is_empty();
-    if is_new {
-        is_ours(dir, db)?;
-    }
-    let census = match layout(dir, db)? {
-        Some(LOG_VERSION..) => {
-            let log = Log::load(dir, (**db).clone());
-            census::take(&log.map_err(|error| damaged(dir, error.to_string()))?)
-        }
-        Some(_) => census::of_rows(db),
-        None => {
-            return Err(damaged(
-                dir,
-                format!(
-                    "it opens without its contents, of which there were {} messages",
-                    manifest.messages
-                ),
-            ));
-        }
-    };
-    let census = census.map_err(|what| damaged(dir, what))?;
-    for (found, before, what) in
-        [(census.read, manifest.read, "marked as read"), (census.gone, manifest.gone, "gone")]
-    {
-        if found < before {
-            let what = format!("{found} messages are {what}, but {before} had been");
-            return Err(damaged(dir, what));
-        }
-    }
-    if census.decrees < manifest.decrees {
-        let (found, before) = (census.decrees, manifest.decrees);
-        let what = format!("it knows of {found} revocations, but {before} had been made");
-        return Err(damaged(dir, what));
-    }
-    if census.last_id < manifest.last_id || census.messages < manifest.messages {
-        return Err(damaged(
-            dir,
-            format!(
-                "it ends at message {} with {} messages, but {} with {} had been acknowledged",
-                census.last_id, census.messages, manifest.last_id, manifest.messages
-            ),
-        ));
-    }
-    Ok(census)
-}
-
-/// Marks a database as one of this layout.
-fn is_ours(dir: &Path, db: &Db) -> Result<(), OpenError> {
-    let wrote =
-        db.insert(keys::SCHEMA, record::encode_schema(SCHEMA_VERSION)).and_then(|_| db.flush());
-    wrote.map(drop).map_err(|error| damaged(dir, error.to_string()))
-}
-
-/// The layout of a database that has one.
-fn layout(dir: &Path, db: &Db) -> Result<Option<u64>, OpenError> {
-    let version = db.get(keys::SCHEMA).map_err(|error| damaged(dir, error.to_string()))?;
-    match version.as_deref().map(record::decode_schema) {
-        None => Ok(None),
-        Some(Some(known)) if record::is_known(known) => Ok(Some(known)),
-        Some(Some(found)) => Err(schema(dir, found)),
-        Some(None) => Err(damaged(dir, "its version record is not whole".to_owned())),
-    }
 }

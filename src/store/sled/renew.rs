@@ -16,10 +16,11 @@ use tracing::info;
 use super::census::{self, Census};
 use super::commit::{PIECE_BYTES, PLACE_BYTES};
 use super::compact::copy_rows;
+use super::folder::{self, database};
 use super::gone::Gone;
 use super::keys::{self, Pair};
 use super::log::Log;
-use super::open::{self, database};
+use super::open;
 use super::panics::guarded;
 use super::record::{self, CommitRecord, LogPiece, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, unusable};
@@ -57,14 +58,14 @@ pub(super) fn renew(
             _ => unusable(&original, error),
         })
     })?;
-    open::released(&original);
-    open::released(fresh.path());
+    folder::released(&original);
+    folder::released(fresh.path());
     let found = guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
         let log = Log::load(at, (*copy).clone()).map_err(|e| damaged(dir, e.to_string()))?;
         census::take(&log).map_err(|what| damaged(dir, format!("in the new layout, {what}")))
     })?;
-    open::released(fresh.path());
+    folder::released(fresh.path());
     if found != counted {
         let what = format!("{counted:?} was written anew, but {found:?} came out of it");
         return Err(damaged(dir, what));

@@ -17,11 +17,12 @@ use sled::{Batch, Db};
 
 use super::census::{self, Census};
 use super::fingerprint::{self, Findings};
+use super::folder::{self, database};
 use super::gone::Skipped;
 use super::keys;
 use super::log::Log;
 use super::manifest::{self, Manifest};
-use super::open::{self, database};
+use super::open;
 use super::panics::guarded;
 use super::record::{self, ROWS_VERSION, SCHEMA_VERSION};
 use super::refusal::{OpenError, damaged, unusable};
@@ -97,8 +98,8 @@ impl Staging {
     /// Takes `dir` for a new store, if there is nothing in it.
     pub(super) fn begin(dir: &Path, cache_bytes: u64) -> Result<Self, FillError> {
         let occupied = |found: String| FillError::Occupied { path: dir.to_owned(), found };
-        open::prepare(dir)?;
-        let lock = open::lock(dir)?;
+        folder::prepare(dir)?;
+        let lock = folder::lock(dir)?;
         let built = dir.join(BUILT);
         let failed = |error: io::Error| unusable(dir, error);
         if is_unfinished(dir) {
@@ -179,7 +180,7 @@ impl Staging {
             db.flush().map_err(|error| damaged(&self.dir, error.to_string()))?;
         }
         let built = self.built();
-        open::released(&database(&built));
+        folder::released(&database(&built));
         let (census, findings) = self.counted()?;
         check(&findings).map_err(FillError::Source)?;
         let failed = |error: io::Error| unusable(&self.dir, error);
@@ -199,7 +200,7 @@ impl Staging {
             let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
             census::of_rows(&db).map_err(|what| damaged(&self.dir, what))
         })?;
-        open::released(&database(&built));
+        folder::released(&database(&built));
         renew(&self.dir, &built, self.cache_bytes, rows)?;
         let counted = guarded(&self.dir, || {
             let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
@@ -212,7 +213,7 @@ impl Staging {
                 .map_err(|error| damaged(&self.dir, error.to_string()))?;
             Ok((census, findings))
         })?;
-        open::released(&database(&built));
+        folder::released(&database(&built));
         Ok(counted)
     }
 
@@ -241,7 +242,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if self.db.take().is_some() {
-            open::released(&database(&self.built()));
+            folder::released(&database(&self.built()));
         }
         // What cannot be removed now is removed by the next one. After the last move there
         // is nothing any more.

@@ -89,7 +89,7 @@ pub(super) fn bare<T>(folder: &TempDir, work: impl FnOnce(&::sled::Db) -> T) -> 
     let db = open::open_sled(folder.path(), &db, 16 << 20).unwrap();
     let outcome = work(&db);
     drop(db);
-    open::released(&open::database(folder.path()));
+    folder::released(&folder::database(folder.path()));
     outcome
 }
 

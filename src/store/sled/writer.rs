@@ -28,9 +28,9 @@ use super::blobs::Blobs;
 use super::books::Books;
 use super::census::Census;
 use super::commit::Commit;
+use super::folder;
 use super::journal::Journal;
 use super::manifest::{self, Manifest, Renewed};
-use super::open;
 use super::record::SCHEMA_VERSION;
 use super::revoked;
 use super::rows::Rows;
@@ -289,9 +289,9 @@ impl Writer {
         // All that is open: whoever hears that the store is closed may unmount its disk.
         drop((books, db, manifest));
         // Whoever was told that it is closed may open it, and finds it sealed.
-        open::released(&open::database(&dir));
+        folder::released(&folder::database(&dir));
         let sealed = settled.map_err(Stop::into_error).and_then(|()| {
-            let seal = Seal::of(&open::database(&dir))?;
+            let seal = Seal::of(&folder::database(&dir))?;
             manifest::write(&dir, &Manifest::new(SCHEMA_VERSION, census, Some(seal)))
         });
         match &sealed {

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::census::Census;
+use super::super::folder::released;
 use super::super::log::Log;
-use super::super::open::{open_sled, released};
+use super::super::open::open_sled;
 use super::*;
 
 type Contents = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -79,7 +79,7 @@ async fn what_was_revoked_before_the_first_message_is_not_thrown_away() {
     let [token, ..] = revocations();
     store.revoke(token.clone()).await.unwrap();
     store.close().await.unwrap();
-    let database = open::database(folder.path());
+    let database = folder::database(folder.path());
     for file in ["db", "conf"] {
         let whole = fs::read(database.join(file)).unwrap();
         fs::write(database.join(file), &whole[..whole.len() / 3]).unwrap();

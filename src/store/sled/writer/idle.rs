@@ -14,8 +14,9 @@ use crate::metrics::StoreMetrics;
 use crate::store::Announcement;
 use crate::store::sled::blobs::Blobs;
 use crate::store::sled::books::Books;
+use crate::store::sled::folder;
 use crate::store::sled::journal::Journal;
-use crate::store::sled::open::{self, Opened};
+use crate::store::sled::open::Opened;
 use crate::store::sled::settings::Settings;
 use crate::store::sled::shared::Shared;
 
@@ -36,7 +37,7 @@ impl Idle {
     pub(in super::super) fn write(self, opened: Opened, books: Books) -> Writer {
         let Opened { db, base, census, manifest, .. } = opened;
         let Self { lock, dir, settings, shared, requests, tail, metrics } = self;
-        let database = open::database(&dir);
+        let database = folder::database(&dir);
         Writer {
             db,
             blobs: Blobs::of(&database),
