@@ -334,6 +334,8 @@ pub enum ClusterPart {
     History,
     /// Idle connections, beside those of a server that keeps its messages itself.
     Idle,
+    /// 600 users who come at once, half of them with a megabyte unread, beside one pair.
+    Crowd,
 }
 
 /// Arguments of `cluster`.

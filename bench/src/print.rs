@@ -6,7 +6,8 @@ use std::fmt::{self, Display, Formatter};
 use crate::cli::Act;
 use crate::ledger::Tally;
 use crate::report::{
-    Backlog, Checks, Connect, Cut, Fill, History, Idle, Own, Report, Revoke, Start, Traffic, median,
+    Backlog, Checks, Connect, Crowd, Cut, Fill, History, Idle, Own, Report, Revoke, Start, Traffic,
+    median,
 };
 use crate::table;
 
@@ -34,6 +35,25 @@ impl Display for Own {
         writeln!(f, "  to success   {}", self.to_success)?;
         let (store, client) = (number(self.store_cpu_us), number(self.client_cpu_us));
         writeln!(f, "  CPU each     NATS {store} µs, client {client} µs")
+    }
+}
+
+impl Display for Crowd {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { users, unread, bytes, .. } = self;
+        writeln!(f, "{users} users at once, half of them with {unread} unread of {bytes} bytes")?;
+        for rush in &self.rounds {
+            let (server, store) = (maybe(rush.server_cpu_s), maybe(rush.store_cpu_s));
+            writeln!(
+                f,
+                "  connected {:.1} s, all read {:.1} s, {} turned away and back, {} missing",
+                rush.connected_s, rush.all_s, rush.again, rush.missing
+            )?;
+            writeln!(f, "    CPU         nodes {server} s, NATS servers {store} s")?;
+            writeln!(f, "    to success  {}", rush.to_success)?;
+            writeln!(f, "    to delivery {}", rush.to_delivery)?;
+        }
+        account(f, &self.tally, &self.troubles)
     }
 }
 

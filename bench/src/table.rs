@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::print::number;
-use crate::report::{Between, Cluster, Report, Traffic, median};
+use crate::report::{Between, Cluster, Report, Rush, Traffic, median};
 use crate::results::Results;
 use crate::side::Side;
 
@@ -283,6 +283,18 @@ pub fn cluster(found: &Cluster) -> String {
             "< 5 ms".to_owned(),
         ];
         line(cells, Some(newest.max(older) < 5.0));
+    }
+    if let Some(crowd) = &found.crowd {
+        let read = |read: fn(&Rush) -> f64| median(crowd.rounds.iter().map(read).collect());
+        let (longest, all) = (read(|rush| rush.to_success.max_ms), read(|rush| rush.all_s));
+        let cells = [
+            format!("{} come at once: longest ack of one pair; all read", crowd.users),
+            format!("{longest:.0} ms; {all:.1} s"),
+            none(),
+            none(),
+            none(),
+        ];
+        line(cells, None);
     }
     if let Some((node, alone)) = found.idle_node.as_ref().zip(found.idle_alone.as_ref()) {
         let (node_kib, alone_kib) = (node.kib_per_connection, alone.kib_per_connection);

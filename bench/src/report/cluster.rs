@@ -1,8 +1,11 @@
 //! What nodes do, between two measurements of what JetStream does alone.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Backlog, History, Idle, Latency, Report, Traffic};
+use crate::ledger::Tally;
 
 /// What a plain client of JetStream found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,6 +67,47 @@ pub struct Cluster {
     pub idle_node: Option<Idle>,
     /// Idle connections of a server that keeps its messages itself.
     pub idle_alone: Option<Idle>,
+    /// Many users who come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<Crowd>,
+}
+
+/// What `crowd` found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Crowd {
+    /// Users who came at once to one node.
+    pub users: u64,
+    /// Messages that every second one of them had unread.
+    pub unread: u64,
+    /// Bytes of content in each.
+    pub bytes: u16,
+    /// What happened each time.
+    pub rounds: Vec<Rush>,
+    /// Every message of every round, those of the pair that went on included.
+    pub tally: Tally,
+    /// Failures of that pair by code, and connections that broke by why.
+    pub troubles: BTreeMap<String, u64>,
+}
+
+/// One time that all of them came.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Rush {
+    /// Until the last one's WebSocket stood.
+    pub connected_s: f64,
+    /// Until the last one had everything.
+    pub all_s: f64,
+    /// How often somebody was turned away, and came again.
+    pub again: u64,
+    /// Users who had not got everything after a minute.
+    pub missing: u64,
+    /// Of one pair at the same node, with one message in flight.
+    pub to_success: Latency,
+    /// The same to its recipient.
+    pub to_delivery: Latency,
+    /// CPU time of all nodes.
+    pub server_cpu_s: Option<f64>,
+    /// CPU time of the NATS servers.
+    pub store_cpu_s: Option<f64>,
 }
 
 impl Cluster {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::cluster::{Between, Cluster, Own};
+pub use self::cluster::{Between, Cluster, Crowd, Own, Rush};
 pub use self::figures::{Latency, median, mib, micros, micros_each, per_second, ratio};
 pub use self::revoke::{Checks, Cut, Revoke};
 use crate::ledger::Tally;
@@ -204,7 +204,11 @@ impl Report {
             | Self::Backlog(Backlog { tally, troubles, .. })
             | Self::Fill(Fill { tally, troubles, .. })
             | Self::History(History { tally, troubles, .. }) => (tally, troubles),
-            Self::Cluster(cluster) => return cluster.parts().iter().all(Self::is_clean),
+            Self::Cluster(cluster) => {
+                let is_clean = |crowd: &Crowd| crowd.tally.is_clean() && crowd.troubles.is_empty();
+                return cluster.crowd.as_ref().is_none_or(is_clean)
+                    && cluster.parts().iter().all(Self::is_clean);
+            }
             Self::Idle(_) | Self::Start(_) | Self::Connect(_) | Self::Checks(_) => return true,
             Self::Revoke(Revoke { token, refused, everybody, .. }) => {
                 return *refused && token.is_clean() && everybody.is_clean();

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 
-use super::{Findings, all, backlog, history, idle, raise_file_limit, traffic};
+use super::{Findings, all, backlog, crowd, history, idle, raise_file_limit, traffic};
 use crate::cli::{ClusterArgs, ClusterPart, Measurement, PairsArgs, ServerArgs, TrafficArgs};
 use crate::cluster::{self, Servers};
 use crate::report::{Between, Cluster, Idle, Own, Report, Traffic};
@@ -47,6 +47,11 @@ pub(super) async fn run(args: &ClusterArgs, server: &ServerArgs) -> Result<Findi
             ClusterPart::History => found.history = Some(history_of(site).await?),
             ClusterPart::Idle => {
                 found.idle_node = Some(idle_of(nodes.first().context("no nodes")?).await?);
+            }
+            ClusterPart::Crowd => {
+                let crowd = crowd::run(site).await?;
+                say(&crowd.to_string());
+                found.crowd = Some(crowd);
             }
         }
     }

@@ -5,6 +5,7 @@ mod backlog;
 mod beside;
 mod cluster;
 mod connect;
+mod crowd;
 mod fill;
 mod history;
 mod idle;
