@@ -229,6 +229,26 @@ lame_duck_grace_period: "500ms"
         serde_json::from_str(body).ok()
     }
 
+    /// How many bytes the servers have sent to those who listen to subjects that begin so.
+    pub fn sent_to(&self, prefix: &str) -> u64 {
+        let connections = |number| {
+            let end = Instant::now() + PATIENCE;
+            loop {
+                if let Some(page) = self.ask(number, "/connz?subs=1&limit=10000") {
+                    break page["connections"].as_array().cloned().unwrap_or_default();
+                }
+                assert!(Instant::now() < end, "server {number} does not say who is connected");
+            }
+        };
+        let listens = |connection: &Value| {
+            let subjects = connection["subscriptions_list"].as_array();
+            let mut subjects = subjects.into_iter().flatten().filter_map(Value::as_str);
+            subjects.any(|subject| subject.starts_with(prefix))
+        };
+        let all = (0..self.ports.len()).flat_map(connections);
+        all.filter(listens).filter_map(|connection| connection["out_bytes"].as_u64()).sum()
+    }
+
     /// Waits until every server takes part and all of them have the same leader.
     pub(super) fn wait(&self) {
         let end = Instant::now() + PATIENCE;

@@ -10,8 +10,10 @@ use super::shared::Shared;
 use crate::ids::{Sender, UserId};
 use crate::store::{Cursor, Entry, PAGE_BYTES, PAGE_MESSAGES, Page, Span, StoreError};
 
-/// Messages that are read at once: a page may end by its bytes.
+/// Messages that are read at once, and at the beginning of a page, when nobody knows what they
+/// weigh.
 const PIECE: usize = 64;
+const FIRST: usize = 16;
 
 impl Shared {
     /// As the contract says.
@@ -30,6 +32,7 @@ impl Shared {
         }
         let after = names.seq_up_to(part, span.after.get());
         let until = names.seq_up_to(part, end.get());
+        let mut each = mean(heads.values().map(|head| head.message.content.len()));
         let mut wanted = Vec::new();
         for (peer, head) in heads {
             let state = states.get(&peer);
@@ -38,15 +41,20 @@ impl Shared {
             wanted.extend(seqs.map(|seq| (seq, peer)));
         }
         wanted.sort_unstable();
-        let mut bytes = 0;
-        for (number, piece) in wanted.chunks(PIECE).enumerate() {
+        let (mut at, mut bytes) = (0, 0);
+        while let Some((next, _)) = wanted.get(at) {
+            if at >= PAGE_MESSAGES || bytes >= PAGE_BYTES {
+                page.up_to = Cursor(names.number(part, *next).saturating_sub(1));
+                break;
+            }
+            let piece: Vec<_> = wanted.iter().skip(at).take(next_piece(at, bytes, each)).collect();
             let seqs: Vec<u64> = piece.iter().map(|(seq, _)| *seq).collect();
             let mut found = self.log.messages(part, &seqs).await?.into_iter().peekable();
-            for (at, (seq, from)) in piece.iter().enumerate() {
-                if number * PIECE + at == PAGE_MESSAGES || bytes >= PAGE_BYTES {
-                    page.up_to = Cursor(names.number(part, *seq).saturating_sub(1));
-                    return Ok(page);
+            for (seq, from) in piece {
+                if bytes >= PAGE_BYTES {
+                    break;
                 }
+                at += 1;
                 let kept = match found.next_if(|kept| kept.seq == *seq) {
                     Some(kept) => Some(kept),
                     None => self.log.chained(Pair { to: inbox, from: *from }, &[*seq]).await?.pop(),
@@ -56,6 +64,7 @@ impl Shared {
                 bytes += kept.message.content.len();
                 page.entries.push(Arc::new(self.entry(kept).await?));
             }
+            each = mean(page.entries.iter().map(|entry| entry.message.content.len()));
         }
         Ok(page)
     }
@@ -109,6 +118,23 @@ impl Shared {
     }
 }
 
+/// How many messages are read next for a page that has seen `at` of them, with so many bytes, where
+/// they weigh about as much as `each`: as many as fill it. What is read beyond its end is read in
+/// vain, and everybody who comes at once reads; large messages would be read again for each page.
+fn next_piece(at: usize, bytes: usize, each: usize) -> usize {
+    let fill = PAGE_BYTES.saturating_sub(bytes).div_ceil(each.max(1));
+    let most = if at == 0 { FIRST } else { PIECE };
+    fill.min(PAGE_MESSAGES.saturating_sub(at)).clamp(1, most)
+}
+
+/// What a message weighs on average; 0 where there is none.
+fn mean(bytes: impl Iterator<Item = usize>) -> usize {
+    let (count, sum) = bytes.fold((0, 0), |(count, sum): (usize, usize), bytes| {
+        (count.saturating_add(1), sum.saturating_add(bytes))
+    });
+    sum.checked_div(count).unwrap_or_default()
+}
+
 fn newest(heads: &BTreeMap<Sender, Kept>, states: &BTreeMap<Sender, ReadState>) -> u64 {
     let newest = heads.values().map(|head| head.seq).max().unwrap_or_default();
     newest.max(last_gone(states))
@@ -116,4 +142,21 @@ fn newest(heads: &BTreeMap<Sender, Kept>, states: &BTreeMap<Sender, ReadState>) 
 
 fn last_gone(states: &BTreeMap<Sender, ReadState>) -> u64 {
     states.values().map(|state| state.gone_seq).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_fills_a_page() {
+        const LARGE: usize = 16_000;
+        assert_eq!(next_piece(0, 0, LARGE), 5, "80,000 bytes close a page");
+        assert_eq!(next_piece(4, 4 * LARGE, LARGE), 1);
+        assert_eq!(next_piece(0, 0, PAGE_BYTES * 2), 1);
+        // Of small ones as many as may be, once it is known that they are.
+        assert_eq!((next_piece(0, 0, 200), next_piece(FIRST, FIRST * 200, 200)), (FIRST, PIECE));
+        assert_eq!((next_piece(0, 0, 0), next_piece(PAGE_MESSAGES - 1, 0, 0)), (FIRST, 1));
+        assert_eq!((mean([].into_iter()), mean([1, 2, 6].into_iter())), (0, 3));
+    }
 }

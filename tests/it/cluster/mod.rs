@@ -20,6 +20,7 @@ mod old_acts;
 mod operating;
 mod outages;
 mod owners;
+mod pages;
 mod partition;
 mod permissions;
 mod plain;
