@@ -167,7 +167,15 @@ pub async fn a_receipt_comes_behind_its_messages_and_its_marks<B: Backend>() {
     }
     let (mut heard, mut read) = (BTreeSet::new(), BTreeSet::new());
     while read.len() < 150 {
-        for news in tail.recv().await.unwrap() {
+        let commit = tokio::select! {
+            commit = tail.recv() => commit.unwrap(),
+            // Of one that failed nothing more would come.
+            Some(ended) = clients.join_next() => {
+                ended.unwrap();
+                continue;
+            }
+        };
+        for news in commit {
             match news {
                 Announcement::Stored(stored) => assert!(heard.insert(stored.entry.message.id)),
                 Announcement::Read(receipt) => {
