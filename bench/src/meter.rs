@@ -120,6 +120,12 @@ impl Meter {
     }
 }
 
+/// The CPU time between two looks, where both could be taken.
+#[must_use]
+pub fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<Duration> {
+    before.zip(after).map(|(before, after)| after.saturating_sub(before))
+}
+
 /// What the kernel says of a process.
 struct Stat {
     pid: u32,

@@ -238,6 +238,7 @@ lame_duck_grace_period: "500ms"
                     break page["connections"].as_array().cloned().unwrap_or_default();
                 }
                 assert!(Instant::now() < end, "server {number} does not say who is connected");
+                std::thread::sleep(Duration::from_millis(20));
             }
         };
         let listens = |connection: &Value| {

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 
 use crate::cli::{ConnectArgs, ServerArgs};
-use crate::meter::Meter;
+use crate::meter::{Meter, spent};
 use crate::report::{Checks, Connect, Latency, Report, micros_each, per_second};
 use crate::target::{Caller, IDLE, Target};
 
@@ -67,8 +67,7 @@ async fn measure(target: &Target, args: &ConnectArgs) -> Result<Connect> {
     let times = connect(target, &counted, args.parallel).await?;
     let elapsed = begun.elapsed();
     let client = Meter::of_self().cpu()?.saturating_sub(client_before);
-    let server = target.meter().map(|meter| meter.cpu()).transpose()?;
-    let server = server.zip(server_before).map(|(after, before)| after.saturating_sub(before));
+    let server = spent(server_before, target.meter().map(|meter| meter.cpu()).transpose()?);
 
     for time in times {
         histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1));

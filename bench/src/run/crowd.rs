@@ -14,6 +14,7 @@ use crate::frame::Recognised;
 use crate::ledger::Ledger;
 use crate::link::{Incoming, Link};
 use crate::load::{Load, Pair};
+use crate::meter::spent;
 use crate::report::{Crowd, Latency, Rush};
 use crate::target::{BUSY, Caller, IDLE, Site, Target};
 
@@ -126,11 +127,7 @@ async fn rush(
     let _in_time = tokio::time::timeout(TIMEOUT, all).await;
     drop(coming);
     let all = begun.elapsed();
-    let since = |now: Option<Duration>, before: Option<Duration>| {
-        let spent = now.zip(before).map(|(now, before)| now.saturating_sub(before));
-        spent.map(|spent| spent.as_secs_f64())
-    };
-    let (cpu, store_cpu) = (since(site.cpu()?, cpu), since(site.store_cpu()?, store_cpu));
+    let (cpu, store_cpu) = (spent(cpu, site.cpu()?), spent(store_cpu, site.store_cpu()?));
     tokio::time::sleep(ALONE).await;
     load.end_span();
 
@@ -155,8 +152,8 @@ async fn rush(
         missing,
         to_success: Latency::of(&to_success),
         to_delivery: Latency::of(&to_delivery),
-        server_cpu_s: cpu,
-        store_cpu_s: store_cpu,
+        server_cpu_s: cpu.map(|cpu| cpu.as_secs_f64()),
+        store_cpu_s: store_cpu.map(|cpu| cpu.as_secs_f64()),
     });
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::{connect_all, run_number};
 use crate::cli::FillArgs;
 use crate::ledger::Tally;
 use crate::load::{Load, Pair};
+use crate::meter::spent;
 use crate::report::{Fill, Report, mib, micros_each, per_second, ratio};
 use crate::target::{BUSY, Site, Target};
 
@@ -74,7 +75,7 @@ pub(super) async fn store(site: Site<'_>, pairs: &[Rc<Pair>], messages: u64) -> 
     }
     watch(&load, &mut senders, messages).await?;
     let elapsed = begun.elapsed();
-    let server_cpu = site.cpu()?.zip(before).map(|(after, before)| after.saturating_sub(before));
+    let server_cpu = spent(before, site.cpu()?);
     let tally = load.finish(pairs, senders, receivers).await;
     let troubles = load.troubles.borrow().clone();
     ensure!(tally.acknowledged > 0, "nothing was stored: {troubles:?}");

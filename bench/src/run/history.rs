@@ -14,6 +14,7 @@ use crate::cli::HistoryArgs;
 use crate::frame::Content;
 use crate::ledger::Tally;
 use crate::load::Pair;
+use crate::meter::spent;
 use crate::report::{Conversation, History, Latency, Report, micros_each};
 use crate::target::Site;
 
@@ -90,8 +91,7 @@ async fn pages(
         record(&mut older, time);
         cursor = next;
     }
-    let after = site.cpu()?;
-    let cpu = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+    let cpu = spent(before, site.cpu()?);
     Ok(Conversation {
         messages,
         server_cpu_us: cpu.map(|cpu| micros_each(cpu, newest.len() + older.len())),

@@ -11,7 +11,7 @@ use crate::cli::{OpenArgs, PairsArgs, TrafficArgs};
 use crate::ledger::Tally;
 use crate::link::Link;
 use crate::load::{Load, Pair};
-use crate::meter::Meter;
+use crate::meter::{Meter, spent};
 use crate::pacer::Pacer;
 use crate::report::{Latency, Report, Traffic, mib, micros_each, per_second};
 use crate::target::{BUSY, Site, Target};
@@ -159,8 +159,8 @@ impl Interval {
             elapsed: to.at - from.at,
             acknowledged: to.acknowledged - from.acknowledged,
             delivered: to.delivered - from.delivered,
-            server_cpu: to.server_cpu.zip(from.server_cpu).map(|(to, from)| to - from),
-            store_cpu: to.store_cpu.zip(from.store_cpu).map(|(to, from)| to - from),
+            server_cpu: spent(from.server_cpu, to.server_cpu),
+            store_cpu: spent(from.store_cpu, to.store_cpu),
             client_cpu: to.client_cpu - from.client_cpu,
             server_rss: site.resident()?,
         })
