@@ -108,9 +108,7 @@ impl Lane {
             match write.put(log).await? {
                 Written::At(seq) => {
                     // Every message is a commit of its own.
-                    let metrics = &self.shared.metrics;
-                    metrics.stored(1, log.names.number(log.names.part(draft.to), seq));
-                    metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                    self.shared.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
                     return self.stored(draft, &head, seq, stored_at).map(Ok);
                 }
                 Written::Before(seq) => {
@@ -141,6 +139,7 @@ impl Lane {
         let shared = &self.shared;
         let part = shared.log.names.part(draft.to);
         shared.wrote(&shared.log.names.messages(part), seq);
+        shared.metrics.stored(1, shared.log.names.number(part, seq));
         shared.tallies.stored(draft.to, draft.from, head.next.ordinal);
         let next = head.next.next(seq, print(client_id(draft)));
         let pair = Pair { to: draft.to, from: draft.from };

@@ -64,7 +64,7 @@ impl Shared {
                 bytes += kept.message.content.len();
                 page.entries.push(Arc::new(self.entry(kept).await?));
             }
-            each = mean(page.entries.iter().map(|entry| entry.message.content.len()));
+            each = bytes.checked_div(page.entries.len()).unwrap_or_default();
         }
         Ok(page)
     }
