@@ -67,7 +67,8 @@ function Issue({ calls, done }: { calls: Calls; done(): void }) {
         <Field name={words.name} hint={words.optional}><input name="name" autocomplete="off" /></Field>
         <Field name={words.picture} hint={words.optional}><input name="picture" inputMode="url" autocomplete="off" placeholder="https://" /></Field>
         <div class="pair">
-          <Field name={words.lifetime}><input name="amount" inputMode="decimal" value="1" /></Field>
+          {/* Not value: every look at the server's status draws anew, and would undo what was typed. */}
+          <Field name={words.lifetime}><input name="amount" inputMode="decimal" defaultValue="1" /></Field>
           <Field name={words.unit}>
             <select name="unit">
               <option value="60">{words.minutes}</option>

@@ -115,6 +115,7 @@ test("a token that is issued here lets in, and lets out once it is revoked here"
   await issue("0");
   await form.getByRole("alert").getByText("whole number").waitFor();
   await form.getByLabel("Lives for").fill("999999");
+  await tab.goesOn();
   await issue("5");
   await form.getByRole("alert").getByText("auth.max_lifetime").waitFor();
   await form.getByLabel("Lives for").fill("2");

@@ -26,6 +26,12 @@ export class AdminTab {
     await this.page.getByRole("heading", { name, level: 2 }).waitFor();
   }
 
+  /** Waits until the page has drawn what it was told about the server, twice. */
+  async goesOn() {
+    // The second question is asked only after the answer to the first was drawn.
+    for (let n = 0; n < 2; n++) await this.page.waitForResponse((answer) => new URL(answer.url()).pathname === "/admin/status");
+  }
+
   plot(title) {
     return this.page.locator(".plot").filter({ has: this.page.getByRole("heading", { name: title, exact: true }) });
   }
