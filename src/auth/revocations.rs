@@ -76,6 +76,11 @@ impl Revocations {
         });
     }
 
+    /// Whether nothing is known yet.
+    pub fn are_pending(&self) -> bool {
+        self.read(|set| set.pending)
+    }
+
     /// Puts one more in force. Adding it again changes nothing.
     pub fn add(&self, revocation: Revocation) {
         self.change(|set| set.add(revocation));
@@ -290,8 +295,10 @@ mod tests {
     #[test]
     fn before_anything_is_known_nobody_is_believed() {
         let revocations = Revocations::pending();
+        assert!(revocations.are_pending());
         assert!(revocations.cover(&token(1, "a", Some(5))));
         revocations.load([one("b", 100)]);
+        assert!(!revocations.are_pending());
         assert!(!revocations.cover(&token(1, "a", Some(5))));
         assert!(revocations.cover(&token(1, "b", Some(5))));
     }

@@ -94,6 +94,11 @@ impl AdminVerifier {
         self.revocations.check(&identity)?;
         Ok(Admin::new(identity))
     }
+
+    /// Whether it is not known yet which tokens were taken back, so that none is believed.
+    pub fn is_waiting(&self) -> bool {
+        self.revocations.are_pending()
+    }
 }
 
 /// Checks with the keys in force, and says where they lack one.

@@ -31,12 +31,17 @@ struct Stage {
     public: SocketAddr,
     admin: SocketAddr,
     keys: CurrentKeys,
+    revocations: Revocations,
     _folder: TempDir,
     _tasks: Tasks,
 }
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(Revocations::default()).await
+    }
+
+    async fn with(revocations: Revocations) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         folder.path().clone_into(&mut config.store.path);
@@ -52,7 +57,7 @@ impl Stage {
             terms: CurrentTerms::new(&config),
             tls: None,
             keys: keys.clone(),
-            revocations: Revocations::default(),
+            revocations: revocations.clone(),
             metrics,
             session_metrics: session_metrics.clone(),
             calls: tasks.tracker.clone(),
@@ -81,6 +86,7 @@ impl Stage {
             public: public.local_addr().unwrap(),
             admin: admin.local_addr().unwrap(),
             keys,
+            revocations,
             _folder: folder,
             _tasks: Tasks { stop: tasks.stop.clone(), tracker: tasks.tracker.clone() },
         };
@@ -233,4 +239,15 @@ async fn a_fault_of_ours_costs_whoever_met_it_and_is_counted_and_nobody_else_not
     let connections = "imserver_connections 2";
     assert!(page.contains(connections), "those that ended are gone: {page}");
     assert_eq!(stage.faults().await, 4);
+}
+
+#[tokio::test]
+async fn an_administrator_who_asks_before_the_revocations_are_known_is_told_to_ask_again() {
+    let stage = Stage::with(Revocations::pending()).await;
+    let (status, answer) = stage.administer("/admin/status").await;
+    assert!(status == 503 && answer.contains("the store is being opened"), "{status} {answer}");
+    let user = stage.token(1, false);
+    assert_eq!(stage.get(stage.admin, "/admin/status", &user).await.0, 401);
+    stage.revocations.load([]);
+    assert_eq!(stage.administer("/admin/status").await.0, 200);
 }
