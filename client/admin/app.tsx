@@ -49,8 +49,16 @@ export function App({ calls, about, signOut }: Props) {
     event.preventDefault();
     main.current!.focus();
   };
+  const once = (event: MouseEvent) => {
+    // The second half of a double click falls on what came under the pointer meanwhile: the
+    // next row, or the yes to a question that nobody has read.
+    if (event.detail > 1 && (event.target as Element).closest("button")) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
+  };
   return (
-    <div class="admin">
+    <div class="admin" onClickCapture={once}>
       <a class="skip" href="#main" onClick={skip}>{words.skip}</a>
       <header>
         <h1>imserver <span>{words.title}</span></h1>
@@ -69,7 +77,8 @@ export function App({ calls, about, signOut }: Props) {
         {section === "connections" && <Connections calls={calls} />}
         {section === "tokens" && <Tokens calls={calls} />}
         {section === "revocations" && <Revocations calls={calls} />}
-        {section === "notify" && <Notify calls={calls} />}
+        {/* Stays: a text that is being written or sent outlives a look at another section. */}
+        <div hidden={section !== "notify"}><Notify calls={calls} /></div>
       </main>
       <Questions />
     </div>

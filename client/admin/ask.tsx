@@ -22,7 +22,12 @@ export function Questions() {
   const dialog = useRef<HTMLDialogElement>(null);
   put = set;
   useEffect(() => {
-    if (question) dialog.current!.showModal();
+    if (!question) return;
+    dialog.current!.showModal();
+    // Of a section that one has left nothing is done behind one's back.
+    const left = () => dialog.current!.close("no");
+    addEventListener("hashchange", left);
+    return () => removeEventListener("hashchange", left);
   }, [question]);
   // Escape closes it too, with an answer of its own: none.
   const closed = () => {

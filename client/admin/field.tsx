@@ -25,3 +25,8 @@ export function Field({ name, hint, children }: Props) {
 export function text(form: HTMLFormElement, name: string): string {
   return String(new FormData(form).get(name) ?? "").trim();
 }
+
+/** Empties a form's field that still holds what was `typed`: another may have been begun. */
+export function clear(form: HTMLFormElement, name: string, typed: string): void {
+  if (text(form, name) === typed) form.querySelector<HTMLInputElement>(`[name=${name}]`)!.value = "";
+}

@@ -23,8 +23,8 @@ interface Props {
   format(amount: number): string;
 }
 
-/** Rows of the table: every so many moments. */
-const EVERY = 10;
+/** Rows of the table: the first moment of each such stretch of the clock, so that a row stays what it is. */
+const EVERY_MS = 10_000;
 
 export function LinePlot({ title, points, now, series, least, format }: Props) {
   const [pointed, point] = useState<number | null>(null);
@@ -47,7 +47,7 @@ export function LinePlot({ title, points, now, series, least, format }: Props) {
           <path class={tone === 0 ? "line" : "line dashed"} d={line(seen, of, scale)} />
         </g>
       ))}
-      rows={() => [...seen].reverse().filter((_, n) => n % EVERY === 0)
+      rows={() => firsts(points).filter(({ at }) => at >= now - WINDOW_MS).reverse()
         .map((one) => [one.at, ...series.map(({ of }) => say(of(one)))])}
     />
   );
@@ -66,6 +66,11 @@ function runs(points: Point[], of: Series["of"], { x, y, left }: Scale): [number
     }
   }
   return runs;
+}
+
+function firsts(points: Point[]): Point[] {
+  const stretch = (point: Point | undefined) => point && Math.floor(point.at / EVERY_MS);
+  return points.filter((point, n) => stretch(point) !== stretch(points[n - 1]));
 }
 
 function line(points: Point[], of: Series["of"], scale: Scale): string {

@@ -23,7 +23,9 @@ function Page() {
     setNotice(text);
     setToken(null);
   };
-  const calls = useMemo(() => (token === null ? null : new Calls(token, () => end(words.letOut))), [token]);
+  // An answer that comes late may be about a token before this one.
+  const letOut = (token: string) => kept() === token && end(words.letOut);
+  const calls = useMemo(() => (token === null ? null : new Calls(token, () => letOut(token))), [token]);
 
   // A link that is opened in this tab only changes the part behind #.
   useEffect(() => {

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { Outcome, useAct, userNumbers } from "./act";
 import { ask } from "./ask";
 import type { Calls } from "./calls";
-import { Field, text } from "./field";
+import { Field } from "./field";
 import { count } from "./figures";
 import { words } from "./words";
 
@@ -19,7 +19,8 @@ const NAMED = 20;
 
 export function Notify({ calls }: { calls: Calls }) {
   const [all, setAll] = useState(false);
-  const [users, setUsers] = useState<number[] | null>([]);
+  const [typed, setTyped] = useState("");
+  const users = userNumbers(typed);
   const [content, setContent] = useState("");
   const [reached, setReached] = useState(0);
   const [failed, setFailed] = useState<string[]>([]);
@@ -28,8 +29,7 @@ export function Notify({ calls }: { calls: Calls }) {
   const act = useAct();
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    const form = event.target as HTMLFormElement;
-    const to = all ? "all" : userNumbers(text(form, "to"));
+    const to = all ? "all" : users;
     setReached(0);
     setFailed([]);
     void act.run(async () => {
@@ -43,7 +43,7 @@ export function Notify({ calls }: { calls: Calls }) {
       const sum = await send(calls, { to, content, clientMsgId: id }, setReached, setFailed);
       if (!sum?.complete) throw new Error(words.notComplete(count(sum?.sent ?? 0)));
       setAttempt({ what: "", id: "" });
-      if (sum.failed === 0) setContent("");
+      if (sum.failed === 0) setContent((now) => (now === content ? "" : now));
       return words.sentTo(count(sum.sent), sum.duplicates, sum.failed);
     });
   };
@@ -60,7 +60,7 @@ export function Notify({ calls }: { calls: Calls }) {
           <Field name={words.users} hint={users === null ? words.noUsers : words.toSome(users.length)}>
             <textarea
               name="to" rows={2} spellcheck={false} inputMode="numeric" placeholder="1, 2, 3" aria-invalid={users === null}
-              onInput={(event) => setUsers(userNumbers(event.currentTarget.value))}
+              value={typed} onInput={(event) => setTyped(event.currentTarget.value)}
             />
           </Field>
         )}

@@ -4,11 +4,12 @@ import { useState } from "preact/hooks";
 import { Outcome, useAct, userNumber } from "./act";
 import { ask } from "./ask";
 import type { Calls } from "./calls";
-import { Field, text } from "./field";
+import { Field, clear, text } from "./field";
 import { when } from "./figures";
 import { revocations, revoke } from "./revoke";
 import type { Revocation, Target } from "./revoke";
-import { Table, useList } from "./table";
+import { Table, useLoaded } from "./table";
+import type { Loaded } from "./table";
 import { find } from "../page/sign-in";
 import { words } from "./words";
 
@@ -16,7 +17,7 @@ import { words } from "./words";
 const SHOWN = 500;
 
 export function Revocations({ calls }: { calls: Calls }) {
-  const list = useList(() => revocations(calls), []);
+  const list = useLoaded(() => revocations(calls));
   return (
     <>
       <div class="two">
@@ -49,7 +50,7 @@ function TakeBack({ calls, done }: { calls: Calls; done(): void }) {
         target = token?.startsWith("eyJ") ? { token } : { jti: typed };
       }
       const { revoked, remark } = await revoke(calls, target);
-      form.querySelector<HTMLInputElement>("[name=what]")!.value = "";
+      clear(form, "what", typed);
       done();
       return [revoked ? words.inForceNow(describe(revoked)) : "", remark ? words.remark(remark) : ""].filter(Boolean).join(" ");
     });
@@ -77,12 +78,13 @@ function KeepOut({ calls, done }: { calls: Calls; done(): void }) {
     event.preventDefault();
     const form = event.target as HTMLFormElement;
     const enable = event.submitter?.getAttribute("value") === "enable";
+    const typed = text(form, "user");
     void act.run(async () => {
-      const user = userNumber(text(form, "user"));
+      const user = userNumber(typed);
       if (user === null) throw new Error(words.noUser);
       if (!enable && !await ask(words.sureToDisable(user), words.disable)) return words.nothingDone;
       await calls.json("POST", `users/${user}/${enable ? "enable" : "disable"}`);
-      form.reset();
+      clear(form, "user", typed);
       done();
       return enable ? words.enabled(user) : words.disabled(user);
     });
@@ -102,35 +104,37 @@ function KeepOut({ calls, done }: { calls: Calls; done(): void }) {
   );
 }
 
-function InForce({ calls, list }: { calls: Calls; list: ReturnType<typeof useList<Revocation>> }) {
+function InForce({ calls, list: { page, bad, reload } }: { calls: Calls; list: Loaded<Revocation[]> }) {
   const act = useAct();
   const enable = (user: number) => act.run(async () => {
     await calls.json("POST", `users/${user}/enable`);
-    list.reload();
+    reload();
     return words.enabled(user);
   });
   return (
     <section class="card">
       <h3>{words.revokedNow}</h3>
-      <Outcome act={act} />
-      <Table
-        label={words.revokedNow} list={{ ...list, rows: list.rows.slice(0, SHOWN) }} empty={words.nothingRevoked}
-        head={[words.kind, words.what, words.forgotten, ""]}
-        row={(one) => ({
-          key: `${one.kind} ${one.jti ?? one.sub} ${one.issuedUpTo}`,
-          cells: [
-            words.revocationKind[one.kind],
-            one.kind === "token" ? <code>{one.jti}</code>
-              : one.kind === "user" ? words.userNamed(one.sub!)
-              : words.issuedUpTo(one.sub!, when(one.issuedUpTo!)),
-            one.until ? when(one.until) : words.untilEnabled,
-            one.kind === "user"
-              ? <button class="link" aria-label={words.enableOf(one.sub!)} onClick={() => void enable(one.sub!)}>{words.enable}</button>
-              : null,
-          ],
-        })}
-      />
-      {list.rows.length > SHOWN && <p class="quiet">{words.shownOf(String(SHOWN), String(list.rows.length))}</p>}
+      <div class="acted">
+        <Table
+          label={words.revokedNow} rows={page && page.slice(0, SHOWN)} bad={bad} empty={words.nothingRevoked}
+          head={[words.kind, words.what, words.forgotten, ""]}
+          row={(one) => ({
+            key: `${one.kind} ${one.jti ?? one.sub} ${one.issuedUpTo}`,
+            cells: [
+              words.revocationKind[one.kind],
+              one.kind === "token" ? <code>{one.jti}</code>
+                : one.kind === "user" ? words.userNamed(one.sub!)
+                : words.issuedUpTo(one.sub!, when(one.issuedUpTo!)),
+              one.until ? when(one.until) : words.untilEnabled,
+              one.kind === "user"
+                ? <button class="link" disabled={act.busy} aria-label={words.enableOf(one.sub!)} onClick={() => void enable(one.sub!)}>{words.enable}</button>
+                : null,
+            ],
+          })}
+        />
+        {page && page.length > SHOWN && <p class="quiet">{words.shownOf(String(SHOWN), String(page.length))}</p>}
+        <Outcome act={act} />
+      </div>
     </section>
   );
 }

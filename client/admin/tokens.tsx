@@ -8,7 +8,7 @@ import { Field, text } from "./field";
 import { when } from "./figures";
 import { OfUser } from "./of-user";
 import { revoke, revoked } from "./revoke";
-import { Table, useList } from "./table";
+import { Table, useLoaded } from "./table";
 import { words } from "./words";
 
 interface Entry {
@@ -109,7 +109,7 @@ function Ledger({ calls, user, setUser, turn }: {
 }) {
   const [ended, setEnded] = useState(false);
   const act = useAct();
-  const list = useList(async () => {
+  const { page, bad, reload } = useLoaded(async () => {
     const taken = await revoked(calls);
     const rows: (Entry & { state: string })[] = [];
     await calls.lines<Entry>("GET", user === null ? "tokens" : `tokens?sub=${user}`, undefined, (entry) => {
@@ -119,16 +119,16 @@ function Ledger({ calls, user, setUser, turn }: {
       if (rows.length > SHOWN) rows.shift();
     });
     return rows.reverse();
-  }, [user, ended, turn]);
+  }, [user, ended], turn);
   const choose = (user: number | null) => {
     setUser(user);
-    list.reload();
+    reload();
   };
   const takeBack = async (entry: Entry) => {
     if (!await ask(words.sureToRevoke(entry.jti, entry.sub), words.revoke)) return;
     await act.run(async () => {
       await revoke(calls, { jti: entry.jti });
-      list.reload();
+      reload();
       return words.revokedOne(entry.jti);
     });
   };
@@ -140,20 +140,22 @@ function Ledger({ calls, user, setUser, turn }: {
           <input type="checkbox" checked={ended} onChange={(event) => setEnded(event.currentTarget.checked)} /> {words.alsoOver}
         </label>
       </OfUser>
-      <Outcome act={act} />
-      <Table
-        label={words.ledger} list={list} empty={words.noTokens}
-        head={[words.user, words.issuedAt, words.ends, words.kind, words.key, words.by, "jti", ""]}
-        row={(one) => ({
-          key: one.jti,
-          cells: [
-            one.sub, when(one.issued), when(one.until), one.admin ? <b>{words.administrator}</b> : words.user,
-            <code>{one.kid ?? "–"}</code>, one.by, <code>{one.jti}</code>,
-            one.state || <button class="link danger" aria-label={words.revokeOf(one.jti)} onClick={() => void takeBack(one)}>{words.revoke}</button>,
-          ],
-        })}
-      />
-      {list.rows.length === SHOWN && <p class="quiet">{words.newestOnly(SHOWN)}</p>}
+      <div class="acted">
+        <Table
+          label={words.ledger} rows={page} bad={bad} empty={words.noTokens}
+          head={[words.user, words.issuedAt, words.ends, words.kind, words.key, words.by, "jti", ""]}
+          row={(one) => ({
+            key: one.jti,
+            cells: [
+              one.sub, when(one.issued), when(one.until), one.admin ? <b>{words.administrator}</b> : words.user,
+              <code>{one.kid ?? "–"}</code>, one.by, <code>{one.jti}</code>,
+              one.state || <button class="link danger" disabled={act.busy} aria-label={words.revokeOf(one.jti)} onClick={() => void takeBack(one)}>{words.revoke}</button>,
+            ],
+          })}
+        />
+        {page?.length === SHOWN && <p class="quiet">{words.newestOnly(SHOWN)}</p>}
+        <Outcome act={act} />
+      </div>
     </section>
   );
 }

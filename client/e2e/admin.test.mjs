@@ -1,19 +1,11 @@
 // The administrators' page, on their listener: what it shows is true, and what it does is done.
 
 import assert from "node:assert/strict";
-import { appendFile, mkdir } from "node:fs/promises";
+import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { AdminTab } from "./support/admin.mjs";
-import { Tab, newContext, shots, startBrowser, violations } from "./support/browser.mjs";
-import { Server } from "./support/server.mjs";
-
-async function begin(t, settings = {}) {
-  const server = await Server.start(t, settings);
-  const browser = await startBrowser(t, server);
-  await mkdir(shots, { recursive: true });
-  return { server, browser, context: await newContext(browser) };
-}
+import { AdminTab, begin, claims } from "./support/admin.mjs";
+import { Tab, newContext, shots, violations } from "./support/browser.mjs";
 
 test("only an administrator's token opens the page, and its end closes it", async (t) => {
   const { server, context } = await begin(t);
@@ -96,11 +88,6 @@ test("the plots follow what happens, and leave out when nobody answered", async 
   await tab.page.locator(".tile.warn").getByText("not in force: configuration").waitFor();
   for (const one of [tab, ming, hong]) one.assertClean();
 });
-
-/** The claims of a token. */
-function claims(token) {
-  return JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
-}
 
 test("a token that is issued here lets in, and lets out once it is revoked here", async (t) => {
   const { server, context } = await begin(t);

@@ -1,7 +1,22 @@
 // The administrators' page in a tab, and what a person does with it.
 
 import assert from "node:assert/strict";
-import { newPage } from "./browser.mjs";
+import { mkdir } from "node:fs/promises";
+import { newContext, newPage, shots, startBrowser } from "./browser.mjs";
+import { Server } from "./server.mjs";
+
+/** A server, a browser, and a profile to open the page in. */
+export async function begin(t, settings = {}) {
+  const server = await Server.start(t, settings);
+  const browser = await startBrowser(t, server);
+  await mkdir(shots, { recursive: true });
+  return { server, browser, context: await newContext(browser) };
+}
+
+/** The claims of a token. */
+export function claims(token) {
+  return JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
+}
 
 export class AdminTab {
   /** Opens the page, signed in with `token` or at the form. */
@@ -30,6 +45,17 @@ export class AdminTab {
   async goesOn() {
     // The second question is asked only after the answer to the first was drawn.
     for (let n = 0; n < 2; n++) await this.page.waitForResponse((answer) => new URL(answer.url()).pathname === "/admin/status");
+  }
+
+  /** Keeps what is asked of `url` on the way; what it gives lets it go. */
+  async holdBack(url) {
+    let letGo;
+    const held = new Promise((resolve) => { letGo = resolve; });
+    await this.page.route(url, async (route) => {
+      await held;
+      await route.continue();
+    });
+    return letGo;
   }
 
   plot(title) {
