@@ -6,6 +6,7 @@ import type { Calls } from "./calls";
 import { Connections } from "./connections";
 import { span } from "./figures";
 import { Notify } from "./notify";
+import type { Draft } from "./notify";
 import { Overview } from "./overview";
 import { Revocations } from "./revocations";
 import { Tokens } from "./tokens";
@@ -18,10 +19,12 @@ type Section = typeof SECTIONS[number];
 interface Props {
   calls: Calls;
   about: { userId: number; endsAt: number };
+  draft: Draft;
+  change(how: (draft: Draft) => Partial<Draft>): void;
   signOut(): void;
 }
 
-export function App({ calls, about, signOut }: Props) {
+export function App({ calls, about, draft, change, signOut }: Props) {
   const [watch, setWatch] = useState<Watch | null>(null);
   const [, draw] = useReducer((n: number) => n + 1, 0);
   const [section, setSection] = useState(sectionInAddress);
@@ -78,7 +81,7 @@ export function App({ calls, about, signOut }: Props) {
         {section === "tokens" && <Tokens calls={calls} />}
         {section === "revocations" && <Revocations calls={calls} />}
         {/* Stays: a text that is being written or sent outlives a look at another section. */}
-        <div hidden={section !== "notify"}><Notify calls={calls} /></div>
+        <div hidden={section !== "notify"}><Notify calls={calls} draft={draft} change={change} /></div>
       </main>
       <Questions />
     </div>

@@ -4,11 +4,14 @@ import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { App } from "./app";
 import { Calls, Refused } from "./calls";
+import type { Draft } from "./notify";
 import { claims, forget, keep, kept, takeFromAddress } from "../page/sign-in";
 import { SignInForm } from "../page/sign-in-form";
 import { words } from "./words";
 
 const COMMAND = "imserver token issue --sub 1 --admin";
+
+const written = (by: number): Draft => ({ by, to: "", content: "", attempt: { what: "", id: "" } });
 
 /** No timer can be set further ahead. */
 const LONGEST_MS = 2 ** 31 - 1;
@@ -17,6 +20,9 @@ function Page() {
   const [token, setToken] = useState(() => takeFromAddress() ?? kept());
   const [notice, setNotice] = useState("");
   const about = useMemo(() => (token === null ? null : claims(token)), [token]);
+
+  // Outlives the token: whoever makes a new one goes on writing. Another one begins anew.
+  const [draft, setDraft] = useState(written(0));
 
   const end = (text: string) => {
     forget();
@@ -54,8 +60,15 @@ function Page() {
       setNotice(error instanceof Refused && error.status === 401 ? words.notLetIn : (error as Error).message);
     }
   };
+  const signOut = () => {
+    setDraft(written(0));
+    end(words.signedOut);
+  };
+  const by = about?.userId ?? 0;
+  const of = (draft: Draft) => (draft.by === by ? draft : written(by));
+  const change = (how: (draft: Draft) => Partial<Draft>) => setDraft((draft) => ({ ...of(draft), ...how(of(draft)) }));
   return calls && about
-    ? <App calls={calls} about={about} signOut={() => end(words.signedOut)} />
+    ? <App calls={calls} about={about} draft={of(draft)} change={change} signOut={signOut} />
     : <SignInForm words={words} command={COMMAND} notice={notice} signIn={(token) => void signIn(token)} />;
 }
 

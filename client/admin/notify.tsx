@@ -17,15 +17,28 @@ type Line =
 /** Failures that are named; more are counted. */
 const NAMED = 20;
 
-export function Notify({ calls }: { calls: Calls }) {
+/** What is being written. */
+export interface Draft {
+  /** By whom. */
+  by: number;
+  /** To whom, as it was typed. */
+  to: string;
+  content: string;
+  /** The same text to the same people again, after it came to nothing, goes to nobody twice. */
+  attempt: { what: string; id: string };
+}
+
+interface Props {
+  calls: Calls;
+  draft: Draft;
+  change(how: (draft: Draft) => Partial<Draft>): void;
+}
+
+export function Notify({ calls, draft: { to: typed, content, attempt }, change }: Props) {
   const [all, setAll] = useState(false);
-  const [typed, setTyped] = useState("");
   const users = userNumbers(typed);
-  const [content, setContent] = useState("");
   const [reached, setReached] = useState(0);
   const [failed, setFailed] = useState<string[]>([]);
-  // The same text to the same people again, after it came to nothing, goes to nobody twice.
-  const [attempt, setAttempt] = useState({ what: "", id: "" });
   const act = useAct();
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
@@ -39,11 +52,13 @@ export function Notify({ calls }: { calls: Calls }) {
       if (all && !await ask(words.sureToAll, words.sendToAll)) return words.nothingDone;
       const what = JSON.stringify([to, content]);
       const id = attempt.what === what ? attempt.id : crypto.randomUUID();
-      setAttempt({ what, id });
+      change(() => ({ attempt: { what, id } }));
       const sum = await send(calls, { to, content, clientMsgId: id }, setReached, setFailed);
       if (!sum?.complete) throw new Error(words.notComplete(count(sum?.sent ?? 0)));
-      setAttempt({ what: "", id: "" });
-      if (sum.failed === 0) setContent((now) => (now === content ? "" : now));
+      change((now) => ({
+        attempt: { what: "", id: "" },
+        content: sum.failed === 0 && now.content === content ? "" : now.content,
+      }));
       return words.sentTo(count(sum.sent), sum.duplicates, sum.failed);
     });
   };
@@ -60,12 +75,12 @@ export function Notify({ calls }: { calls: Calls }) {
           <Field name={words.users} hint={users === null ? words.noUsers : words.toSome(users.length)}>
             <textarea
               name="to" rows={2} spellcheck={false} inputMode="numeric" placeholder="1, 2, 3" aria-invalid={users === null}
-              value={typed} onInput={(event) => setTyped(event.currentTarget.value)}
+              value={typed} onInput={({ currentTarget: { value } }) => change(() => ({ to: value }))}
             />
           </Field>
         )}
         <Field name={words.message} hint={words.bytes(count(bytes))}>
-          <textarea name="content" rows={4} value={content} onInput={(event) => setContent(event.currentTarget.value)} />
+          <textarea name="content" rows={4} value={content} onInput={({ currentTarget: { value } }) => change(() => ({ content: value }))} />
         </Field>
         <div class="row">
           <button class="primary" disabled={act.busy}>

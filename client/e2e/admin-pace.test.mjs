@@ -49,6 +49,35 @@ test("what one is about outlives every drawing, a look at another section, and a
   tab.assertClean();
 });
 
+test("what is being written outlives the token, for the same administrator alone", async (t) => {
+  const { server, context } = await begin(t);
+  const first = await server.adminToken();
+  const tab = await AdminTab.open(context, server, first);
+  const message = tab.page.getByLabel("Message");
+  const enter = async (token) => {
+    await tab.page.locator("#token").fill(token);
+    await tab.page.getByRole("button", { name: "Sign in" }).click();
+    return message.inputValue();
+  };
+  await tab.go("Notify");
+  await tab.page.getByLabel("Users", { exact: true }).fill("5");
+  await message.fill("half a sen");
+  await server.administer(await server.adminToken(), "POST", "revocations", { token: first });
+  await tab.status("takes your token no more");
+  assert.equal(await enter(await server.adminToken()), "half a sen");
+  assert.equal(await tab.page.getByLabel("Users", { exact: true }).inputValue(), "5");
+
+  const another = () => server.adminToken(10);
+  await tab.page.evaluate((token) => { location.hash = `#token=${token}`; }, await another());
+  await tab.page.getByText("User 10").waitFor();
+  await tab.go("Notify");
+  assert.equal(await message.inputValue(), "");
+  await message.fill("another's");
+  await tab.page.getByRole("button", { name: "Sign out" }).click();
+  assert.equal(await enter(await another()), "", "who signs out is done");
+  tab.assertClean();
+});
+
 test("an answer that comes late is taken for nothing else", async (t) => {
   const { server, context } = await begin(t);
   const [five, six] = [await server.token(5), await server.token(6)];
