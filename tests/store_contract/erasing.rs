@@ -28,10 +28,16 @@ pub async fn nothing_is_left_of_an_erased_user<B: Backend>() {
     }
     let mut to_peer = Vec::new();
     for turn in 0..400u64 {
-        to_peer.push(bench.append(draft(WHO, 1, &format!("to 1: {turn}"))).await);
-        for (from, to) in [(1, WHO), (0, WHO), (WHO, WHO), (1, 3)] {
-            bench.append(draft(from, to, &format!("{from} to {to}: {turn}"))).await;
+        let mut lined_up = Vec::new();
+        for (from, to) in [(WHO, 1), (1, WHO), (0, WHO), (WHO, WHO), (1, 3)] {
+            let text = format!("{from} to {to}: {turn}");
+            lined_up.push(bench.line_up(draft(from, to, &text)).await);
         }
+        let mut ids = Vec::new();
+        for receipt in lined_up {
+            ids.push(receipt.await.unwrap().id);
+        }
+        to_peer.push(ids[0]);
     }
     // Read out of order, so that there is something of every kind to be erased.
     let read: Vec<_> = to_peer.iter().copied().step_by(3).collect();
