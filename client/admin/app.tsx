@@ -63,17 +63,19 @@ export function App({ calls, about, draft, change, signOut }: Props) {
   return (
     <div class="admin" onClickCapture={once}>
       <a class="skip" href="#main" onClick={skip}>{words.skip}</a>
-      <header>
-        <h1>imserver <span>{words.title}</span></h1>
-        <nav ref={nav} aria-label={words.sections}>
-          {SECTIONS.map((one) => (
-            <a key={one} href={`#/${one}`} aria-current={one === section ? "page" : undefined}>{words[one]}</a>
-          ))}
-        </nav>
-        <p class="quiet">{words.as(about.userId, span(Math.max((about.endsAt - Date.now()) / 1000, 1)))}</p>
-        <button type="button" class="plain" onClick={signOut}>{words.signOut}</button>
-      </header>
-      <div class={watch?.fault ? "banner offline" : "banner none"} role="status">{watch?.fault && words.away(watch.fault)}</div>
+      <div class="top">
+        <header>
+          <h1>imserver <span>{words.title}</span></h1>
+          <nav ref={nav} aria-label={words.sections}>
+            {SECTIONS.map((one) => (
+              <a key={one} href={`#/${one}`} aria-current={one === section ? "page" : undefined}>{words[one]}</a>
+            ))}
+          </nav>
+          <p class="quiet">{words.as(about.userId, span(Math.max((about.endsAt - Date.now()) / 1000, 1)))}</p>
+          <button type="button" class="plain" onClick={signOut}>{words.signOut}</button>
+        </header>
+        <div class={watch?.fault ? "banner offline" : "banner none"} role="status">{watch?.fault && words.away(watch.fault)}</div>
+      </div>
       <main ref={main} id="main" tabIndex={-1}>
         <h2>{words[section]}</h2>
         {section === "overview" && watch && <Overview watch={watch} />}

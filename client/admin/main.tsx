@@ -1,7 +1,7 @@
 // The administrators' page begins here: who is signed in, and who is not any more.
 
 import { render } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { App } from "./app";
 import { Calls, Refused } from "./calls";
 import type { Draft } from "./notify";
@@ -48,15 +48,20 @@ function Page() {
     return () => clearTimeout(timer);
   }, [about]);
 
+  // The token that was pasted last: what becomes of one before it matters no more.
+  const wanted = useRef("");
   const signIn = async (token: string) => {
+    wanted.current = token;
     setNotice(words.checking);
     try {
       // Before it is kept: a user's token opens nothing here.
       await new Calls(token, () => {}).json("GET", "status");
+      if (wanted.current !== token) return;
       keep(token);
       setNotice("");
       setToken(token);
     } catch (error) {
+      if (wanted.current !== token) return;
       setNotice(error instanceof Refused && error.status === 401 ? words.notLetIn : (error as Error).message);
     }
   };

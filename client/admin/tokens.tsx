@@ -92,8 +92,14 @@ function Made({ token }: { token: string }) {
   const [copied, setCopied] = useState(false);
   const copy = async () => {
     field.current!.select();
-    await navigator.clipboard.writeText(token);
-    setCopied(true);
+    try {
+      await navigator.clipboard.writeText(token);
+      setCopied(true);
+    } catch {
+      // A page that came without TLS has no clipboard, and a browser may refuse it; the
+      // selection can be copied all the same.
+      setCopied(document.execCommand("copy"));
+    }
   };
   return (
     <div class="made">

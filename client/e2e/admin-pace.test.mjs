@@ -120,6 +120,24 @@ test("an answer that comes late is taken for nothing else", async (t) => {
   await answer;
   await tab.goesOn();
   await tab.page.getByText("User 11").waitFor();
+
+  // Of two that are pasted one after the other the second one counts.
+  await tab.page.getByRole("button", { name: "Sign out" }).click();
+  const enter = async (token) => {
+    await tab.page.locator("#token").fill(token);
+    await tab.page.getByRole("button", { name: "Sign in" }).click();
+  };
+  const checked = await tab.holdBack("**/admin/status");
+  const asked = tab.page.waitForRequest("**/admin/status");
+  await enter(await server.adminToken(12));
+  const slow = await asked;
+  await tab.page.unroute("**/admin/status");
+  await enter(await server.adminToken(13));
+  await tab.page.getByText("User 13").waitFor();
+  checked();
+  await slow.response();
+  await tab.goesOn();
+  await tab.page.getByText("User 13").waitFor();
   tab.assertClean();
   for (const { end } of sockets) end();
 });
@@ -164,6 +182,13 @@ test("what came of a press is seen, however far down the row is", async (t) => {
   for (let user = 1; user <= 30; user++) await server.administer(admin, "POST", "tokens", { sub: user, ttl: 600 });
   const tab = await AdminTab.open(context, server, admin);
   await tab.go("Tokens");
+  const form = tab.card("Issue a token");
+  await form.getByLabel("User", { exact: true }).fill("5");
+  await form.getByRole("button", { name: "Issue" }).click();
+  // Without TLS a page has no clipboard.
+  await tab.page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+  await form.getByRole("button", { name: "Copy" }).click();
+  await form.getByRole("button", { name: "Copied" }).waitFor();
   const low = tab.page.locator("tbody tr").nth(15).getByRole("button", { name: "Revoke" });
   const seen = async (line) => {
     await line.waitFor();
@@ -177,6 +202,7 @@ test("what came of a press is seen, however far down the row is", async (t) => {
   await tab.page.locator("tbody button").nth(16).click();
   await tab.confirm();
   assert.ok(await seen(tab.page.getByRole("alert").filter({ hasText: "does not answer" })));
+  assert.ok(await seen(tab.page.locator(".banner.offline")));
   tab.assertClean();
 });
 
