@@ -12,9 +12,12 @@ export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; n
 
   // As high as its text; the style sheet says up to where.
   useLayoutEffect(() => {
-    const { style } = field.current!;
+    const { style, form } = field.current!;
+    // The form stays as high meanwhile: the log above would grow for a moment, and lose its end.
+    form!.style.minHeight = `${form!.offsetHeight}px`;
     style.height = "auto";
     style.height = `${field.current!.scrollHeight}px`;
+    form!.style.minHeight = "";
   }, [text]);
   useLayoutEffect(() => {
     // On a phone the keyboard would cover what one came to read.
@@ -36,8 +39,9 @@ export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; n
     field.current!.focus();
   };
   const pressed = (event: KeyboardEvent) => {
-    // Enter also ends the choice of a Chinese character: that is not ours.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    // Enter also ends the choice of a Chinese character: that is not ours. In Safari the
+    // choice is over by then, and only the key's number tells.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     send();
   };

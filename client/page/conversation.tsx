@@ -23,7 +23,7 @@ export function Conversation({ chat, timeline, leave }: {
         </button>
         <Avatar peerId={peerId} me={chat.userId} name={name} />
         <div class="who">
-          <h2><bdi>{name}</bdi></h2>
+          <h2 dir="auto">{name}</h2>
           <p>{chat.isTyping(peerId) ? <span class="typing">{words.typing}</span> : about(chat, peerId, name)}</p>
         </div>
       </header>

@@ -1,6 +1,6 @@
 // The list of conversations, newest first.
 
-import { useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Avatar } from "./avatar";
 import type { Chat, Line } from "./chat";
 import { Icon } from "./icons";
@@ -15,16 +15,21 @@ export function List({ chat, open, signOut }: {
 }) {
   const [starting, setStarting] = useState(false);
   const [asked, setAsked] = useState(!canAsk());
+  const plus = useRef<HTMLButtonElement>(null);
   const start = (peerId: number) => {
     setStarting(false);
     open(peerId);
+  };
+  const cancel = () => {
+    setStarting(false);
+    plus.current!.focus();
   };
   return (
     <>
       <header class="bar">
         <Avatar peerId={chat.userId} me={0} name={chat.userName || words.user(chat.userId)} />
         <div class="who">
-          <h2><bdi>{chat.userName || words.user(chat.userId)}</bdi></h2>
+          <h2 dir="auto">{chat.userName || words.user(chat.userId)}</h2>
           {chat.userName && <p>{words.user(chat.userId)}</p>}
         </div>
         {!asked && (
@@ -39,13 +44,13 @@ export function List({ chat, open, signOut }: {
           <Icon name="leave" />
         </button>
         <button
-          type="button" class="round" aria-label={words.newConversation} title={words.newConversation}
+          type="button" class="round" aria-label={words.newConversation} title={words.newConversation} ref={plus}
           aria-expanded={starting} onClick={() => setStarting(!starting)}
         >
           <Icon name="plus" />
         </button>
       </header>
-      {starting && <Start me={chat.userId} start={start} cancel={() => setStarting(false)} />}
+      {starting && <Start me={chat.userId} start={start} cancel={cancel} />}
       <Lines chat={chat} open={open} />
     </>
   );
@@ -59,6 +64,8 @@ function Start({ me, start, cancel }: {
 }) {
   const [wrong, setWrong] = useState(false);
   const field = useRef<HTMLInputElement>(null);
+  // Once: whoever writes elsewhere meanwhile keeps the focus, however often this is drawn.
+  useLayoutEffect(() => field.current!.focus(), []);
   const submit = (event: Event) => {
     event.preventDefault();
     const text = field.current!.value.trim();
@@ -73,8 +80,8 @@ function Start({ me, start, cancel }: {
     >
       <label for="peer">{words.userNumber}</label>
       <input
-        id="peer" ref={(input) => { if (input && !field.current) input.focus(); field.current = input; }}
-        inputMode="numeric" autocomplete="off" aria-invalid={wrong} aria-describedby={wrong ? "peer-wrong" : undefined}
+        id="peer" ref={field} inputMode="numeric" autocomplete="off"
+        aria-invalid={wrong} aria-describedby={wrong ? "peer-wrong" : undefined}
       />
       <button class="primary">{words.open}</button>
       {wrong && <p id="peer-wrong" class="wrong" role="alert">{words.userNumberWrong}</p>}
@@ -129,8 +136,9 @@ function Lines({ chat, open }: { chat: Chat; open: (peerId: number) => void }) {
       )}
       {chat.more !== null && chat.lines.length > 0 && (
         <button
-          type="button" class="link more" disabled={chat.listLoading}
-          onClick={() => void chat.loadList(chat.more!)}
+          // Not `disabled`: a button that is pressed may not lose the focus under it.
+          type="button" class="link more" aria-disabled={chat.listLoading}
+          onClick={() => chat.listLoading || void chat.loadList(chat.more!)}
         >
           {words.loadMore}
         </button>
@@ -150,9 +158,9 @@ function LineContent({ chat, line }: { chat: Chat; line: Line }) {
   return (
     <>
       <Avatar peerId={peerId} me={chat.userId} name={name} />
-      <span class="name"><bdi>{name}</bdi></span>
+      <span class="name" dir="auto">{name}</span>
       {at !== null && <time dateTime={new Date(at).toISOString()}>{brief(at)}</time>}
-      <span class="preview"><bdi><Preview chat={chat} line={line} /></bdi></span>
+      <span class="preview" dir="auto"><Preview chat={chat} line={line} /></span>
       {unread > 0 && (
         <span class="badge">
           <span aria-hidden="true">{unread > 999 ? "999+" : unread}</span>

@@ -41,9 +41,14 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
   useLayoutEffect(() => keeper.current?.settle());
 
   const unread = chat.unreadOf(timeline.peerId);
+  // A button that goes away when it is pressed leaves the focus to the log.
+  const pressed = (work: () => void) => {
+    view.current!.focus();
+    work();
+  };
   const actions: BubbleActions = {
-    retry: (id) => chat.client.retry(id),
-    discard: (id) => chat.client.discard(id),
+    retry: (id) => pressed(() => chat.client.retry(id)),
+    discard: (id) => pressed(() => chat.client.discard(id)),
     hold: (part) => keeper.current?.hold(part),
   };
   const away = !timeline.atNewest || !timeline.pinned;
@@ -73,7 +78,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
         {timeline.failed && (
           <p class="aside" role="alert">
             {words.loadFailed}{" "}
-            <button type="button" class="link" onClick={() => timeline.tryAgain()}>{words.tryAgain}</button>
+            <button type="button" class="link" onClick={() => pressed(() => timeline.tryAgain())}>{words.tryAgain}</button>
           </p>
         )}
       </div>
@@ -81,13 +86,13 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
       {away && items.length > 0 && (
         <div class="float">
           {unread > 0 && (
-            <button type="button" class="chip" onClick={() => chat.markAllRead()}>
+            <button type="button" class="chip" onClick={() => pressed(() => chat.markAllRead())}>
               {words.unread(unread)} · {words.markAllRead}
             </button>
           )}
           <button
             type="button" class="round" aria-label={words.toNewest} title={words.toNewest}
-            onClick={() => timeline.showNewest()}
+            onClick={() => pressed(() => timeline.showNewest())}
           >
             <Icon name="down" />
           </button>
@@ -95,7 +100,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
       )}
       {!away && timeline.muchUnread && (
         <div class="float top">
-          <button type="button" class="chip" onClick={() => chat.markAllRead()}>
+          <button type="button" class="chip" onClick={() => pressed(() => chat.markAllRead())}>
             {words.unreadAbove(unread)} · {words.markAllRead}
           </button>
         </div>
