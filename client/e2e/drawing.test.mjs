@@ -4,11 +4,20 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Tab, newContext, startBrowser, steps } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
+import { Tunnel } from "./support/tunnel.mjs";
 
 /** Writes from one user to another behind the page's back. */
 async function sender(server, from, name) {
   const token = await server.token(from, name);
   return (toId, content) => server.api(token, "POST", "messages", { toId, content });
+}
+
+async function look(tab, away) {
+  await tab.page.evaluate((away) => {
+    if (away) Object.defineProperty(document, "hidden", { value: true, configurable: true });
+    else delete document.hidden;
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, away);
 }
 
 /** Waits until the page is drawn as it stands. */
@@ -67,6 +76,56 @@ test("what comes in disturbs nobody who writes", async (t) => {
     assert.ok(await tab.log.evaluate((log) => log === document.activeElement), "the focus is lost");
     await tab.page.keyboard.press("Escape");
     await tab.log.waitFor({ state: "detached" });
+  });
+
+  tab.assertClean();
+});
+
+test("what came while nobody looked begins in sight", async (t) => {
+  const step = steps(t);
+  const server = await Server.start(t, { IMSERVER_LIMITS__MESSAGES_PER_SECOND: "0" });
+  const tunnel = await Tunnel.open(t, server.port);
+  const through = { ...server, origin: `https://127.0.0.1:${tunnel.port}` };
+  await server.kill();
+  server.env.IMSERVER_SERVER__ORIGINS = through.origin;
+  await server.up();
+  const browser = await startBrowser(t, server);
+  const write = await sender(server, 2, "小红");
+  const tab = await Tab.open(await newContext(browser), through, await server.token(1, "小明"), 2);
+
+  // The view stayed at the newest: the title counted those above it, and nothing said where they were.
+  const begins = async (text) => {
+    const top = tab.bubble(text).locator(".text");
+    await tab.until((text) => {
+      const log = document.querySelector(".log").getBoundingClientRect();
+      const first = [...document.querySelectorAll(".message")].find((one) => one.querySelector(".text").textContent === text);
+      const at = first?.getBoundingClientRect();
+      return at && at.top > log.top && at.bottom < log.bottom &&
+        first.previousElementSibling.textContent === "New messages";
+    }, text);
+    assert.equal(await top.count(), 1);
+    await tab.page.locator(".chip").getByText("unread messages").waitFor();
+    await tab.page.locator('[data-peer="2"] .badge').waitFor();
+    await tab.page.getByRole("button", { name: "To the newest message" }).click();
+    await tab.until(() => !document.querySelector(".chip, .float"));
+  };
+  const many = async (name) => {
+    for (let n = 0; n < 40; n++) await write(1, `${name} ${n}.`);
+  };
+
+  await step("in a tab in the background", async () => {
+    await look(tab, true);
+    await many("hidden");
+    await tab.page.locator(".line").getByText("hidden 39.").waitFor();
+    await look(tab, false);
+    await begins("hidden 0.");
+  });
+
+  await step("during a break of the connection", async () => {
+    tunnel.cut();
+    await many("missed");
+    tunnel.mend();
+    await begins("missed 0.");
   });
 
   tab.assertClean();

@@ -159,7 +159,7 @@ class Keeper {
     }
     const goTo = timeline.goTo === null ? null : this.#find(timeline.goTo);
     if (goTo) {
-      timeline.goTo = null;
+      if (!document.hidden) timeline.goTo = null;
       view.scrollTop += this.#top(goTo) - view.clientHeight / 4;
       timeline.pinned = this.#atEnd();
     } else if (timeline.pinned && timeline.atNewest) {

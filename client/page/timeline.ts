@@ -50,7 +50,7 @@ export class Timeline {
   atNewest = false;
   /** The first message that was new when one began to read. */
   divider: string | null = null;
-  /** Where the view is to scroll, once. */
+  /** Where the view is to scroll, once; while nobody looks, again with all that comes. */
   goTo: string | null = null;
   loading = false;
   failed = false;
@@ -170,6 +170,7 @@ export class Timeline {
   /** Back to the newest message. */
   showNewest(): void {
     this.pinned = true;
+    this.goTo = null;
     if (this.#atEnd) this.changed();
     else void this.#openAtNewest();
   }
@@ -186,8 +187,12 @@ export class Timeline {
     if (!newest) return this.open();
     // Elsewhere than at the end, what came will be met on the way down.
     if (!this.#atEnd) return;
-    if (newest.newer === null) return this.#openAtNewest();
-    await this.#loading(() => this.#loadTail(LOADED / PAGE));
+    const known = new Set(this.#messages.map((message) => this.#key(message)));
+    const isNews = (entry: Entry) => this.#item(entry).unread && !known.has(this.#item(entry).key);
+    if (newest.newer === null) await this.#openAtNewest();
+    else await this.#loading(() => this.#loadTail(LOADED / PAGE));
+    // More may have come than is in sight at the end.
+    if (this.pinned && !this.#dividerIsAhead()) this.#goToFirst(isNews);
   }
 
   // Loading. One page is on its way at a time; only opening overtakes another.
@@ -223,13 +228,13 @@ export class Timeline {
       this.#settleLive(before);
       this.pinned = true;
       this.#early.clear();
-      if (unread > 0) this.#goToUnread();
+      if (unread > 0) this.#goToFirst((entry) => this.#item(entry).unread);
     });
   }
 
-  #goToUnread(): void {
+  #goToFirst(isNews: (entry: Entry) => boolean): void {
     const entries = this.#entries;
-    const first = entries.findIndex((entry) => this.#item(entry).unread);
+    const first = entries.findIndex(isNews);
     if (first < 0) return;
     this.divider = this.goTo = this.#item(entries[first]!).key;
     this.pinned = false;
@@ -362,8 +367,12 @@ export class Timeline {
     if (this.#messages.some((known) => place(known.toId, known.messageId) === at)) return;
     const added = this.#early.delete(at) ? { ...message, read: true } : { ...message };
     this.#live.push(added);
-    if (added.fromId === this.userId) this.divider = null;
-    else if (!inSight && !this.#dividerIsAhead()) this.divider = this.#key(added);
+    if (added.fromId === this.userId) this.divider = this.goTo = null;
+    else if (!inSight && !this.#dividerIsAhead()) {
+      this.divider = this.#key(added);
+      // It stays in sight, however much follows before somebody looks.
+      if (this.pinned) this.goTo = this.divider;
+    }
     if (this.#live.length > LIVE && !this.loading) void this.catchUp();
   }
 
