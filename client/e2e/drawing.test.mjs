@@ -130,3 +130,71 @@ test("what came while nobody looked begins in sight", async (t) => {
 
   tab.assertClean();
 });
+
+test("the list is right, whenever its pages come", async (t) => {
+  const step = steps(t);
+  const server = await Server.start(t, { IMSERVER_LIMITS__MESSAGES_PER_SECOND: "0" });
+  const browser = await startBrowser(t, server);
+  const token = await server.token(1, "小明");
+  const long = "محمد عبد الله بن عبد العزيز بن محمد الطويل الاسم جدا";
+  for (let n = 120; n > 0; n--) await server.api(token, "POST", "messages", { toId: 1000 + n, content: `to ${n}` });
+  await (await sender(server, 2, long))(1, "مرحبا");
+  const context = await newContext(browser);
+  const tab = await Tab.open(context, server, token);
+  const more = tab.page.getByRole("button", { name: "Load more" });
+  const peers = () => tab.page.locator(".line").evaluateAll((lines) => lines.map((line) => Number(line.dataset.peer)));
+  const right = [2, ...Array.from({ length: 120 }, (_, n) => 1001 + n)];
+
+  await step("who asks for more keeps the focus", async () => {
+    await more.press("Enter");
+    await tab.until(() => document.querySelectorAll(".line").length === 100);
+    await drawn(tab);
+    assert.ok(await more.evaluate((button) => button === document.activeElement), "the focus is lost");
+    await more.press("Enter");
+    await tab.until(() => document.querySelectorAll(".line").length === 121);
+    assert.deepEqual(await peers(), right);
+  });
+
+  await step("a list that is all there has no more after another connection, and what came since stays", async () => {
+    let release;
+    const held = new Promise((done) => (release = done));
+    let asked;
+    const first = new Promise((done) => (asked = done));
+    await context.route("**/teaching/api/conversations?limit=50", async (route) => {
+      const answer = await server.api(token, "GET", "conversations?limit=50");
+      asked();
+      await held;
+      await route.fulfill({ json: answer });
+    });
+    await server.kill();
+    await server.up();
+    await first;
+    const third = await sender(server, 3, "Third");
+    await third(1, "newer than the list");
+    const line = tab.page.locator('[data-peer="3"]');
+    await line.getByText("newer than the list").waitFor();
+    await (await sender(server, 2, long))(1, "ثانية");
+    await tab.page.locator('[data-peer="2"]').getByText("ثانية").waitFor();
+    release();
+    await context.unrouteAll({ behavior: "wait" });
+    await drawn(tab);
+    // The older answer used to take its place, and the older order too.
+    assert.match(await tab.page.locator('[data-peer="2"]').textContent(), /ثانية/);
+    assert.deepEqual(await peers(), [2, 3, ...right.slice(1)]);
+    assert.equal(await more.count(), 0);
+  });
+
+  await step("a long name loses its end, in whichever direction it is written", async () => {
+    const cut = await tab.page.locator('[data-peer="2"] .name').evaluate((name) => {
+      const range = document.createRange();
+      const text = document.createTreeWalker(name, NodeFilter.SHOW_TEXT).nextNode();
+      range.setStart(text, 0);
+      range.setEnd(text, 1);
+      const [first, box] = [range.getBoundingClientRect(), name.getBoundingClientRect()];
+      return name.scrollWidth <= name.clientWidth || first.left < box.left - 1 || first.right > box.right + 1;
+    });
+    assert.equal(cut, false, "its beginning is out of sight");
+  });
+
+  tab.assertClean();
+});

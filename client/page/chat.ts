@@ -5,19 +5,10 @@
 
 import { Client, type ClientOptions, type Message, type StateChange } from "imserver-client";
 import { draft, keepDraft } from "./drafts";
+import { type Line, merge } from "./lines";
 import { notify, showInTitle } from "./notify";
 import { Timeline } from "./timeline";
 import { words } from "./words";
-
-/** One line of the list. */
-export interface Line {
-  peerId: number;
-  userName: string;
-  /** Null: nobody has written yet. */
-  last: Message | null;
-  /** When the list was loaded. */
-  unread: number;
-}
 
 /** Somebody who types and does not go on has stopped after this. */
 const TYPING_MS = 5000;
@@ -180,15 +171,12 @@ export class Chat {
     this.listLoading = true;
     this.listFailed = false;
     this.changed();
+    const known = new Map(this.lines.map((line) => [line.peerId, line.last]));
     try {
-      const page = await this.client.conversations(cursor ? { limit: 50, cursor } : { limit: 50 });
-      const lines = page.conversations.map(
-        ({ peerId, userName, unread, lastMessage: last }): Line => ({ peerId, userName, unread, last }),
-      );
-      const loaded = new Set(lines.map((line) => line.peerId));
-      const others = this.lines.filter((line) => !loaded.has(line.peerId));
-      this.lines.splice(0, Infinity, ...(cursor ? [...others, ...lines] : [...lines, ...others]));
-      if (cursor || this.more === null || others.length === 0) this.more = page.next;
+      const page = await this.client.conversations({ limit: 50, ...(cursor && { cursor }) });
+      const { lines, more } = merge(this.lines, known, page, cursor !== undefined);
+      this.lines.splice(0, Infinity, ...lines);
+      if (more !== undefined) this.more = more;
     } catch {
       this.listFailed = true;
     }

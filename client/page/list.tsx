@@ -2,8 +2,9 @@
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Avatar } from "./avatar";
-import type { Chat, Line } from "./chat";
+import type { Chat } from "./chat";
 import { Icon } from "./icons";
+import type { Line } from "./lines";
 import { ask, canAsk } from "./notify";
 import { brief, timeOf } from "./times";
 import { words } from "./words";
