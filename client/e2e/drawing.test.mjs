@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Tab, newContext, startBrowser, steps } from "./support/browser.mjs";
+import { Tab, newContext, newPage, startBrowser, steps } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
 import { Tunnel } from "./support/tunnel.mjs";
 
@@ -197,4 +197,36 @@ test("the list is right, whenever its pages come", async (t) => {
   });
 
   tab.assertClean();
+});
+
+test("times and days are those of now", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t, server);
+  const tab = new Tab();
+  Object.assign(tab, await newPage(await newContext(browser, { timezoneId: "Asia/Shanghai" })));
+  // Two minutes to midnight in Shanghai.
+  await tab.page.clock.install({ time: `${new Date().toISOString().slice(0, 10)}T15:58:00Z` });
+  await tab.page.goto(`${server.origin}/#token=${await server.token(1, "小明", "100h")}&to=2`);
+  await tab.loaded();
+
+  // A mark of time that says nothing: the time that was shown went on with each drawing.
+  const socket = await server.socket(await server.token(2, "小红"));
+  const write = (content) => socket.send(JSON.stringify({
+    fromId: 2, toId: 1, type: 0, content, timestamp: "noon", Describe: "",
+  }));
+  write("odd");
+  await tab.sees("odd");
+  const time = () => tab.page.locator(".message time").first().getAttribute("datetime");
+  const before = await time();
+  await tab.page.clock.runFor(30_000);
+  write("even");
+  await tab.sees("even");
+  assert.equal(await time(), before);
+
+  // Nothing happens at midnight: "today" stayed until something did.
+  assert.deepEqual(await tab.page.locator(".day").allTextContents(), ["Today"]);
+  await tab.page.clock.runFor(95_000);
+  await tab.page.locator(".day").getByText("Yesterday").waitFor();
+  socket.end();
+  assert.deepEqual(tab.faults, []);
 });

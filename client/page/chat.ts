@@ -8,6 +8,7 @@ import { draft, keepDraft } from "./drafts";
 import { type Line, merge } from "./lines";
 import { notify, showInTitle } from "./notify";
 import { Timeline } from "./timeline";
+import { timeOf, untilMidnight } from "./times";
 import { words } from "./words";
 
 /** Somebody who types and does not go on has stopped after this. */
@@ -31,6 +32,7 @@ export class Chat {
   readonly #typing = new Map<number, ReturnType<typeof setTimeout>>();
   readonly #seen = new Set<string>();
   #marking: ReturnType<typeof setTimeout> | undefined;
+  #midnight: ReturnType<typeof setTimeout> | undefined;
   #drawn: (() => void) | null = null;
   #drawing = false;
   #wasOnline = false;
@@ -59,6 +61,8 @@ export class Chat {
       }),
       client.on("reload", () => void this.#refresh()),
     ];
+    document.addEventListener("visibilitychange", this.changed);
+    this.#passMidnight();
     client.connect();
     void this.#loadMe();
     void this.loadList();
@@ -69,6 +73,8 @@ export class Chat {
     for (const stop of this.#stop) stop();
     for (const timer of this.#typing.values()) clearTimeout(timer);
     clearTimeout(this.#marking);
+    clearTimeout(this.#midnight);
+    document.removeEventListener("visibilitychange", this.changed);
     this.client.close();
     showInTitle(0);
   }
@@ -93,6 +99,14 @@ export class Chat {
     else requestAnimationFrame(draw);
   };
 
+  /** "Today" is drawn anew as "yesterday"; a machine that slept is late, and then looked at. */
+  #passMidnight(): void {
+    this.#midnight = setTimeout(() => {
+      this.changed();
+      this.#passMidnight();
+    }, untilMidnight());
+  }
+
   // What the client tells.
 
   #stateChanged(change: StateChange): void {
@@ -112,7 +126,9 @@ export class Chat {
     await Promise.all([this.loadList(), this.open?.catchUp()]);
   }
 
-  #came(message: Message): void {
+  #came(heard: Message): void {
+    // Where its own mark says nothing, the time is that of now, and not of each drawing.
+    const message = { ...heard, storedAt: timeOf(heard) };
     const mine = message.fromId === this.userId;
     const peerId = mine ? message.toId : message.fromId;
     this.#toFront(peerId, message);

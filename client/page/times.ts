@@ -27,6 +27,11 @@ export function timeOf(message: Message): number {
   return Date.now();
 }
 
+/** Milliseconds until days are called otherwise. */
+export function untilMidnight(): number {
+  return new Date().setHours(24, 0, 0, 0) - Date.now();
+}
+
 export function clockTime(time: number): string {
   return clock.format(time);
 }
