@@ -128,6 +128,15 @@ test("what came while nobody looked begins in sight", async (t) => {
     await begins("missed 0.");
   });
 
+  await step("before the page was there", async () => {
+    // It opened before the list had said how many are unread.
+    const { href } = new URL(tab.page.url());
+    await tab.page.goto("about:blank");
+    await many("early");
+    await tab.page.goto(href);
+    await begins("early 0.");
+  });
+
   tab.assertClean();
 });
 

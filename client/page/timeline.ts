@@ -177,8 +177,7 @@ export class Timeline {
 
   /** Loads the conversation and shows the first unread message, or else the newest. */
   async open(): Promise<void> {
-    const unread = this.unread();
-    await this.#openAtNewest(unread > MANY_UNREAD ? 0 : unread);
+    await this.#openAtNewest(true);
   }
 
   /** Loads what came while nothing did: after a break of the connection. */
@@ -213,12 +212,15 @@ export class Timeline {
     this.changed();
   }
 
-  async #openAtNewest(unread = 0): Promise<void> {
+  async #openAtNewest(atUnread = false): Promise<void> {
+    // After a reload nobody has counted yet: then the messages themselves have to say it.
+    const isWanted = (found: number) => atUnread && Math.max(found, this.unread()) <= MANY_UNREAD;
     await this.#loading(async (current) => {
       const before = new Set<Entry>([...this.#live, ...this.#leaving]);
       const pages = [await this.client.history(this.peerId, { limit: PAGE })];
       let found = countUnread(pages, this.userId);
-      while (found < unread && pages[0]!.older !== null && pages.length <= MANY_UNREAD / PAGE) {
+      const goesOn = () => found < this.unread() || beginsUnread(pages[0]!, this.userId);
+      while (isWanted(found) && goesOn() && pages[0]!.older !== null && pages.length <= MANY_UNREAD / PAGE) {
         pages.unshift(await this.client.history(this.peerId, { limit: PAGE, before: pages[0]!.older }));
         found = countUnread(pages, this.userId);
       }
@@ -228,7 +230,7 @@ export class Timeline {
       this.#settleLive(before);
       this.pinned = true;
       this.#early.clear();
-      if (unread > 0) this.#goToFirst((entry) => this.#item(entry).unread);
+      if (isWanted(found)) this.#goToFirst((entry) => this.#item(entry).unread);
     });
   }
 
@@ -414,6 +416,11 @@ export class Timeline {
     this.divider = null;
     this.#muchUnread = false;
   }
+}
+
+/** Whether more may be unread before this page. */
+function beginsUnread(page: HistoryPage, userId: number): boolean {
+  return page.messages.find((message) => message.toId === userId)?.read === false;
 }
 
 function countUnread(pages: HistoryPage[], userId: number): number {
