@@ -153,7 +153,8 @@ function LineContent({ chat, line }: { chat: Chat; line: Line }) {
   const name = chat.nameOf(peerId);
   const isOpen = chat.open?.peerId === peerId;
   // What is in sight is read in a moment: its number would only flash.
-  const unread = isOpen && chat.open!.pinned && !document.hidden ? 0 : chat.unreadOf(peerId);
+  const inSight = isOpen && chat.open!.pinned && !chat.open!.leftUnread && !document.hidden;
+  const unread = inSight ? 0 : chat.unreadOf(peerId);
   const waiting = chat.client.outbox.findLast((one) => one.toId === peerId);
   const at = waiting?.createdAt ?? (line.last ? timeOf(line.last) : null);
   return (

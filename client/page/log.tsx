@@ -98,7 +98,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
           </button>
         </div>
       )}
-      {!away && timeline.muchUnread && (
+      {!away && unread > 0 && (timeline.muchUnread || timeline.leftUnread) && (
         <div class="float top">
           <button type="button" class="chip" onClick={() => pressed(() => chat.markAllRead())}>
             {words.unreadAbove(unread)} · {words.markAllRead}
@@ -220,12 +220,18 @@ class Keeper {
       if (document.hidden || !this.view.isConnected) return;
       const height = this.view.clientHeight;
       const seen = new Set<string>();
+      let above = this.timeline.unreadBefore;
       for (const message of this.view.querySelectorAll<HTMLElement>("[data-unread]")) {
         const top = this.#top(message);
         const bottom = top + message.offsetHeight;
+        above ||= bottom <= 0;
         if (height === 0 || bottom <= 0 || top >= height) continue;
         const shown = Math.min(bottom, height) - Math.max(top, 0);
         if (bottom <= height + NEAR || shown > height / 2) seen.add(message.dataset["key"]!);
+      }
+      if (above !== this.timeline.leftUnread) {
+        this.timeline.leftUnread = above;
+        this.chat.changed();
       }
       if (seen.size > 0) this.chat.saw(seen);
     });

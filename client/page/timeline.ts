@@ -50,6 +50,8 @@ export class Timeline {
   atNewest = false;
   /** The first message that was new when one began to read. */
   divider: string | null = null;
+  /** Whether unread messages stand above the view, as one left them by going to the newest. */
+  leftUnread = false;
   /** Where the view is to scroll, once; while nobody looks, again with all that comes. */
   goTo: string | null = null;
   loading = false;
@@ -117,6 +119,11 @@ export class Timeline {
     const unread = this.unread();
     this.#muchUnread = unread > MANY_UNREAD || (this.#muchUnread && unread > 0);
     return this.#muchUnread;
+  }
+
+  /** Whether unread messages are loaded that stand before those in the document. */
+  get unreadBefore(): boolean {
+    return this.#messages.slice(0, this.#from).some((message) => message.toId === this.userId && !message.read);
   }
 
   get isEmpty(): boolean {
