@@ -136,7 +136,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 0 => Ok(()),
                 bad => Err(Failure::failed(format!(
                     "{bad} of {} streams cannot lose a server now: look for a NATS server that is \
-                     away or behind (docs/runbook.md)",
+                     away, silent or behind (docs/runbook.md)",
                     found.len()
                 ))),
             }
@@ -192,6 +192,8 @@ fn lines(found: &[Surveyed]) -> String {
         let others = stream.replicas.iter().map(|replica| {
             let state = match (replica.offline, replica.current) {
                 (true, _) => " (AWAY)".to_owned(),
+                // It was sent all there is, and has not said that it has it.
+                (false, false) if replica.lag == 0 => " (SILENT)".to_owned(),
                 (false, false) => format!(" (BEHIND by {})", replica.lag),
                 (false, true) => String::new(),
             };
@@ -259,6 +261,9 @@ mod tests {
         };
         let text = lines(std::slice::from_ref(&stream));
         assert!(text.ends_with("3  nats-2 (AWAY), nats-3 (BEHIND by 7)"), "{text}");
+        let replicas = vec![replica("nats-2", false, false, 0), replica("nats-3", true, false, 0)];
+        let silent = lines(&[Surveyed { replicas, ..stream.clone() }]);
+        assert!(silent.ends_with("3  nats-2 (SILENT), nats-3"), "{silent}");
         let few = Surveyed { leader: None, replicas: Vec::new(), ..stream };
         let text = lines(&[few]);
         assert!(text.contains("NOBODY") && text.ends_with("(TOO FEW)"), "{text}");

@@ -132,7 +132,7 @@ async fn a_lost_server_is_seen_in_the_metrics_and_by_the_command() {
     until(&node, "stream_copies{", |found| found.iter().any(|(_, copies)| *copies == 2.0)).await;
     let (code, text, why) = node.run(&["cluster", "status"]).await;
     assert_eq!(code, 1, "{text}{why}");
-    assert!(text.contains("AWAY") || text.contains("BEHIND"), "{text}");
+    assert!(["AWAY", "SILENT", "BEHIND"].iter().any(|state| text.contains(state)), "{text}");
     assert!(why.contains("cannot lose a server now"), "{why}");
     // With a majority gone nothing can be stored, and a write is tried again.
     cluster.kill((led + 2) % 3);
