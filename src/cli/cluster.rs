@@ -33,8 +33,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make the streams that are not there, and have each kept by `replicas` servers where
-    /// fewer do, one after the other. Nodes may serve meanwhile; nothing else is changed
+    /// Make the streams that are not there, have each kept by `replicas` servers where fewer
+    /// do, one after the other, and change in those of an earlier version what this one does
+    /// without. Nodes may serve meanwhile; what was done is said
     Create(Create),
     /// Could a node serve? Looks at what its start looks at, and changes nothing
     Check(Waiting),

@@ -42,8 +42,8 @@ pub(super) struct ExportArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Takes an export of everything into a `store.path` that is empty or absent, of a server that
-does not run. Message ids are those of the lines. All lines are taken, or nothing is. An audit log may
-lie there already (`imserver audit export DIR`): it goes on behind its last line.")]
+does not run. Message ids are those of the lines. All lines are taken, or nothing is. An audit
+log may lie there already (`imserver audit export DIR`): it goes on behind its last line.")]
 pub(super) struct ImportArgs {
     /// The file to read; - is standard input
     #[arg(value_name = "FILE")]

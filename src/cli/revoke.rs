@@ -136,7 +136,9 @@ pub(super) fn set_disabled(
             "user {user} is disabled: no token of theirs opens anything until \
              `imserver user enable {user}`"
         ),
-        false => format!("user {user} is enabled: their tokens are good again"),
+        false => format!(
+            "user {user} is enabled: their tokens are good again, but for those that were revoked"
+        ),
     })
 }
 

@@ -32,13 +32,14 @@ enum Command {
     },
     /// Takes a token back, or all of a user's: none of them opens anything any more, and the
     /// connections that live by them are closed within a second.
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["what", "sub"])))]
     Revoke {
         /// The token, or its jti as `imserver token list` shows it, or - to read either from
         /// standard input.
-        #[arg(value_name = "JWT|JTI", required_unless_present = "sub")]
+        #[arg(value_name = "JWT|JTI")]
         what: Option<String>,
         /// All tokens of this user that were issued up to now; later ones are good.
-        #[arg(long, value_name = "ID", value_parser = user, conflicts_with = "what")]
+        #[arg(long, value_name = "ID", value_parser = user)]
         sub: Option<UserId>,
     },
     /// Shows the ledger, one token a line: jti, user, who had it issued, when, until when, and
@@ -97,7 +98,7 @@ pub(super) fn user(text: &str) -> Result<UserId, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; give a number and a unit, such as 90s, 1h or 7d"))
 }

@@ -73,6 +73,9 @@ fn wrong_usage_and_unusable_keys_exit_2() {
     ] {
         let said = folder.run(wrong);
         assert_eq!(said.code, 2, "{wrong:?}: {said:?}");
+        // It used to ask for the token alone, and not to say that a user would do.
+        let bare = wrong == ["token", "revoke"];
+        assert!(!bare || said.err.contains("<JWT|JTI|--sub <ID>>"), "{said:?}");
         assert_eq!(said.out, "");
     }
     folder.set_mode("certs/keys.json", 0o644);
