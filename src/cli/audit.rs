@@ -76,7 +76,15 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             Command::Export { .. } => {
                 Err(Failure::failed(format!("nothing was written: there is no {}", path.display())))
             }
-            _ => print(format!("nothing was done yet: there is no {}", path.display())),
+            // Who names a folder means one that has a log.
+            _ if args.folder.is_some() => Err(Failure::usage(format!(
+                "there is no {}: --folder names the folder that an audit log lies in",
+                path.display()
+            ))),
+            Command::List { .. } => Ok(()),
+            Command::Verify { .. } => {
+                print(format!("nothing was done yet: there is no {}", path.display()))
+            }
         };
     }
     let audit = folder.map_or_else(|| Audit::of(&config.store), |folder| Audit::open(folder))?;

@@ -40,6 +40,13 @@ fn a_changed_log_is_told_with_the_number_of_its_line() {
     let said = folder.run(&["audit", "verify"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("nothing was done yet"), "{said:?}");
+    let said = folder.run(&["audit", "list"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+    for command in ["verify", "list"] {
+        let said = folder.run(&["audit", command, "--folder", "elsewhere"]);
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains("there is no elsewhere/audit.jsonl"), "{said:?}");
+    }
     for sub in ["1", "2", "3"] {
         issued(&folder, &["--sub", sub]);
     }
