@@ -170,8 +170,8 @@ pub(super) fn summary(found: &Findings) -> String {
 
 /// Writes down an act of this command, which no server did.
 pub(super) fn note(config: &Config, act: &Act) -> Result<(), Failure> {
-    let noted = Audit::of(&config.store).and_then(|audit| audit.append(&Who::shell(), act));
-    noted.map(drop).map_err(Failure::failed)
+    Audit::of(&config.store)?.append(&Who::shell(), act)?;
+    Ok(())
 }
 
 /// The backup that a folder or a file is.

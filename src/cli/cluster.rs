@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
+use super::token::duration;
 use super::{Failure, print};
 use crate::config::{Backend, Config};
 use crate::store::jetstream::{self, Created, OpenError, SeenServer, ServerFacts, Surveyed};
@@ -57,7 +58,7 @@ struct Create {
 #[derive(Debug, clap::Args)]
 struct Waiting {
     /// How long to try again while the servers are not ready, such as 5m
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     wait: Duration,
 }
 
@@ -130,8 +131,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             print(format!("a node can serve: all streams of {prefix:?} are there and led"))
         }
         Command::Status(Status { json }) => {
-            let found = runtime.block_on(jetstream::survey(&config.store));
-            let found = found.map_err(Failure::failed)?;
+            let found = runtime.block_on(jetstream::survey(&config.store))?;
             print(if *json { as_json(&found) } else { lines(&found) })?;
             match found.iter().filter(|stream| !stream.is_whole()).count() {
                 0 => Ok(()),
@@ -161,7 +161,7 @@ fn patiently(
         };
         // A file does not come by itself.
         if matches!(error, OpenError::File { .. } | OpenError::Tls(_)) || began.elapsed() >= wait {
-            return Err(Failure::failed(error));
+            return Err(error.into());
         }
         let why = error.to_string();
         if why != told {

@@ -4,6 +4,7 @@ use super::ConfigFile;
 use crate::admin::AuditError;
 use crate::auth::{IssueError, KeySetError};
 use crate::config;
+use crate::store::jetstream;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -64,10 +65,21 @@ impl From<IssueError> for Failure {
     }
 }
 
+impl From<jetstream::OpenError> for Failure {
+    fn from(error: jetstream::OpenError) -> Self {
+        match error {
+            jetstream::OpenError::File { .. } => Self::usage(error),
+            _ => Self::failed(error),
+        }
+    }
+}
+
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
         match error {
-            AuditError::Open { .. } => Self::usage(error),
+            AuditError::Open { .. } | AuditError::Unreached(jetstream::OpenError::File { .. }) => {
+                Self::usage(error)
+            }
             _ => Self::failed(error),
         }
     }

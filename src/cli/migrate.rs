@@ -108,6 +108,7 @@ fn refused(error: OpenError) -> Failure {
 
 fn failure(error: MigrateError) -> Failure {
     match error {
+        MigrateError::Open(error) => error.into(),
         MigrateError::Occupied(_) => Failure::usage(error),
         MigrateError::Stalled { .. } => {
             Failure::failed(format!("{error}. Run it again: it goes on where it was"))

@@ -122,8 +122,7 @@ pub(super) fn export_streams(
         settings.retention = Duration::ZERO;
         settings.jetstream.create = false;
         let metrics = StoreMetrics::unseen();
-        let opened = store::jetstream::open(&settings, &config.limits, metrics).await;
-        let (store, _) = opened.map_err(Failure::failed)?;
+        let (store, _) = store::jetstream::open(&settings, &config.limits, metrics).await?;
         let given = give(&store, whose, take).await;
         store.close().await.map_err(Failure::failed)?;
         given

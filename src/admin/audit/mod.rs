@@ -30,7 +30,7 @@ pub use self::shared::node_name;
 use super::ledger;
 use crate::config::{self, Backend};
 use crate::ids::UserId;
-use crate::store::jetstream::AuditStream;
+use crate::store::jetstream::{AuditStream, OpenError};
 
 /// The log's name in the store's directory.
 pub const FILE: &str = "audit.jsonl";
@@ -154,6 +154,9 @@ pub enum AuditError {
     /// The servers that keep it cannot be used now.
     #[error("the audit log is on the NATS servers, which cannot be used: {0}")]
     Servers(String),
+    /// The way to the servers that keep it, or what is there, is not as it must be.
+    #[error("the audit log is on the NATS servers, which cannot be used: {0}")]
+    Unreached(OpenError),
     /// The act has more details than a line has room for.
     #[error("the act has too many details for a line of the audit log")]
     TooLong,

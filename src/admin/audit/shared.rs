@@ -70,7 +70,7 @@ impl Shared {
         let own = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let own = own.map_err(|error| AuditError::Servers(error.to_string()))?;
         let stream = own.block_on(AuditStream::connect(config));
-        let stream = stream.map_err(|error| AuditError::Servers(error.to_string()))?;
+        let stream = stream.map_err(AuditError::Unreached)?;
         let node = node_name(&config.jetstream);
         let (handle, writing) = (own.handle().clone(), Mutex::default());
         Ok(Self(Arc::new(Inner { stream, node, writing, handle, _own: Some(own) })))

@@ -194,19 +194,23 @@ fn authenticated(
     options: ConnectOptions,
     config: &config::JetStream,
 ) -> Result<ConnectOptions, OpenError> {
-    let secret = |path: &Path| -> Result<String, OpenError> {
-        let file = |why: String| OpenError::File { path: path.to_owned(), why };
-        let bytes = secret_file::read(path).map_err(|error| file(error.to_string()))?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| file("it is not UTF-8 text".to_owned()))
+    let secret = |setting, path: &Path| -> Result<String, OpenError> {
+        // The sentence names the file itself.
+        let bytes = secret_file::read(path)
+            .map_err(|error| OpenError::File { setting, why: error.to_string() })?;
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| OpenError::file(setting, path, "it is not UTF-8 text"))
     };
     if let Some(path) = &config.credentials {
-        let text = secret(path)?;
-        return options.credentials(&text).map_err(|error| OpenError::file(path, &error));
+        let text = secret("credentials", path)?;
+        return options
+            .credentials(&text)
+            .map_err(|error| OpenError::file("credentials", path, error));
     }
     let (Some(user), Some(path)) = (&config.user, &config.password_file) else {
         return Ok(options);
     };
-    let password = secret(path)?;
+    let password = secret("password_file", path)?;
     Ok(options.user_and_password(user.clone(), password.trim_end().to_owned()))
 }
 
@@ -215,16 +219,15 @@ fn tls(config: &config::JetStream) -> Result<ClientConfig, OpenError> {
     let mut roots = RootCertStore::empty();
     match &config.ca {
         Some(path) => {
-            let pem = fs::read(path).map_err(|error| OpenError::file(path, &error))?;
+            let pem = fs::read(path).map_err(|error| OpenError::file("ca", path, error))?;
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let added = certificate
                     .map_err(|error| error.to_string())
                     .and_then(|found| roots.add(found).map_err(|error| error.to_string()));
-                added.map_err(|why| OpenError::File { path: path.clone(), why })?;
+                added.map_err(|why| OpenError::file("ca", path, why))?;
             }
             if roots.is_empty() {
-                let why = "it holds no certificate in PEM".to_owned();
-                return Err(OpenError::File { path: path.clone(), why });
+                return Err(OpenError::file("ca", path, "it holds no certificate in PEM"));
             }
         }
         None => {

@@ -1,7 +1,7 @@
 //! Why the store cannot be opened, and what to do.
 
-use std::io;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::Path;
 
 use crate::store::StoreError;
 
@@ -10,11 +10,11 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum OpenError {
     /// A file that the configuration names cannot be used.
-    #[error("{path}: {why}", path = path.display())]
+    #[error("store.jetstream.{setting}: {why}")]
     File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what would be right.
+        /// The setting that names it.
+        setting: &'static str,
+        /// Which file it is, what is wrong with it, and what would be right.
         why: String,
     },
     /// TLS cannot be set up.
@@ -40,7 +40,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn file(path: &std::path::Path, error: &io::Error) -> Self {
-        Self::File { path: path.to_owned(), why: error.to_string() }
+    pub(super) fn file(setting: &'static str, path: &Path, why: impl Display) -> Self {
+        Self::File { setting, why: format!("{} cannot be used: {why}", path.display()) }
     }
 }

@@ -114,6 +114,26 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_used_is_a_wrong_configuration() {
+    let setup = Nodes::on(&nats::shared()).setup().set("store.jetstream.ca", "\"nobody.pem\"");
+    for command in [
+        &["cluster", "check"][..],
+        &["cluster", "create", "--wait", "30s"],
+        &["cluster", "status"],
+        &["migrate", "--abandon"],
+        &["audit", "verify"],
+        &["token", "issue", "--sub", "1"],
+        &["export"],
+    ] {
+        let (code, _, why) = run(&setup, command).await;
+        assert_eq!(code, 2, "{command:?}: {why}");
+        assert!(why.contains("store.jetstream.ca: ") && why.contains("nobody.pem"), "{why}");
+    }
+    let (code, _, why) = run(&setup, &["cluster", "check", "--wait", "soon"]).await;
+    assert!(code == 2 && why.contains("a number and a unit"), "{code} {why}");
+}
+
+#[tokio::test]
 async fn a_folder_of_one_machine_is_no_cluster() {
     let (code, _, why) = run(&Setup::new(), &["cluster", "status"]).await;
     assert!(code == 2 && why.contains("there is no cluster"), "{code} {why}");

@@ -63,9 +63,11 @@ fn servers_that_do_not_let_us_in_or_are_not_ours() {
     let open = nodes.setup();
     let file = secret(&open, "open", "whatever");
     fs::set_permissions(open.path("open"), fs::Permissions::from_mode(0o644)).unwrap();
-    is_refused(&open.set("store.jetstream.password_file", &file), 2, "run `chmod 600 ");
+    let open = open.set("store.jetstream.password_file", &file);
+    is_refused(&open, 2, "store.jetstream.password_file: /");
+    is_refused(&open, 2, "run `chmod 600 ");
     let missing = nodes.setup().set("store.jetstream.ca", "\"certs/nobody.pem\"");
-    is_refused(&missing, 2, "certs/nobody.pem: No such file");
+    is_refused(&missing, 2, "certs/nobody.pem cannot be used: No such file");
 }
 
 #[test]
@@ -284,5 +286,5 @@ async fn a_user_of_a_decentralized_account_comes_in_by_a_credentials_file() {
     );
     let setup = of_one(&server);
     let file = secret(&setup, "im.creds", "these are no credentials");
-    is_refused(&setup.set("store.jetstream.credentials", &file), 2, "im.creds: ");
+    is_refused(&setup.set("store.jetstream.credentials", &file), 2, "im.creds cannot be used: ");
 }
