@@ -13,6 +13,10 @@ use super::raw::Raw;
 /// wrote one after the other tell of it by ways of their own. Past it, it is read.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// The same for what was read: who reads it there finds what is newest of each pair, and of
+/// receipts written over since nothing can be told any more.
+const PATIENCE_FOR_READS: Duration = Duration::from_secs(1);
+
 /// How long after a try in vain to read it. Nothing else is told while it is tried.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -93,7 +97,11 @@ impl Followed {
         if self.early.len() == EARLY {
             self.patience = Some(now);
         }
-        *self.patience.get_or_insert(now + PATIENCE)
+        let patience = match self.kind {
+            Kind::Reads(_) => PATIENCE_FOR_READS,
+            Kind::Messages(_) | Kind::Profiles | Kind::Revocations => PATIENCE,
+        };
+        *self.patience.get_or_insert(now + patience)
     }
 
     /// What was kept and is next.
@@ -210,6 +218,14 @@ mod tests {
         assert_eq!(stream.keep(at(7), later), later + PATIENCE, "anew");
         stream.drop_early_behind(6);
         assert_eq!((stream.patience(), stream.due()), (None, None));
+    }
+
+    #[test]
+    fn what_was_read_is_waited_for_longer() {
+        let (mut stream, now) =
+            (followed(&Names::new("im", 1), Share::Others).remove(1), Instant::now());
+        assert_eq!(stream.kind, Kind::Reads(0));
+        assert_eq!(stream.keep(at(4), now), now + PATIENCE_FOR_READS);
     }
 
     #[test]
