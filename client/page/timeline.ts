@@ -69,6 +69,8 @@ export class Timeline {
   #to = 0;
   /** A load whose number is no longer this one has been overtaken. */
   #load = 0;
+  /** How often one has gone to the newest, by oneself or by writing: what was under way leaves one there. */
+  #turns = 0;
   /** Our own names of messages, by place in an inbox: the history does not know them. */
   readonly #names = new Map<string, string>();
   /** Receipts that came before their message did. */
@@ -176,6 +178,7 @@ export class Timeline {
 
   /** Back to the newest message. */
   showNewest(): void {
+    this.#turns++;
     this.pinned = true;
     this.goTo = null;
     if (this.#atEnd) this.changed();
@@ -195,10 +198,16 @@ export class Timeline {
     if (!this.#atEnd) return;
     const known = new Set(this.#messages.map((message) => this.#key(message)));
     const isNews = (entry: Entry) => this.#item(entry).unread && !known.has(this.#item(entry).key);
-    if (newest.newer === null) await this.#openAtNewest();
+    const turns = this.#turns;
+    await this.#loadNewest(newest);
+    // More may have come than is in sight at the end; but whoever writes looks at that.
+    const writes = turns !== this.#turns || this.#outbox.some((one) => one.state === "pending");
+    if (this.pinned && !writes && !this.#dividerIsAhead()) this.#goToFirst(isNews);
+  }
+
+  async #loadNewest(last: HistoryPage): Promise<void> {
+    if (last.newer === null) await this.#openAtNewest();
     else await this.#loading(() => this.#loadTail(LOADED / PAGE));
-    // More may have come than is in sight at the end.
-    if (this.pinned && !this.#dividerIsAhead()) this.#goToFirst(isNews);
   }
 
   // Loading. One page is on its way at a time; only opening overtakes another.
@@ -220,8 +229,10 @@ export class Timeline {
   }
 
   async #openAtNewest(atUnread = false): Promise<void> {
+    const turns = this.#turns;
     // After a reload nobody has counted yet: then the messages themselves have to say it.
-    const isWanted = (found: number) => atUnread && Math.max(found, this.unread()) <= MANY_UNREAD;
+    const isWanted = (found: number) =>
+      atUnread && turns === this.#turns && Math.max(found, this.unread()) <= MANY_UNREAD;
     await this.#loading(async (current) => {
       const before = new Set<Entry>([...this.#live, ...this.#leaving]);
       const pages = [await this.client.history(this.peerId, { limit: PAGE })];
@@ -382,7 +393,8 @@ export class Timeline {
       // It stays in sight, however much follows before somebody looks.
       if (this.pinned) this.goTo = this.divider;
     }
-    if (this.#live.length > LIVE && !this.loading) void this.catchUp();
+    const last = this.#pages.at(-1);
+    if (this.#live.length > LIVE && this.#atEnd && last && !this.loading) void this.#loadNewest(last);
   }
 
   /** Whether what stands behind the divider is still unread. */
