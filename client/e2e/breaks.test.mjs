@@ -4,16 +4,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Tab, newContext, startBrowser } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
-import { Tunnel } from "./support/tunnel.mjs";
+import { startBehindTunnel } from "./support/tunnel.mjs";
 
 test("what is written offline waits, and is sent once when the network is back", async (t) => {
-  const server = await Server.start(t);
-  const tunnel = await Tunnel.open(t, server.port);
-  const through = { ...server, origin: `https://127.0.0.1:${tunnel.port}` };
-  // The page comes through the tunnel, so that is its origin.
-  await server.kill();
-  server.env.IMSERVER_SERVER__ORIGINS = through.origin;
-  await server.up();
+  const { server, tunnel, through } = await startBehindTunnel(t);
   const browser = await startBrowser(t, server);
   const context = await newContext(browser);
   const one = await Tab.open(context, through, await server.token(1, "小明"), 2);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Tab, newContext, newPage, startBrowser, steps } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
-import { Tunnel } from "./support/tunnel.mjs";
+import { startBehindTunnel } from "./support/tunnel.mjs";
 
 /** Writes from one user to another behind the page's back. */
 async function sender(server, from, name) {
@@ -83,12 +83,7 @@ test("what comes in disturbs nobody who writes", async (t) => {
 
 test("what came while nobody looked begins in sight", async (t) => {
   const step = steps(t);
-  const server = await Server.start(t, { IMSERVER_LIMITS__MESSAGES_PER_SECOND: "0" });
-  const tunnel = await Tunnel.open(t, server.port);
-  const through = { ...server, origin: `https://127.0.0.1:${tunnel.port}` };
-  await server.kill();
-  server.env.IMSERVER_SERVER__ORIGINS = through.origin;
-  await server.up();
+  const { server, tunnel, through } = await startBehindTunnel(t, { IMSERVER_LIMITS__MESSAGES_PER_SECOND: "0" });
   const browser = await startBrowser(t, server);
   const write = await sender(server, 2, "小红");
   const tab = await Tab.open(await newContext(browser), through, await server.token(1, "小明"), 2);

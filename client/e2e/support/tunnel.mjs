@@ -3,8 +3,9 @@
 
 import { once } from "node:events";
 import net from "node:net";
+import { Server } from "./server.mjs";
 
-export class Tunnel {
+class Tunnel {
   #sockets = new Set();
   #cut = false;
 
@@ -43,4 +44,15 @@ export class Tunnel {
   mend() {
     this.#cut = false;
   }
+}
+
+/** A server as pages see it through a tunnel: that is where they come from. */
+export async function startBehindTunnel(t, settings) {
+  const server = await Server.start(t, settings);
+  const tunnel = await Tunnel.open(t, server.port);
+  const through = { ...server, origin: `https://127.0.0.1:${tunnel.port}` };
+  await server.kill();
+  server.env.IMSERVER_SERVER__ORIGINS = through.origin;
+  await server.up();
+  return { server, tunnel, through };
 }
