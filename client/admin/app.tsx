@@ -6,12 +6,12 @@ import type { Calls } from "./calls";
 import { Connections } from "./connections";
 import { span } from "./figures";
 import { Notify } from "./notify";
-import type { Draft } from "./notify";
 import { Overview } from "./overview";
 import { Revocations } from "./revocations";
 import { Tokens } from "./tokens";
 import { Watch } from "./watch";
 import { words } from "./words";
+import type { Change, Work } from "./work";
 
 const SECTIONS = ["overview", "connections", "tokens", "revocations", "notify"] as const;
 type Section = typeof SECTIONS[number];
@@ -19,12 +19,12 @@ type Section = typeof SECTIONS[number];
 interface Props {
   calls: Calls;
   about: { userId: number; endsAt: number };
-  draft: Draft;
-  change(how: (draft: Draft) => Partial<Draft>): void;
+  work: Work;
+  change: Change;
   signOut(): void;
 }
 
-export function App({ calls, about, draft, change, signOut }: Props) {
+export function App({ calls, about, work, change, signOut }: Props) {
   const [watch, setWatch] = useState<Watch | null>(null);
   const [, draw] = useReducer((n: number) => n + 1, 0);
   const [section, setSection] = useState(sectionInAddress);
@@ -68,7 +68,10 @@ export function App({ calls, about, draft, change, signOut }: Props) {
           <h1>imserver <span>{words.title}</span></h1>
           <nav ref={nav} aria-label={words.sections}>
             {SECTIONS.map((one) => (
-              <a key={one} href={`#/${one}`} aria-current={one === section ? "page" : undefined}>{words[one]}</a>
+              <a key={one} href={`#/${one}`} aria-current={one === section ? "page" : undefined}>
+                {words[one]}
+                {one === "tokens" && one !== section && work.made && <span class="news">{words.oneNew}</span>}
+              </a>
             ))}
           </nav>
           <p class="quiet">{words.as(about.userId, span(Math.max((about.endsAt - Date.now()) / 1000, 1)))}</p>
@@ -80,10 +83,10 @@ export function App({ calls, about, draft, change, signOut }: Props) {
         <h2>{words[section]}</h2>
         {section === "overview" && watch && <Overview watch={watch} />}
         {section === "connections" && <Connections calls={calls} />}
-        {section === "tokens" && <Tokens calls={calls} />}
         {section === "revocations" && <Revocations calls={calls} />}
-        {/* Stays: a text that is being written or sent outlives a look at another section. */}
-        <div hidden={section !== "notify"}><Notify calls={calls} draft={draft} change={change} /></div>
+        {/* These stay: what is being written, sent or issued outlives a look at another section. */}
+        <Tokens calls={calls} shown={section === "tokens"} made={work.made} change={change} />
+        <div hidden={section !== "notify"}><Notify calls={calls} work={work} change={change} /></div>
       </main>
       <Questions />
     </div>

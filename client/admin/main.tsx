@@ -4,16 +4,15 @@ import { render } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { App } from "./app";
 import { Calls, Refused } from "./calls";
-import type { Draft } from "./notify";
 import { claims, forget, keep, kept, takeFromAddress } from "../page/sign-in";
 import { SignInForm } from "../page/sign-in-form";
 import { words } from "./words";
+import { begun } from "./work";
+import type { Work } from "./work";
 
 const COMMAND = "imserver token issue --sub 1 --admin";
 
-const written = (by: number): Draft => ({ by, to: "", content: "", attempt: { what: "", id: "" } });
-
-/** No timer can be set further ahead. */
+/** No timer can be set further ahead: one that waits for longer is set again. */
 const LONGEST_MS = 2 ** 31 - 1;
 
 function Page() {
@@ -21,8 +20,8 @@ function Page() {
   const [notice, setNotice] = useState("");
   const about = useMemo(() => (token === null ? null : claims(token)), [token]);
 
-  // Outlives the token: whoever makes a new one goes on writing. Another one begins anew.
-  const [draft, setDraft] = useState(written(0));
+  // Outlives the token: whoever makes a new one goes on. Another one begins anew.
+  const [work, setWork] = useState(begun(0));
 
   const end = (text: string) => {
     forget();
@@ -44,7 +43,13 @@ function Page() {
   }, []);
   useEffect(() => {
     if (!about) return;
-    const timer = setTimeout(() => end(words.ended), Math.min(about.endsAt - Date.now(), LONGEST_MS));
+    let timer = 0;
+    const wait = () => {
+      const left = about.endsAt - Date.now();
+      if (left <= 0) end(words.ended);
+      else timer = window.setTimeout(wait, Math.min(left, LONGEST_MS));
+    };
+    wait();
     return () => clearTimeout(timer);
   }, [about]);
 
@@ -66,14 +71,14 @@ function Page() {
     }
   };
   const signOut = () => {
-    setDraft(written(0));
+    setWork(begun(0));
     end(words.signedOut);
   };
   const by = about?.userId ?? 0;
-  const of = (draft: Draft) => (draft.by === by ? draft : written(by));
-  const change = (how: (draft: Draft) => Partial<Draft>) => setDraft((draft) => ({ ...of(draft), ...how(of(draft)) }));
+  const of = (work: Work) => (work.by === by ? work : begun(by));
+  const change = (how: (work: Work) => Partial<Work>) => setWork((work) => ({ ...of(work), ...how(of(work)) }));
   return calls && about
-    ? <App calls={calls} about={about} draft={of(draft)} change={change} signOut={signOut} />
+    ? <App calls={calls} about={about} work={of(work)} change={change} signOut={signOut} />
     : <SignInForm words={words} command={COMMAND} notice={notice} signIn={(token) => void signIn(token)} />;
 }
 

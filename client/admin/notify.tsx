@@ -7,6 +7,7 @@ import type { Calls } from "./calls";
 import { Field } from "./field";
 import { count } from "./figures";
 import { words } from "./words";
+import type { Change, Work } from "./work";
 
 type Line =
   | { clientMsgId: string }
@@ -17,24 +18,13 @@ type Line =
 /** Failures that are named; more are counted. */
 const NAMED = 20;
 
-/** What is being written. */
-export interface Draft {
-  /** By whom. */
-  by: number;
-  /** To whom, as it was typed. */
-  to: string;
-  content: string;
-  /** The same text to the same people again, after it came to nothing, goes to nobody twice. */
-  attempt: { what: string; id: string };
-}
-
 interface Props {
   calls: Calls;
-  draft: Draft;
-  change(how: (draft: Draft) => Partial<Draft>): void;
+  work: Work;
+  change: Change;
 }
 
-export function Notify({ calls, draft: { to: typed, content, attempt }, change }: Props) {
+export function Notify({ calls, work: { to: typed, content, attempt }, change }: Props) {
   const [all, setAll] = useState(false);
   const users = userNumbers(typed);
   const [reached, setReached] = useState(0);

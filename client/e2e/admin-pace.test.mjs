@@ -78,6 +78,73 @@ test("what is being written outlives the token, for the same administrator alone
   tab.assertClean();
 });
 
+test("a token that is issued meanwhile waits until it is seen, and not longer", async (t) => {
+  const { server, context } = await begin(t);
+  const first = await server.adminToken();
+  const tab = await AdminTab.open(context, server, first);
+  const form = tab.card("Issue a token");
+  const made = tab.page.getByLabel("The new token");
+  const news = tab.page.getByRole("navigation").getByText("1 new");
+  await tab.page.evaluate(() => {
+    const ask = fetch;
+    window.fetch = async (url, options) => {
+      const answer = await ask(url, options);
+      if (options.method === "POST") await new Promise((letGo) => { window.letGo = letGo; });
+      return answer;
+    };
+  });
+  /** Issues one; the answer comes when what this gives is called. */
+  const issue = async (user) => {
+    await tab.go("Tokens");
+    await form.getByLabel("User", { exact: true }).fill(user);
+    await tab.page.evaluate(() => { window.letGo = null; });
+    await form.getByRole("button", { name: "Issue" }).click();
+    await tab.page.waitForFunction(() => window.letGo);
+    return () => tab.page.evaluate(() => window.letGo());
+  };
+  // It used to be gone with the section, and stood in the ledger alone.
+  let answer = await issue("5");
+  await tab.go("Overview");
+  await answer();
+  await news.waitFor();
+  await tab.go("Tokens");
+  await tab.status("A token for user 5");
+  assert.equal(claims(await made.inputValue()).sub, "5");
+  await news.waitFor({ state: "detached" });
+  await tab.go("Overview");
+  await tab.goesOn();
+  await tab.go("Tokens");
+  assert.equal(await made.count(), 0);
+  assert.equal(await tab.page.getByRole("status").filter({ hasText: "A token for" }).count(), 0);
+
+  // Nor does it go with the administrator's own token.
+  answer = await issue("6");
+  await server.administer(await server.adminToken(), "POST", "revocations", { token: first });
+  await tab.status("takes your token no more");
+  await answer();
+  await tab.page.evaluate(() => { location.hash = "#/overview"; });
+  await tab.signIn(await server.adminToken());
+  await news.waitFor();
+  await tab.go("Tokens");
+  await tab.status("A token for user 6");
+  assert.equal(claims(await made.inputValue()).sub, "6");
+  tab.assertClean();
+});
+
+test("the page of a token that lives for long ends with it, and not before", async (t) => {
+  const { server, context } = await begin(t, { IMSERVER_AUTH__MAX_LIFETIME: "60d" });
+  const DAY = 24 * 60 * 60 * 1000;
+  const token = await server.adminToken(9, "60d");
+  await context.clock.install();
+  const tab = await AdminTab.open(context, server, token);
+  await context.clock.fastForward(59 * DAY);
+  await tab.goesOn();
+  await tab.page.getByText("User 9").waitFor();
+  await context.clock.fastForward(DAY);
+  await tab.status("Your token has ended.");
+  tab.assertClean();
+});
+
 test("an answer that comes late is taken for nothing else", async (t) => {
   const { server, context } = await begin(t);
   const [five, six] = [await server.token(5), await server.token(6)];
