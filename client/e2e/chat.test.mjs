@@ -59,18 +59,12 @@ test("two people chat, and see what became of their messages", async (t) => {
   });
 
   await step("what comes while nobody looks stays unread until somebody does", async () => {
-    await two.page.evaluate(() => {
-      Object.defineProperty(document, "hidden", { value: true, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    });
+    await two.hide();
     await one.write("are you there?");
     await two.sees("are you there?");
     await two.until(() => document.title === "(1) imserver");
     await one.state("are you there?", "stored");
-    await two.page.evaluate(() => {
-      delete document.hidden;
-      document.dispatchEvent(new Event("visibilitychange"));
-    });
+    await two.lookAgain();
     await one.state("are you there?", "read");
     assert.equal(await two.page.getByText("New messages", { exact: true }).count(), 1, "the divider");
   });
@@ -122,28 +116,37 @@ test("two people chat, and see what became of their messages", async (t) => {
 
   await step("a notification is shown when allowed and nobody looks, and leads to the conversation", async () => {
     await two.page.context().grantPermissions(["notifications"], { origin: server.origin });
-    await two.page.evaluate(() => {
-      window.shown = [];
-      window.Notification = class extends Notification {
-        constructor(title, options) {
-          super(title, options);
-          window.shown.push(this);
-        }
-      };
-    });
+    await two.notes();
     await one.write("while you look");
     await two.sees("while you look");
-    assert.equal(await two.page.evaluate(() => window.shown.length), 0);
     await two.page.keyboard.press("Escape");
-    await two.page.evaluate(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
+    await two.hide();
     await one.write("<b>wake up</b>");
     await two.until(() => window.shown.length === 1);
     assert.deepEqual(await two.page.evaluate(() => [window.shown[0].title, window.shown[0].body]), ["小明", "<b>wake up</b>"]);
-    await two.page.evaluate(() => {
-      delete document.hidden;
-      window.shown[0].dispatchEvent(new Event("click"));
-    });
+    await two.lookAgain();
+    await two.page.evaluate(() => window.shown[0].dispatchEvent(new Event("click")));
     await two.sees("<b>wake up</b>");
+  });
+
+  await step("a tab that nobody looks at is quiet while one looks at another", async () => {
+    const other = await Tab.open(two.page.context(), server, await server.token(2, "小红"), 1);
+    await other.notes();
+    await other.hide();
+    await one.write("seen in the first tab");
+    await one.state("seen in the first tab", "read");
+    await other.sees("seen in the first tab");
+    // It used to tell of that one too, and what is told stands before what comes later.
+    await two.hide();
+    await one.write("seen in none");
+    await other.until(() => window.shown.length > 0);
+    assert.deepEqual(await other.page.evaluate(() => window.shown.map(({ body }) => body)), ["seen in none"]);
+    // A tab that is gone looks at nothing.
+    await two.lookAgain();
+    await two.page.close();
+    await one.write("the first tab is closed");
+    await other.until(() => window.shown.length > 1);
+    other.assertClean();
   });
 
   one.assertClean();

@@ -7,6 +7,7 @@ import { Client, type ClientOptions, type Message, type StateChange } from "imse
 import { draft, keepDraft } from "./drafts";
 import { type Line, merge } from "./lines";
 import { notify, showInTitle } from "./notify";
+import { Sight } from "./sight";
 import { Timeline } from "./timeline";
 import { timeOf, untilMidnight } from "./times";
 import { words } from "./words";
@@ -37,10 +38,12 @@ export class Chat {
   #drawing = false;
   #wasOnline = false;
   #counted = false;
+  readonly #sight: Sight;
   readonly #stop: (() => void)[];
 
   constructor(readonly userId: number, options: ClientOptions) {
     const client = (this.client = new Client(options));
+    this.#sight = new Sight(userId);
     this.#stop = [
       client.on("state", (change) => this.#stateChanged(change)),
       client.on("message", (message) => this.#came(message)),
@@ -75,6 +78,7 @@ export class Chat {
     clearTimeout(this.#marking);
     clearTimeout(this.#midnight);
     document.removeEventListener("visibilitychange", this.changed);
+    this.#sight.stop();
     this.client.close();
     showInTitle(0);
   }
@@ -144,7 +148,7 @@ export class Chat {
       this.announcement = isOpen
         ? words.said(name, message.content.slice(0, 300))
         : words.newFrom(name);
-      notify(name, message.content.slice(0, 200), String(peerId), () => {
+      void notify(this.#sight, name, message.content.slice(0, 200), String(peerId), () => {
         location.hash = `#/${peerId}`;
       });
     }

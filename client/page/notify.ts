@@ -1,5 +1,7 @@
 // Telling somebody who looks elsewhere: the tab's title, and the system's notifications.
 
+import type { Sight } from "./sight";
+
 /** The number of unread messages, in the tab. */
 export function showInTitle(unread: number): void {
   document.title = unread > 0 ? `(${unread}) imserver` : "imserver";
@@ -15,9 +17,9 @@ export async function ask(): Promise<void> {
   await Notification.requestPermission();
 }
 
-/** Shows a notification, where that is allowed and nobody looks at the page. */
-export function notify(title: string, body: string, tag: string, opened: () => void): void {
-  if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
+/** Shows a notification, where that is allowed and nobody looks at the page in any tab. */
+export async function notify(sight: Sight, title: string, body: string, tag: string, opened: () => void): Promise<void> {
+  if (!("Notification" in window) || Notification.permission !== "granted" || await sight.isAnywhere()) return;
   try {
     // One a conversation: several tabs show the same one, and a newer replaces it.
     const shown = new Notification(title, { body, tag, icon: "/icon.svg", dir: "auto" });

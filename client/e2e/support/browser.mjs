@@ -137,6 +137,34 @@ export class Tab {
     return this.page.locator(".message .text").getByText(text, { exact: true }).waitFor();
   }
 
+  /** Nobody looks at the page any more: browsers without a screen do not say so by themselves. */
+  hide() {
+    return this.page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: true, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+  }
+
+  lookAgain() {
+    return this.page.evaluate(() => {
+      delete document.hidden;
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+  }
+
+  /** Keeps the notifications that the page shows in `window.shown`. */
+  notes() {
+    return this.page.evaluate(() => {
+      window.shown = [];
+      window.Notification = class extends Notification {
+        constructor(title, options) {
+          super(title, options);
+          window.shown.push(this);
+        }
+      };
+    });
+  }
+
   /** The texts in the document, in order. */
   texts() {
     return this.page.locator(".message .text").allTextContents();
