@@ -56,6 +56,10 @@ export class Client implements ClientInterface {
   #deafen = () => {};
 
   constructor(options: ClientOptions, clock: Clock = machineClock()) {
+    const socket = options.WebSocket ?? globalThis.WebSocket;
+    // Later it would look like a server that is away.
+    if (!socket) throw new TypeError("there is no WebSocket here: give the client one");
+    if (options.url === undefined && typeof location !== "object") throw new TypeError("outside of pages the client needs a url");
     const base = (options.url ?? location.origin).replace(/\/+$/, "");
     this.#clock = clock;
     const share = (options.shareSocket ?? true) && canShare();
@@ -82,7 +86,7 @@ export class Client implements ClientInterface {
       options.transport ?? "ticket",
       this.#tokens,
       this.#http,
-      options.WebSocket ?? globalThis.WebSocket,
+      socket as typeof WebSocket,
       clock,
       {
         opened: () => this.#sender.opened(),

@@ -41,7 +41,7 @@ export class Outbox {
     // Rising, so that the order of the outbox is the order of writing.
     const createdAt = (this.#lastCreated = Math.max(Date.now(), this.#lastCreated + 1));
     const message: Kept = {
-      clientMsgId: crypto.randomUUID(),
+      clientMsgId: newName(),
       toId,
       // Half a character is none, and no server takes it.
       content: content.replace(/\p{Surrogate}/gu, "\uFFFD"),
@@ -151,4 +151,10 @@ export class Outbox {
     this.#list = list.sort((a, b) => a.createdAt - b.createdAt);
     this.changed(this.#list);
   }
+}
+
+/** A name that no other message has. Pages that came without TLS have no `crypto.randomUUID`. */
+function newName(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -8,7 +8,7 @@ export interface ClientOptions {
    * that there is none: the client then ends with the state `signed-out`.
    */
   getToken: () => string | null | Promise<string | null>;
-  /** Where the server is, such as `https://im.example.com`. Default: the page's own origin. */
+  /** Where the server is, such as `https://im.example.com`. Default, on a page: its own origin. */
   url?: string;
   /**
    * How the socket is authenticated; in neither way does the token stand in the URL.
@@ -18,8 +18,8 @@ export interface ClientOptions {
   transport?: "ticket" | "subprotocol";
   /** One socket per browser through a leader tab where the browser can; default true. */
   shareSocket?: boolean;
-  /** For programs outside browsers, and for tests. */
-  WebSocket?: typeof WebSocket;
+  /** For programs outside browsers, and for tests: what does as the browser's own would, such as that of `ws`. */
+  WebSocket?: new (url: string, protocols: string[]) => object;
   /** For programs outside browsers, and for tests. */
   fetch?: typeof fetch;
 }

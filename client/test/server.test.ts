@@ -42,7 +42,7 @@ async function join(t: TestContext, server: any, user: number, more: Partial<Cli
   const client = new Client({
     url: server.origin,
     getToken: () => server.token(user),
-    WebSocket: Trusting as unknown as typeof globalThis.WebSocket,
+    WebSocket: Trusting,
     fetch: fetching(ca),
     ...more,
   });

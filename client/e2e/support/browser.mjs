@@ -9,13 +9,13 @@ import { chromium } from "playwright-core";
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Starts Chromium; it trusts the certificate of `server` alone, and nothing else is relaxed. */
-export async function startBrowser(test, server) {
+export async function startBrowser(test, server, ...more) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync",
-      `--ignore-certificate-errors-spki-list=${server.fingerprint}`,
+      `--ignore-certificate-errors-spki-list=${server.fingerprint}`, ...more,
     ],
   });
   test.after(() => browser.close());
