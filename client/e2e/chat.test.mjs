@@ -101,6 +101,37 @@ test("two people chat, and see what became of their messages", async (t) => {
     assert.ok(!(await one.texts()).some((text) => text.startsWith("字")));
   });
 
+  await step("a message that is too long can be made shorter", async () => {
+    const long = "字".repeat(6000);
+    await one.write(long);
+    await one.field.fill("the next one");
+    await one.page.locator(".message.failed").getByRole("button", { name: "Edit" }).click();
+    await one.page.locator(".message.failed").waitFor({ state: "detached" });
+    assert.equal(await one.field.inputValue(), `${long}\nthe next one`);
+    await one.field.fill("short");
+    await one.field.press("Enter");
+    await one.state("short", "stored");
+  });
+
+  await step("a text that no message can hold is refused as it is pasted", async () => {
+    await one.page.context().grantPermissions(["clipboard-read", "clipboard-write"], { origin: server.origin });
+    const paste = async (length) => {
+      await one.page.evaluate((text) => navigator.clipboard.writeText(text), "word ".repeat(length / 5));
+      await one.field.press("ControlOrMeta+v");
+    };
+    const tooLong = one.page.getByRole("alert").getByText("longer than any message can be");
+    await one.field.fill("before ");
+    // The page used to stand still over it.
+    await paste(1_000_000);
+    await tooLong.waitFor();
+    assert.equal(await one.field.inputValue(), "before ");
+    await one.field.press("x");
+    await tooLong.waitFor({ state: "detached" });
+    await paste(20_000);
+    assert.equal((await one.field.inputValue()).length, 20_008);
+    await one.field.fill("");
+  });
+
   await step("Enter that ends the choice of a Chinese character sends nothing", async () => {
     await one.field.fill("你");
     await one.field.dispatchEvent("keydown", { key: "Enter", isComposing: true });

@@ -13,6 +13,8 @@ const LINES = 20;
 
 export interface BubbleActions {
   retry(clientMsgId: string): void;
+  /** Puts it back to where one writes. */
+  edit(clientMsgId: string): void;
   discard(clientMsgId: string): void;
   /** The bubble is about to grow or shrink: this part of it stays where it is. */
   hold(part: Element): void;
@@ -85,6 +87,9 @@ function Failed({ item, actions }: { item: Item; actions: BubbleActions }) {
   return (
     <div class="failure" role="group" aria-label={words.failed}>
       <span>{words.failed}: {reason(words.failure, item.outgoing?.code)}</span>
+      {item.outgoing?.code === "content_too_large" && (
+        <button type="button" class="link" onClick={() => actions.edit(item.key)}>{words.edit}</button>
+      )}
       <button type="button" class="link" onClick={() => actions.retry(item.key)}>{words.tryAgain}</button>
       <button type="button" class="link" onClick={() => actions.discard(item.key)}>{words.discard}</button>
     </div>

@@ -25,6 +25,8 @@ export class Chat {
   userName = "";
   listLoading = false;
   listFailed = false;
+  /** How often a message was put back to where one writes: that is then drawn anew. */
+  edits = 0;
   /** Said to those who listen instead of looking. */
   announcement = "";
   /** Whether the list has more to load. */
@@ -257,6 +259,19 @@ export class Chat {
 
   keepDraft(peerId: number, text: string): void {
     keepDraft(this.userId, peerId, text);
+  }
+
+  /** A message that failed is a draft again, before what is being written. */
+  edit(peerId: number, clientMsgId: string): void {
+    const failed = this.client.outbox.find((one) => one.clientMsgId === clientMsgId);
+    if (!failed) return;
+    const text = [failed.content, this.draftOf(peerId)].filter(Boolean).join("\n");
+    this.keepDraft(peerId, text);
+    // Where there is no room for it, it stays what it is.
+    if (this.draftOf(peerId) !== text) return;
+    this.client.discard(clientMsgId);
+    this.edits++;
+    this.changed();
   }
 
   /** These messages of the open conversation were really seen. */

@@ -5,9 +5,13 @@ import type { Chat } from "./chat";
 import { Icon } from "./icons";
 import { words } from "./words";
 
+/** No server can be set to take more, in bytes; what is much longer only makes the page slow. */
+const LONGEST = 48 * 1024;
+
 /** Mounted anew for each conversation, so that each has its own draft. */
 export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; name: string }) {
   const [text, setText] = useState(() => chat.draftOf(peerId));
+  const [refused, setRefused] = useState(false);
   const field = useRef<HTMLTextAreaElement>(null);
 
   // As high as its text; the style sheet says up to where.
@@ -29,6 +33,13 @@ export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; n
     chat.keepDraft(peerId, value);
     if (value !== "") chat.client.typing(peerId);
   };
+  const check = (event: InputEvent) => {
+    const { value, selectionStart, selectionEnd } = field.current!;
+    const added = event.data?.length ?? 0;
+    const tooLong = added > 0 && value.length - (selectionEnd - selectionStart) + added > LONGEST;
+    if (tooLong) event.preventDefault();
+    setRefused(tooLong);
+  };
   const send = () => {
     // What stands there now: the state is that of the last time it was drawn.
     const written = field.current!.value;
@@ -47,10 +58,11 @@ export function Composer({ chat, peerId, name }: { chat: Chat; peerId: number; n
   };
   return (
     <form class="composer" onSubmit={(event) => { event.preventDefault(); send(); }}>
+      {refused && <p class="wrong" role="alert">{words.tooLong}</p>}
       <textarea
         ref={field} rows={1} dir="auto" value={text} enterkeyhint="send"
         aria-label={words.messageTo(name)} placeholder={words.message}
-        onInput={(event) => write(event.currentTarget.value)} onKeyDown={pressed}
+        onBeforeInput={check} onInput={(event) => write(event.currentTarget.value)} onKeyDown={pressed}
       />
       <button
         class="round primary" aria-label={words.send} title={words.send}

@@ -30,7 +30,7 @@ export function Conversation({ chat, timeline, leave }: {
       <Log key={peerId} chat={chat} timeline={timeline} name={name} />
       {peerId === 0
         ? <p class="read-only">{words.readOnly}</p>
-        : <Composer key={peerId} chat={chat} peerId={peerId} name={name} />}
+        : <Composer key={`${peerId} ${chat.edits}`} chat={chat} peerId={peerId} name={name} />}
     </>
   );
 }

@@ -8,8 +8,12 @@ export function draft(userId: number, peerId: number): string {
 
 export function keepDraft(userId: number, peerId: number, text: string): void {
   const key = prefix(userId) + peerId;
-  if (text.trim() === "") sessionStorage.removeItem(key);
-  else sessionStorage.setItem(key, text);
+  try {
+    if (text.trim() === "") sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, text);
+  } catch {
+    // No room for more: it stays in the field alone.
+  }
 }
 
 export function forgetDrafts(userId: number): void {

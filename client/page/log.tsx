@@ -48,6 +48,7 @@ export function Log({ chat, timeline, name }: { chat: Chat; timeline: Timeline; 
   };
   const actions: BubbleActions = {
     retry: (id) => pressed(() => chat.client.retry(id)),
+    edit: (id) => pressed(() => chat.edit(timeline.peerId, id)),
     discard: (id) => pressed(() => chat.client.discard(id)),
     hold: (part) => keeper.current?.hold(part),
   };

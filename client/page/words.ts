@@ -57,6 +57,7 @@ const en = {
   message: "Message",
   messageTo: (name: string) => `Message to ${name}`,
   send: "Send",
+  tooLong: "That is longer than any message can be.",
   showAll: "Show all",
   showLess: "Show less",
   said: (name: string, text: string) => `${name}: ${text}`,
@@ -67,6 +68,7 @@ const en = {
   read: "Read",
   failed: "Not sent",
   tryAgain: "Try again",
+  edit: "Edit",
   discard: "Discard",
   failure: {
     timeout: "the server did not answer",
@@ -142,6 +144,7 @@ const zh: Words = {
   message: "消息",
   messageTo: (name) => `发给${name}的消息`,
   send: "发送",
+  tooLong: "这段文字超过了一条消息的长度上限。",
   showAll: "显示全部",
   showLess: "收起",
   said: (name, text) => `${name}：${text}`,
@@ -151,6 +154,7 @@ const zh: Words = {
   read: "已读",
   failed: "未发送",
   tryAgain: "重试",
+  edit: "编辑",
   discard: "放弃",
   failure: {
     timeout: "服务器没有回应",
