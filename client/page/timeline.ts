@@ -1,25 +1,20 @@
 // One conversation: the part of it that is loaded, and the part of that which is shown.
 //
 // Three things stand one after the other: pages, in the order that the server's history
-// has; live messages, that came since; and the outbox. Both ends of the pages are cursors,
-// so that whole pages are dropped at one end while one reads at the other: neither memory
-// nor the document grows with the conversation.
+// has; live messages, that came since; and the outbox. A part of them is in the document,
+// which does not grow with the conversation.
 
-import type { Client, HistoryPage, Message, Outgoing } from "imserver-client";
+import type { Client, Message, Outgoing } from "imserver-client";
+import { MANY_UNREAD, loadOpening } from "./opening";
+import { LOADED, PAGE, Pages } from "./pages";
 import { timeOf } from "./times";
 
 /** Messages in the document: several screens, and few enough to lay out within a frame. */
 const SHOWN = 160;
 /** How many come into the document at once when one scrolls near its edge. */
 const STEP = 40;
-/** Messages in memory. */
-const LOADED = 1000;
-/** A page of history: the most that the server gives. */
-const PAGE = 100;
 /** Live messages before they are taken from the history, as pages that can be dropped. */
 const LIVE = 300;
-/** Unread messages up to which a conversation opens at the first one. */
-const MANY_UNREAD = 400;
 
 /** A message as it is shown. */
 export interface Item {
@@ -57,13 +52,11 @@ export class Timeline {
   loading = false;
   failed = false;
 
-  #pages: HistoryPage[] = [];
+  readonly #pages = new Pages();
   #live: Message[] = [];
   /** Gone from the outbox and not told to be stored yet: shown on, or it would flicker. */
   #leaving: Outgoing[] = [];
   #outbox: Outgoing[];
-  /** Whether the last page reaches the newest message. */
-  #atEnd = false;
   #muchUnread = false;
   #from = 0;
   #to = 0;
@@ -89,12 +82,12 @@ export class Timeline {
   // What is shown.
 
   get #messages(): Message[] {
-    return [...this.#pages.flatMap((page) => page.messages), ...this.#live];
+    return [...this.#pages.messages, ...this.#live];
   }
 
   get #entries(): Entry[] {
+    if (!this.#pages.atEnd) return this.#pages.messages;
     const messages = this.#messages;
-    if (!this.#atEnd) return this.#pages.flatMap((page) => page.messages);
     const stored = new Set(messages.slice(-LIVE).map((message) => this.#key(message)));
     const outgoing = [...this.#leaving, ...this.#outbox];
     return [...messages, ...outgoing.filter((one) => !stored.has(one.clientMsgId))];
@@ -103,17 +96,17 @@ export class Timeline {
   /** The items that are in the document. */
   items(): Item[] {
     const entries = this.#entries;
-    if (this.pinned && this.#atEnd) {
+    if (this.pinned && this.#pages.atEnd) {
       this.#to = entries.length;
       this.#from = Math.max(0, this.#to - SHOWN + STEP);
     }
-    this.atNewest = this.#atEnd && this.#to >= entries.length;
+    this.atNewest = this.#pages.atEnd && this.#to >= entries.length;
     return entries.slice(this.#from, this.#to).map((entry) => this.#item(entry));
   }
 
   /** Whether the first message of all is in the document. */
   get atBeginning(): boolean {
-    return this.#from === 0 && this.#pages[0]?.older === null;
+    return this.#from === 0 && this.#pages.older === null;
   }
 
   /** Whether more was unread than one scrolls back to, and not all of it is read yet. */
@@ -129,7 +122,7 @@ export class Timeline {
   }
 
   get isEmpty(): boolean {
-    return this.#atEnd && this.#entries.length === 0;
+    return this.#pages.atEnd && this.#entries.length === 0;
   }
 
   #key(message: Message): string {
@@ -173,7 +166,7 @@ export class Timeline {
       this.#from = Math.max(this.#from, this.#to - SHOWN);
       this.changed();
     }
-    if (!this.#atEnd && this.#to > length - STEP) void this.#loadNewer();
+    if (!this.#pages.atEnd && this.#to > length - STEP) void this.#loadNewer();
   }
 
   /** Back to the newest message. */
@@ -181,7 +174,7 @@ export class Timeline {
     this.#turns++;
     this.pinned = true;
     this.goTo = null;
-    if (this.#atEnd) this.changed();
+    if (this.#pages.atEnd) this.changed();
     else void this.#openAtNewest();
   }
 
@@ -192,21 +185,20 @@ export class Timeline {
 
   /** Loads what came while nothing did: after a break of the connection. */
   async catchUp(): Promise<void> {
-    const newest = this.#pages.at(-1);
-    if (!newest) return this.open();
+    if (this.#pages.areNone) return this.open();
     // Elsewhere than at the end, what came will be met on the way down.
-    if (!this.#atEnd) return;
+    if (!this.#pages.atEnd) return;
     const known = new Set(this.#messages.map((message) => this.#key(message)));
     const isNews = (entry: Entry) => this.#item(entry).unread && !known.has(this.#item(entry).key);
     const turns = this.#turns;
-    await this.#loadNewest(newest);
+    await this.#loadNewest();
     // More may have come than is in sight at the end; but whoever writes looks at that.
     const writes = turns !== this.#turns || this.#outbox.some((one) => one.state === "pending");
     if (this.pinned && !writes && !this.#dividerIsAhead()) this.#goToFirst(isNews);
   }
 
-  async #loadNewest(last: HistoryPage): Promise<void> {
-    if (last.newer === null) await this.#openAtNewest();
+  async #loadNewest(): Promise<void> {
+    if (this.#pages.newer === null) await this.#openAtNewest();
     else await this.#loading(() => this.#loadTail(LOADED / PAGE));
   }
 
@@ -230,25 +222,16 @@ export class Timeline {
 
   async #openAtNewest(atUnread = false): Promise<void> {
     const turns = this.#turns;
-    // After a reload nobody has counted yet: then the messages themselves have to say it.
-    const isWanted = (found: number) =>
-      atUnread && turns === this.#turns && Math.max(found, this.unread()) <= MANY_UNREAD;
+    const isWanted = (unread: number) => atUnread && turns === this.#turns && unread <= MANY_UNREAD;
     await this.#loading(async (current) => {
       const before = new Set<Entry>([...this.#live, ...this.#leaving]);
-      const pages = [await this.client.history(this.peerId, { limit: PAGE })];
-      let found = countUnread(pages, this.userId);
-      const goesOn = () => found < this.unread() || beginsUnread(pages[0]!, this.userId);
-      while (isWanted(found) && goesOn() && pages[0]!.older !== null && pages.length <= MANY_UNREAD / PAGE) {
-        pages.unshift(await this.client.history(this.peerId, { limit: PAGE, before: pages[0]!.older }));
-        found = countUnread(pages, this.userId);
-      }
+      const opening = await loadOpening(this.client, this.peerId, this.userId, this.unread, isWanted);
       if (!current()) return;
-      this.#pages = pages;
-      this.#atEnd = true;
+      this.#pages.replace(opening.pages);
       this.#settleLive(before);
       this.pinned = true;
       this.#early.clear();
-      if (isWanted(found)) this.#goToFirst((entry) => this.#item(entry).unread);
+      if (opening.atUnread()) this.#goToFirst((entry) => this.#item(entry).unread);
     });
   }
 
@@ -263,16 +246,17 @@ export class Timeline {
   }
 
   async #loadOlder(): Promise<void> {
-    const before = this.#pages[0]?.older;
+    const before = this.#pages.older;
     if (this.loading || this.failed || typeof before !== "string") return;
     await this.#loading(async (current) => {
       const page = await this.client.history(this.peerId, { limit: PAGE, before });
       if (!current()) return;
-      this.#learn(page);
-      this.#pages.unshift(page);
+      this.#learn(page.messages);
+      this.#pages.addOlder(page);
       this.#from += page.messages.length;
       this.#to += page.messages.length;
-      while (this.#dropNewest());
+      this.#pages.dropNewest(this.#to);
+      if (!this.#pages.atEnd) this.#live = [];
     });
   }
 
@@ -285,25 +269,15 @@ export class Timeline {
   async #loadTail(pages: number): Promise<void> {
     const number = this.#load;
     while (pages-- > 0) {
-      const last = this.#pages.at(-1);
-      if (!last || last.newer === null) return;
+      const after = this.#pages.newer;
+      if (typeof after !== "string") return;
       const before = new Set<Entry>([...this.#live, ...this.#leaving]);
-      const page = await this.client.history(this.peerId, { limit: PAGE, after: last.newer });
+      const page = await this.client.history(this.peerId, { limit: PAGE, after });
       if (this.#load !== number) return;
-      this.#learn(page);
-      this.#append(last, page);
-      this.#atEnd = page.messages.length < PAGE;
+      this.#pages.addNewer(page);
       this.#settleLive(before);
-      while (this.#dropOldest());
-      if (this.#atEnd) return;
-    }
-  }
-
-  #append(last: HistoryPage, page: HistoryPage): void {
-    if (last.messages.length + page.messages.length > PAGE) this.#pages.push(page);
-    else {
-      last.messages.push(...page.messages);
-      last.newer = page.newer ?? last.newer;
+      this.#dropOldest();
+      if (this.#pages.atEnd) return;
     }
   }
 
@@ -312,52 +286,34 @@ export class Timeline {
    * not in it. What had come `before` is in the history: in the pages, or behind them.
    */
   #settleLive(before: ReadonlySet<Entry>): void {
-    const paged = new Set<string>();
-    for (const page of this.#pages) {
-      this.#learn(page);
-      for (const message of page.messages) paged.add(place(message.toId, message.messageId));
-    }
+    const messages = this.#pages.messages;
+    this.#learn(messages);
+    const paged = new Set(messages.map((message) => place(message.toId, message.messageId)));
     const isNews = (message: Message) =>
       !before.has(message) && !paged.has(place(message.toId, message.messageId));
-    this.#live = this.#atEnd ? this.#live.filter(isNews) : [];
+    this.#live = this.#pages.atEnd ? this.#live.filter(isNews) : [];
     this.#leaving = this.#leaving.filter((one) => !before.has(one));
   }
 
-  /** Takes over what was heard of a page's messages before it came. */
-  #learn(page: HistoryPage): void {
-    for (const message of page.messages) {
+  /** Takes over what was heard of loaded messages before they came. */
+  #learn(messages: Message[]): void {
+    for (const message of messages) {
       if (this.#early.has(place(message.toId, message.messageId))) message.read = true;
     }
   }
 
-  /** Drops the last page, if there is too much and nothing of it is shown. */
-  #dropNewest(): boolean {
-    const loaded = this.#pages.reduce((sum, page) => sum + page.messages.length, 0);
-    const last = this.#pages.at(-1)?.messages.length ?? 0;
-    if (this.#pages.length < 2 || loaded <= LOADED || this.#to > loaded - last) return false;
-    this.#pages.pop();
-    this.#atEnd = false;
-    this.#live = [];
-    return true;
-  }
-
-  /** The same at the other end. */
-  #dropOldest(): boolean {
-    const loaded = this.#pages.reduce((sum, page) => sum + page.messages.length, 0);
-    const first = this.#pages[0]?.messages.length ?? 0;
-    const shown = this.pinned ? loaded - SHOWN : this.#from;
-    if (this.#pages.length < 2 || loaded <= LOADED || shown < first) return false;
-    this.#pages.shift();
-    this.#from -= first;
-    this.#to -= first;
-    return true;
+  #dropOldest(): void {
+    const from = this.pinned ? this.#pages.messages.length - SHOWN : this.#from;
+    const gone = this.#pages.dropOldest(from);
+    this.#from -= gone;
+    this.#to -= gone;
   }
 
   /** Tries again what could not be loaded. */
   tryAgain(): void {
     this.failed = false;
-    if (this.#pages.length === 0) void this.open();
-    else if (this.#atEnd) void this.#loadOlder();
+    if (this.#pages.areNone) void this.open();
+    else if (this.#pages.atEnd) void this.#loadOlder();
     else void this.#loadNewer();
   }
 
@@ -383,7 +339,7 @@ export class Timeline {
       this.#names.set(at, message.clientMsgId);
       this.#leaving = this.#leaving.filter((one) => one.clientMsgId !== message.clientMsgId);
     }
-    if (!this.#atEnd && !this.loading) return;
+    if (!this.#pages.atEnd && !this.loading) return;
     if (this.#messages.some((known) => place(known.toId, known.messageId) === at)) return;
     const added = this.#early.delete(at) ? { ...message, read: true } : { ...message };
     this.#live.push(added);
@@ -393,8 +349,7 @@ export class Timeline {
       // It stays in sight, however much follows before somebody looks.
       if (this.pinned) this.goTo = this.divider;
     }
-    const last = this.#pages.at(-1);
-    if (this.#live.length > LIVE && this.#atEnd && last && !this.loading) void this.#loadNewest(last);
+    if (this.#live.length > LIVE && this.#pages.atEnd && !this.loading) void this.#loadNewest();
   }
 
   /** Whether what stands behind the divider is still unread. */
@@ -435,14 +390,4 @@ export class Timeline {
     this.divider = null;
     this.#muchUnread = false;
   }
-}
-
-/** Whether more may be unread before this page. */
-function beginsUnread(page: HistoryPage, userId: number): boolean {
-  return page.messages.find((message) => message.toId === userId)?.read === false;
-}
-
-function countUnread(pages: HistoryPage[], userId: number): number {
-  const unread = (message: Message) => message.toId === userId && !message.read;
-  return pages.reduce((sum, page) => sum + page.messages.filter(unread).length, 0);
 }
