@@ -1,7 +1,7 @@
 // The client as a page sees it: what it calls and hears, in whichever tab it runs.
 //
-// One tab of the browser leads: it has the socket, empties the outbox and tells the others
-// what it hears. All tabs write into the same outbox. Where tabs cannot share, each leads.
+// One tab of the browser leads: it has the socket, sends what all have written and tells the
+// others what it hears. Where tabs cannot share, each leads.
 
 import { Calls, type Me } from "./calls.js";
 import { type Clock, machineClock } from "./clock.js";
@@ -11,9 +11,8 @@ import { Http } from "./http.js";
 import { Inbox } from "./inbox.js";
 import { Link } from "./link.js";
 import { News } from "./news.js";
-import { Outbox } from "./outbox.js";
-import { Sender } from "./sender.js";
-import { type Kept, type Storage, open } from "./storage.js";
+import { Post } from "./post.js";
+import { type Storage, open } from "./storage.js";
 import { listen } from "./surroundings.js";
 import { type Note, Tabs, canShare } from "./tabs.js";
 import { Tokens } from "./tokens.js";
@@ -23,7 +22,6 @@ import type {
   ClientOptions,
   ConversationPage,
   HistoryPage,
-  Message,
   Outgoing,
   State,
   Stored,
@@ -42,13 +40,12 @@ export class Client implements ClientInterface {
   #tokens: Tokens;
   #http: Http;
   #link: Link;
-  #sender: Sender;
+  #post: Post;
   #inbox: Inbox;
   #unread: Unread;
   #news: News;
   #clock: Clock;
   #tabs: Tabs;
-  #outbox: Outbox;
   /** What is kept, once it is known whose; undefined while stopped. */
   #storage: Promise<Storage> | undefined;
   #loggedOut = false;
@@ -69,18 +66,20 @@ export class Client implements ClientInterface {
     const fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.#http = new Http(base, this.#tokens, fetch, clock);
     this.#calls = new Calls(this.#http, clock);
-    this.#sender = new Sender(clock, {
-      send: (said) => this.#link.send(said),
-      stored: (message, messageId) => void this.#stored(message, messageId),
-      failed: (message, code, reason) => void this.#failed(message, code, reason),
-      silent: () => this.#link.renew(),
-      heardAt: () => this.#link.heardAt,
-    });
-    this.#outbox = new Outbox(
-      () => this.#storage,
+    this.#inbox = new Inbox(async (cursor) => (await this.#storage)?.setCursor(cursor));
+    const me = () => this.userId;
+    this.#post = new Post(
+      clock,
+      {
+        tabs: this.#tabs,
+        inbox: this.#inbox,
+        link: () => this.#link,
+        news: () => this.#news,
+        storage: () => this.#storage,
+        me,
+      },
       (list) => this.#events.emit("outbox", list),
     );
-    this.#inbox = new Inbox(async (cursor) => (await this.#storage)?.setCursor(cursor));
     this.#link = new Link(
       base.replace(/^http/, "ws"),
       options.transport ?? "ticket",
@@ -89,10 +88,10 @@ export class Client implements ClientInterface {
       socket as typeof WebSocket,
       clock,
       {
-        opened: () => this.#sender.opened(),
+        opened: () => this.#post.sender.opened(),
         heard: (frame) => this.#heard(frame),
-        lost: () => this.#sender.lost(),
-        tooBig: () => this.#sender.tooBig(),
+        lost: () => this.#post.sender.lost(),
+        tooBig: () => this.#post.sender.tooBig(),
         state: (state, reason) => this.#linkState(state, reason),
         after: async () => (await this.#storage)?.cursor(),
       },
@@ -101,7 +100,6 @@ export class Client implements ClientInterface {
       (cursor) => this.conversations({ limit: 100, ...(cursor && { cursor }) }),
       () => this.#news.counted(),
     );
-    const me = () => this.userId;
     this.#news = new News(this.#events, this.#inbox, this.#unread, this.#tabs, me, clock);
   }
 
@@ -114,7 +112,7 @@ export class Client implements ClientInterface {
   }
 
   get outbox(): readonly Outgoing[] {
-    return this.#outbox.list;
+    return this.#post.outbox.list;
   }
 
   get unread(): number {
@@ -149,7 +147,7 @@ export class Client implements ClientInterface {
 
   close(): void {
     this.#leave();
-    this.#outbox.rejectAll(new Failure("closed", "the client was closed; what waits is kept"));
+    this.#post.outbox.rejectAll(new Failure("closed", "the client was closed; what waits is kept"));
     this.#news.setState("signed-out", "closed");
   }
 
@@ -162,24 +160,15 @@ export class Client implements ClientInterface {
 
   send(toId: number, content: string): Promise<Stored> {
     if (this.#loggedOut) return Promise.reject(new SignedOut("logout"));
-    if (!(Number.isSafeInteger(toId) && toId > 0)) {
-      return Promise.reject(new Failure("bad_recipient", "there is no such user"));
-    }
-    const message = this.#outbox.write(toId, content);
-    const settled = this.#outbox.settled(message);
-    void this.#dispatch(message);
-    return settled;
+    return this.#post.send(toId, content);
   }
 
   retry(clientMsgId: string): void {
-    const message = this.#outbox.revive(clientMsgId);
-    if (message) void this.#dispatch(message);
+    this.#post.retry(clientMsgId);
   }
 
   discard(clientMsgId: string): void {
-    if (this.#outbox.find(clientMsgId)?.state !== "failed") return;
-    void this.#outbox.forget(clientMsgId);
-    this.#tabs.tellAll({ is: "gone", clientMsgId });
+    this.#post.discard(clientMsgId);
   }
 
   me(): Promise<Me> {
@@ -252,25 +241,20 @@ export class Client implements ClientInterface {
 
   #join(storage: Storage): void {
     this.#tabs.join(this.#owner, () => void this.#lead(storage));
-    if (this.#tabs.share) void this.#readOutbox(storage);
+    if (this.#tabs.share) void this.#post.read(storage);
   }
 
   async #lead(storage: Storage): Promise<void> {
-    await this.#readOutbox(storage);
+    await this.#post.read(storage);
     if (!this.#tabs.leads) return;
-    // What an earlier page left may have gone out from there.
-    for (const message of this.#outbox.pending) this.#sender.add(message);
+    this.#post.lead();
     this.#link.start();
-  }
-
-  #readOutbox(storage: Storage): Promise<void> {
-    return this.#outbox.read(storage, (message) => this.#tabs.tell({ is: "send", message }));
   }
 
   #leave(): void {
     this.#tabs.leave();
     this.#link.stop();
-    this.#sender.clear();
+    this.#post.sender.clear();
     this.#storage = undefined;
     this.#deafen();
   }
@@ -278,7 +262,7 @@ export class Client implements ClientInterface {
   /** This tab has reached its end; the next one may have a better token. */
   #end(state: "signed-out" | "failed", reason: string): void {
     this.#leave();
-    if (state === "signed-out") this.#outbox.rejectAll(new SignedOut(reason));
+    if (state === "signed-out") this.#post.outbox.rejectAll(new SignedOut(reason));
     this.#news.setState(state, reason);
   }
 
@@ -294,52 +278,10 @@ export class Client implements ClientInterface {
     this.#tokens.forget();
     this.#inbox.reset();
     this.#unread.reset();
-    this.#outbox.clear();
-    this.#outbox.rejectAll(new SignedOut("logout"));
+    this.#post.outbox.clear();
+    this.#post.outbox.rejectAll(new SignedOut("logout"));
     this.#news.setState("signed-out", "logout");
     if (kept) await (await open(kept, this.#clock)).wipe().catch(() => {});
-  }
-
-  /** Puts a message where it survives, then on its way. */
-  async #dispatch(message: Kept): Promise<void> {
-    const mine = this.#storage;
-    // Without one it stays here until `connect`, which reads and keeps it.
-    if (!mine) return;
-    const storage = await mine.catch(() => undefined);
-    const isOn = () => this.#storage === mine;
-    // Nothing is written behind a logout.
-    if (isOn()) await storage?.put(message).catch(() => {});
-    if (!isOn()) return;
-    if (this.#tabs.leads) this.#sender.add(message);
-    // The others show it too, and one of them may lead.
-    this.#tabs.tell({ is: "send", message });
-  }
-
-  async #stored(message: Outgoing, messageId: string): Promise<void> {
-    const { clientMsgId, toId, content, timestamp } = message;
-    const stored: Stored = { messageId, clientMsgId, toId };
-    const shown: Message = {
-      messageId,
-      fromId: this.userId ?? 0,
-      toId,
-      content,
-      timestamp,
-      read: false,
-      clientMsgId,
-    };
-    this.#inbox.wrote(shown);
-    // Told before it is forgotten: a leader that dies in between leaves one message to be
-    // sent again under its name, and nobody who waits for ever.
-    this.#tabs.tell({ is: "stored", stored });
-    this.#outbox.resolve(stored);
-    const forgotten = this.#outbox.forget(clientMsgId);
-    this.#news.tell("stored", { ...stored, message: shown });
-    await forgotten;
-  }
-
-  #failed(message: Kept, code: string, reason: string): Promise<void> {
-    this.#tabs.tell({ is: "failed", clientMsgId: message.clientMsgId, code, reason });
-    return this.#outbox.fail(message, code, reason);
   }
 
   /** What another tab says. */
@@ -349,16 +291,10 @@ export class Client implements ClientInterface {
       case "event":
         return this.#news.mirror(note.name, note.detail);
       case "send":
-        this.#outbox.show(note.message);
-        if (this.#tabs.leads) this.#sender.add(note.message);
-        return;
       case "stored":
-        this.#outbox.resolve(note.stored);
-        return this.#outbox.forget(note.stored.clientMsgId);
       case "failed":
-        return this.#outbox.failedElsewhere(note.clientMsgId, note.code, note.reason);
       case "gone":
-        return this.#outbox.forget(note.clientMsgId);
+        return this.#post.note(note);
       case "typing":
         if (this.#tabs.leads) this.#sendTyping(note.toId);
         return;
@@ -375,17 +311,12 @@ export class Client implements ClientInterface {
   /** What the socket says. */
   #heard(frame: Heard): void {
     switch (frame.kind) {
-      case "success": {
-        // Better late than never: it was given up already.
-        const late = this.#outbox.find(frame.clientMsgId ?? "");
-        if (late?.state === "failed") return void this.#stored(late, frame.messageId ?? "");
-        return this.#sender.heard(frame);
-      }
+      case "success":
       case "failure":
-        return this.#sender.heard(frame);
+        return this.#post.heard(frame);
       case "message":
         // Our own, sent on a socket that broke: the answer to its resend tells.
-        if (frame.clientMsgId && this.#sender.has(frame.clientMsgId)) return;
+        if (frame.clientMsgId && this.#post.sender.has(frame.clientMsgId)) return;
         return this.#news.message(frame);
       case "read":
         return this.#news.read(frame);
@@ -417,7 +348,7 @@ export class Client implements ClientInterface {
   }
 
   #hurry(): void {
-    const waits = this.state !== "online" || this.#outbox.pending.length > 0;
+    const waits = this.state !== "online" || this.#post.outbox.pending.length > 0;
     if (!this.#tabs.leads && waits) this.#tabs.tell({ is: "awake", overdue: true });
   }
 }
