@@ -128,3 +128,22 @@ test("the page can be used with the keyboard alone", async (t) => {
   await isFocused("[data-peer='2']");
   assert.equal(new URL(tab.page.url()).hash, "");
 });
+
+test("on a phone the focus goes into a conversation and back to its line", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t, server);
+  const token = await server.token(1, "小明");
+  await fill(server, token, await server.token(2, "小红"), await server.token(3, "Ada"));
+  const tab = await Tab.open(await newContext(browser, WIDTHS.phone), server, token);
+  const isFocused = (selector) => tab.until((wanted) => document.activeElement?.matches(wanted), selector);
+  // It used to be lost with the pane that it was in: whoever listens began at the top again.
+  await tab.openLine(2);
+  await isFocused("#talk");
+  await tab.page.goBack();
+  await isFocused("[data-peer='2']");
+  await tab.page.goForward();
+  await isFocused("#talk");
+  await tab.page.getByRole("button", { name: "Back to the conversations" }).click();
+  await isFocused("[data-peer='2']");
+  tab.assertClean();
+});

@@ -27,17 +27,23 @@ export function App({ chat, signOut }: { chat: Chat; signOut: () => void }) {
     };
   }, [chat]);
 
+  // The focus goes with one into a conversation, and back to its line, by whatever way.
+  const current = chat.open?.peerId;
+  const before = useRef(current);
+  useEffect(() => {
+    const left = before.current;
+    before.current = current;
+    if (current === undefined) list.current!.querySelector<HTMLElement>(`[data-peer="${left}"]`)?.focus();
+    else if (!talk.current!.contains(document.activeElement)) talk.current!.focus();
+  }, [current]);
+
   const open = (peerId: number) => {
     enter(peerId);
     chat.show(peerId);
   };
   const close = () => {
-    const peerId = chat.open?.peerId;
     leave();
     chat.show(null);
-    requestAnimationFrame(() => {
-      list.current?.querySelector<HTMLElement>(`[data-peer="${peerId}"]`)?.focus();
-    });
   };
   const pressed = (event: KeyboardEvent) => {
     if (event.key === "Escape" && chat.open && !event.isComposing) close();
