@@ -10,7 +10,7 @@ const SHORT = { IMSERVER_AUTH__LEEWAY: "0s" };
 test("when a pasted token ends, one signs in again and goes on", async (t) => {
   const server = await Server.start(t, SHORT);
   const browser = await startBrowser(t, server);
-  const tab = await Tab.open(await newContext(browser), server, await server.token(1, "小明", "6s"), 2);
+  const tab = await Tab.open(await newContext(browser), server, await server.token(1, "小明", "12s"), 2);
   await tab.write("in time");
   await tab.state("in time", "stored");
   await tab.field.fill("half a sen");

@@ -1,6 +1,6 @@
 // The token: asked for when it is needed, and in time before it ends.
 
-import { SignedOut } from "./failure.js";
+import { Failure, SignedOut } from "./failure.js";
 import type { ClientOptions } from "./types.js";
 
 interface Claims {
@@ -85,6 +85,8 @@ export class Tokens {
   #take(token: string | null, reason: string): string {
     if (!token) throw new SignedOut(reason || "no_token");
     const { sub } = claims(token);
+    // A page that says that there is none now is taken for that: it is asked again.
+    if (this.#user && !sub) throw new Failure("not_a_token", "getToken gave something else");
     // What is kept here belongs to one user; a page that changed hands starts anew.
     if ((this.#user ??= sub) !== sub) throw new SignedOut("another_user");
     return (this.#token = token);

@@ -219,6 +219,19 @@ test("a token source that fails is asked again, and is not the end", async () =>
   assert.equal(server.sockets.length, 1);
 });
 
+test("an error page in the place of a token is no other user, and asked for again", async () => {
+  // Used to be the end, with the reason `another_user`.
+  const given = [token(1), "<h1>502 Bad Gateway</h1>", token(1, 3600, "new")];
+  const { client, server, clock } = await online({ getToken: () => given.shift() ?? null });
+  await server.socket.end(4401, "token_expired");
+  await settled();
+  assert.equal(client.state, "connecting");
+  await clock.pass(60_000);
+  await server.socket.ready();
+  assert.equal(client.state, "online");
+  assert.equal(given.length, 0);
+});
+
 test("no token, or one of another user, is the end", async () => {
   const none = seat({ getToken: () => null });
   none.client.connect();
