@@ -70,15 +70,18 @@ export function Issue({ calls, shown, made, change, done }: Props) {
         <button class="primary" disabled={act.busy}>{words.issue}</button>
       </form>
       <Outcome act={made ? { ...act, good: words.issued(made.sub, when(made.until)) } : act} />
-      {made && <Shown token={made.token} />}
+      {made && <Shown token={made.token} inSight={shown} />}
     </section>
   );
 }
 
 /** The token: here and now, and nowhere else. */
-function Shown({ token }: { token: string }) {
+function Shown({ token, inSight }: { token: string; inSight: boolean }) {
+  const whole = useRef<HTMLDivElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const [copied, setCopied] = useState(false);
+  // On a phone the form alone fills the window.
+  useEffect(() => whole.current!.scrollIntoView({ block: "nearest" }), [token, inSight]);
   const copy = async () => {
     field.current!.select();
     try {
@@ -91,7 +94,7 @@ function Shown({ token }: { token: string }) {
     }
   };
   return (
-    <div class="made">
+    <div class="made" ref={whole}>
       <textarea ref={field} readOnly rows={3} value={token} aria-label={words.newToken} spellcheck={false} />
       <button type="button" class="plain" onClick={() => void copy()}>{copied ? words.copied : words.copy}</button>
       <p class="quiet">{words.shownOnce}</p>

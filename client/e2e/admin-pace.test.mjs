@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { AdminTab, begin, claims } from "./support/admin.mjs";
+import { newContext } from "./support/browser.mjs";
 
 test("what one is about outlives every drawing, a look at another section, and an answer", async (t) => {
   const { server, context } = await begin(t);
@@ -284,5 +285,34 @@ test("a list that got no answer comes once the server is back", async (t) => {
     await tab.page.getByText(empty).waitFor();
     await server.kill();
   }
+  tab.assertClean();
+});
+
+test("in a small window what came of a press is in sight, and the top is not in the way", async (t) => {
+  const { server, browser } = await begin(t);
+  const phone = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true };
+  const tab = await AdminTab.open(await newContext(browser, phone), server, await server.adminToken());
+  await tab.go("Tokens");
+  const user = tab.card("Issue a token").getByLabel("User", { exact: true });
+  await user.fill("5");
+  await user.press("Enter");
+  // It used to appear below the window, where nothing else had changed.
+  await tab.page.getByLabel("The new token").waitFor();
+  await tab.page.waitForFunction(() => {
+    const { top, bottom } = document.querySelector(".made").getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
+  const places = () => tab.page.evaluate(() =>
+    ["h1", "header .plain", "header nav"].map((part) => document.querySelector(part).getBoundingClientRect()));
+  const [title, signOut, sections] = await places();
+  assert.ok(signOut.top < title.bottom && signOut.bottom <= sections.top + 1, "one line above the sections");
+
+  // As large as 400 % of a window of 1280 by 1024.
+  await tab.page.setViewportSize({ width: 320, height: 256 });
+  await tab.page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await tab.page.waitForFunction(() => document.querySelector("header").getBoundingClientRect().bottom <= 0);
+  await server.kill();
+  await tab.page.locator(".banner.offline").waitFor();
+  await tab.page.waitForFunction(() => document.querySelector(".banner").getBoundingClientRect().top === 0);
   tab.assertClean();
 });
