@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Tab, newContext, startBrowser } from "./support/browser.mjs";
+import { Tab, newContext, newPage, startBrowser } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
 
 const SHORT = { IMSERVER_AUTH__LEEWAY: "0s" };
@@ -31,6 +31,28 @@ test("when a pasted token ends, one signs in again and goes on", async (t) => {
   assert.equal(await tab.field.inputValue(), "half a sen");
   await tab.write("half a sentence");
   await tab.state("half a sentence", "stored");
+  tab.assertClean();
+});
+
+test("an address of a conversation opens it, also by way of the sign-in", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t, server);
+  const tab = new Tab();
+  Object.assign(tab, await newPage(await newContext(browser)));
+  const signIn = async (token) => {
+    await tab.page.getByLabel("Token").fill(token);
+    await tab.page.getByRole("button", { name: "Sign in" }).click();
+  };
+  // It used to be forgotten on the way.
+  await tab.page.goto(`${server.origin}/#/2`);
+  await signIn(await server.token(1, "小明"));
+  await tab.page.getByRole("heading", { name: "User 2" }).waitFor();
+  assert.equal(new URL(tab.page.url()).hash, "#/2");
+
+  // Whoever comes next in this tab does not begin where that one was.
+  await tab.page.getByRole("button", { name: "Sign out" }).click();
+  await signIn(await server.token(3, "Ada"));
+  await tab.page.getByText("Choose a conversation").waitFor();
   tab.assertClean();
 });
 

@@ -46,8 +46,9 @@ function Page() {
   };
   const signIn = (token: string) => {
     keep(token);
-    // Another user starts at the list; the same one goes on where the sign-in had ended.
-    if (claims(token)?.userId !== last) reset();
+    // Another user starts at the list; the same one goes on where the sign-in had ended, and the
+    // first one where the address says.
+    if (last !== undefined && claims(token)?.userId !== last) reset();
     change(token);
   };
   const end = (text: string) => {
