@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Uri, Version};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -31,6 +32,7 @@ use super::routes::Answer;
 use super::stream::Stream;
 use super::terms::{CurrentTerms, Terms};
 use super::watched::Watched;
+use super::worded::Worded;
 use crate::metrics::ServerMetrics;
 
 /// Headers a request may have, and the bytes of its whole head: a token of 8 KiB fits.
@@ -209,7 +211,7 @@ impl Listener {
             .header_read_timeout(left.max(BREATHER))
             .max_headers(HEADERS)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Worded::new(stream)), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
@@ -276,12 +278,51 @@ fn hygiene(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Refus
     if uri.authority().is_some() || uri.scheme().is_some() {
         return Err(Refusal::Malformed("the request names a path, not a whole address"));
     }
-    if headers.get_all(HOST).iter().count() != 1 {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Refusal::Malformed("exactly one `Host` is needed"));
+    };
+    if !names_a_host(host) {
+        return Err(Refusal::Malformed("`Host` is no host with or without a port"));
     }
+    // Where both are given hyper goes by the coding, shows us no length, and ends the connection
+    // behind its answer: nobody's second request is hidden in what one of the two counts as body.
     let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
     if lengths > 1 || lengths > 0 && headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::Malformed("the length of the body is given twice"));
     }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let plain = codings.next().is_none_or(|one| one.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !plain || codings.next().is_some() {
+        return Err(Refusal::Malformed("a body comes by its length or in chunks, coded in no way"));
+    }
     Ok(())
+}
+
+/// Whether it is what RFC 9110, section 7.2 has there, or empty, as it has where there is no host.
+fn names_a_host(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let Ok(authority) = Authority::try_from(bytes) else {
+        return bytes.is_empty();
+    };
+    let port = authority.as_str().strip_prefix(authority.host());
+    port.is_some_and(|port| matches!(port, "" | ":") || authority.port_u16().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_host() {
+        for good in ["", "x", "localhost:8443", "[::1]", "[::1]:443", "10.0.0.7:1", "a_b.c", "x:"] {
+            assert!(names_a_host(&HeaderValue::from_static(good)), "{good:?}");
+        }
+        let bads =
+            ["a b", "u@x", "x/y", "x:y", "x:99999", "[::1", "x\\y", "<x>", "x:1:2", "x?", "x#"];
+        for bad in bads {
+            assert!(!names_a_host(&HeaderValue::from_static(bad)), "{bad:?}");
+        }
+        assert!(!names_a_host(&HeaderValue::from_bytes(b"\xc3\xa9").unwrap()));
+    }
 }

@@ -36,6 +36,7 @@ mod tests;
 mod tls;
 mod upgrade;
 mod watched;
+mod worded;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

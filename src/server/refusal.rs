@@ -32,10 +32,12 @@ pub(super) enum Refusal {
     TooSlow,
     /// 413: the body is over the limit.
     BodyTooLarge,
-    /// 415: the body is no JSON.
+    /// 415: the body is no JSON, or coded.
     MediaType,
     /// 426: a WebSocket is spoken here.
     UpgradeRequired,
+    /// 431: more than is read of a head.
+    HeadTooLarge,
     /// 429: too much of something.
     TooMany(&'static str),
     /// 429: no token that is believed, as others before it from there.
@@ -66,6 +68,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TooMany(_) | Self::Guessed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(code, _) => match code {
@@ -94,6 +97,7 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::MediaType => "unsupported_media_type",
             Self::UpgradeRequired => "upgrade_required",
+            Self::HeadTooLarge => "head_too_large",
             Self::TooMany(_) | Self::Guessed(_) => "too_many",
             Self::Unavailable(_) => "unavailable",
             Self::Failed(code, _) => code.as_str(),
@@ -119,7 +123,11 @@ impl Refusal {
             Self::Method(_) => "another method is needed here; `Allow` names it",
             Self::TooSlow => "the body did not come in time",
             Self::BodyTooLarge => "the body is too large",
-            Self::MediaType => "the body must be JSON: `Content-Type: application/json`",
+            Self::MediaType => {
+                "the body must be JSON, and not coded: `Content-Type: application/json`, no \
+                 `Content-Encoding`"
+            }
+            Self::HeadTooLarge => "the request's address and headers are too large, or too many",
             Self::UpgradeRequired => "this address speaks WebSocket, version 13",
             Self::Failed(_, message) => message,
         }

@@ -21,8 +21,8 @@ use super::handshake::{self, Handshake, V2};
 use super::refusal::{Refusal, mark};
 use super::routes::Request;
 use super::socket::WebSocket;
-use super::stream::Stream;
 use super::terms::Terms;
+use super::worded::Worded;
 use crate::hub::{About, Hub, Wants};
 use crate::metrics::ServerMetrics;
 use crate::protocol::Dialect;
@@ -134,8 +134,8 @@ impl Upgrades {
         switch: OnUpgrade,
     ) -> Option<Box<Session<WebSocket>>> {
         let upgraded = tokio::time::timeout(SWITCH, switch).await.ok()?.ok()?;
-        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-        let stream = parts.io.into_inner();
+        let parts = upgraded.downcast::<TokioIo<Worded>>().ok()?;
+        let stream = parts.io.into_inner().into_stream();
         let socket = WebSocket::new(stream, parts.read_buf, &opening.limits).await;
         Some(Box::new(Session::new(opening, socket, Arc::clone(&self.context))))
     }

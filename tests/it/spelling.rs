@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Claims, Door, Forge, TestServer, Way, b64};
+use crate::support::{Claims, Door, Forge, TestServer, Way, b64, is_refusal};
 
 #[tokio::test]
 async fn a_token_has_one_spelling() {
@@ -141,11 +141,11 @@ async fn a_token_of_8_kib_is_the_largest() {
     }
     for way in Way::ALL {
         for length in [20_000, 65_535, 70_000, 500_000] {
-            let Answer { status, body, .. } =
-                way.upgrade(&"a".repeat(length)).send(&door.server).await;
+            let answer = way.upgrade(&"a".repeat(length)).send(&door.server).await;
             // The answer may be lost when what was not read yet resets the connection.
-            assert!(matches!(status, 431 | 414 | 0), "{way:?} {length}: {status}");
-            assert_eq!(body, "");
+            if answer.status != 0 {
+                is_refusal(&answer, 431, "head_too_large", &format!("{way:?} {length}"));
+            }
         }
     }
     door.keeps_its_books().await;

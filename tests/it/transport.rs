@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Answer, Forge, Setup, TestServer, Upgrade, admin, raw, tls, within};
+use crate::support::{Forge, Setup, TestServer, Upgrade, admin, is_refusal, raw, tls, within};
 
 fn good() -> Upgrade {
     Upgrade::token(&Forge::token(7))
@@ -231,12 +231,13 @@ async fn a_head_is_small() {
         ("64 KiB", sized(64 * 1024)),
         ("1 MiB", sized(1 << 20)),
     ] {
-        let Answer { status, body, .. } = request.send(&server).await;
+        let answer = request.send(&server).await;
         // The answer may be lost when what was not read yet resets the connection.
-        assert!(matches!(status, 431 | 0), "{what}: {status}");
-        assert_eq!(body, "", "{what}");
+        if answer.status != 0 {
+            is_refusal(&answer, 431, "head_too_large", what);
+        }
     }
-    assert_eq!(many(65).send(&server).await.status, 431);
+    is_refusal(&many(65).send(&server).await, 431, "head_too_large", "65 headers");
     let before = server.rss();
     let mut stream = tls(server.address, server.roots()).await;
     let flood = async {

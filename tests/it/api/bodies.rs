@@ -67,6 +67,8 @@ async fn a_body_says_that_it_is_json() {
     is_refusal(&none.send(&server).await, 415, "unsupported_media_type", "none");
     let good =
         Call::post(1, "messages", &Value::Null).text("Application/JSON; charset=UTF-8", body);
+    let coded = good.clone().and("Content-Encoding", "gzip");
+    is_refusal(&coded.send(&server).await, 415, "unsupported_media_type", "coded");
     good.done(&server).await;
 }
 
