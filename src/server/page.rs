@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use warp::Filter;
 
 use super::refusal::mark;
-use super::routes::Answer;
+use super::routes::{Answer, read};
 use crate::digest::digest128;
 
 /// Nothing but our own files and our own sockets; no code in the page itself, and no
@@ -83,7 +83,8 @@ impl File {
     /// The file, or 304 for a browser that has this version (RFC 9110, section 13.1.2).
     fn answer(&self, known: Option<&str>) -> Answer {
         let is_known = known.is_some_and(|known| {
-            known.split(',').any(|version| version.trim().trim_start_matches("W/") == self.version)
+            let mut versions = known.split(',').map(|one| one.trim().trim_start_matches("W/"));
+            versions.any(|version| version == "*" || version == self.version)
         });
         let text = if is_known { "" } else { self.text };
         let mut response = Response::new(text.into());
@@ -104,7 +105,7 @@ impl File {
 }
 
 fn served(file: File) -> impl Filter<Extract = (Answer,), Error = warp::Rejection> + Clone {
-    warp::get()
+    read()
         .and(warp::header::optional::<String>(IF_NONE_MATCH.as_str()))
         .map(move |known: Option<String>| file.answer(known.as_deref()))
 }
@@ -120,6 +121,7 @@ mod tests {
         let status = |known: Option<&str>| file.answer(known).status().as_u16();
         assert_eq!(status(None), 200);
         assert_eq!(status(Some(&other.version)), 200);
+        assert_eq!(status(Some("*")), 304);
         assert_eq!(status(Some(&file.version)), 304);
         assert_eq!(status(Some(&format!("\"x\", W/{}", file.version))), 304);
     }

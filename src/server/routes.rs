@@ -106,6 +106,12 @@ fn query() -> impl Filter<Extract = (Option<String>,), Error = Infallible> + Clo
     warp::query::raw().map(Some).or(warp::any().map(|| None)).unify()
 }
 
+/// What is read without a body, or without the body of its answer: whoever looks whether all is
+/// well may not want it (RFC 9110, section 9.3.2).
+pub(super) fn read() -> impl Filter<Extract = (), Error = warp::Rejection> + Copy {
+    warp::get().or(warp::head()).unify()
+}
+
 /// 404, whatever was asked for.
 pub(super) fn nothing() -> impl Filter<Extract = (Answer,), Error = Infallible> + Clone {
     warp::any().map(|| -> Response<_> { Refusal::NotFound.response() })

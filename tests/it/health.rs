@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Setup, TestServer, frame, strace};
+use crate::support::{Admin, Setup, TestServer, frame, raw, strace};
 
 #[tokio::test]
 async fn a_server_that_serves_is_well_and_one_that_is_gone_is_not() {
@@ -30,6 +30,20 @@ async fn a_server_that_serves_is_well_and_one_that_is_gone_is_not() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&address) && said.contains("nobody listens there"), "{said}");
+}
+
+#[tokio::test]
+async fn who_looks_without_reading_is_answered_too() {
+    let server = TestServer::new().await;
+    for (target, length) in [("/healthz", "6"), ("/readyz", "6"), ("/admin.js", "")] {
+        let answer = Admin::new("HEAD", target, "").send(&server).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{target}");
+        let told = answer.header("content-length").unwrap();
+        assert!(told == length || length.is_empty(), "{target}: {told}");
+        assert_eq!(Admin::new("POST", target, "").send(&server).await.status, 404, "{target}");
+    }
+    let page = raw(&server, b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!((page.status, page.body.as_str()), (200, ""));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 
 use crate::server::refusal::mark;
-use crate::server::routes::Answer;
+use crate::server::routes::{Answer, read};
 use crate::store::{Health, Store};
 
 /// What the answers are made from.
@@ -34,7 +34,7 @@ pub(super) fn routes(probes: Arc<Probes>) -> BoxedFilter<(Answer,)> {
     };
     let alive = warp::path!("healthz").map(|| text(StatusCode::OK, "alive\n".to_owned()));
     let ready = warp::path!("readyz").map(move || probes.ready());
-    warp::get().and(metrics.or(alive).unify().or(ready).unify()).boxed()
+    read().and(metrics.or(alive).unify().or(ready).unify()).boxed()
 }
 
 impl Probes {
