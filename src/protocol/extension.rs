@@ -1,7 +1,6 @@
 //! What `im.v2` puts into the `Describe` of a message: a name for the packet.
 
-use serde::Deserialize;
-
+use super::json::{self, Known, Member, Place};
 use crate::message::ClientMsgId;
 
 /// The extension field of a message, understood.
@@ -14,35 +13,51 @@ pub(super) struct Extension {
 }
 
 impl Extension {
-    /// Reads an extension field: empty, or a JSON object of which unknown members are ignored.
+    /// Reads an extension field: empty, or a JSON object as strict as a frame's, of which
+    /// unknown members are ignored. Gives what could be read of it, and what is wrong.
     ///
-    /// # Errors
-    /// What is wrong. A name that cannot be used must fail the packet: ignored, it would
-    /// let a resend be stored twice.
-    pub(super) fn read(describe: &str) -> Result<Self, &'static str> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Wire {
-            client_msg_id: Option<String>,
-            resend: Option<bool>,
-        }
+    /// A name that cannot be used must fail the packet: ignored, it would let a resend be
+    /// stored twice.
+    pub(super) fn read(describe: &str) -> (Self, Result<(), &'static str>) {
         if describe.is_empty() {
-            return Ok(Self::default());
+            return (Self::default(), Ok(()));
         }
-        // A struct would be read from an array too.
-        let object = describe.trim_start().starts_with('{');
-        let wire = serde_json::from_str::<Wire>(describe).ok().filter(|_| object);
-        let wire = wire.ok_or(
-            "`Describe` must be empty or hold a JSON object, with `clientMsgId` a string and \
-             `resend` true or false",
-        )?;
-        let client_id = match wire.client_msg_id {
-            None => None,
-            Some(name) => {
-                Some(ClientMsgId::new(&name).ok_or("`clientMsgId` must have 1 to 64 bytes")?)
+        let mut members = Members::default();
+        let whole = json::read(describe, &mut members).map_err(|_| WRONG);
+        let (client_id, name) = match members.client_msg_id {
+            None => (None, Ok(())),
+            Some(Member::Text(name)) => {
+                let name = ClientMsgId::new(&name);
+                let wrong = name.is_none().then_some("`clientMsgId` must have 1 to 64 bytes");
+                (name, wrong.map_or(Ok(()), Err))
             }
+            Some(_) => (None, Err(WRONG)),
         };
-        Ok(Self { client_id, resend: wire.resend.unwrap_or(false) })
+        let (resend, flag) = match members.resend {
+            None => (false, Ok(())),
+            Some(Member::Flag(resend)) => (resend, Ok(())),
+            Some(_) => (false, Err(WRONG)),
+        };
+        (Self { client_id, resend }, whole.and(name).and(flag))
+    }
+}
+
+const WRONG: &str = "`Describe` must be empty or hold a JSON object, with `clientMsgId` a string \
+                     and `resend` true or false";
+
+#[derive(Default)]
+struct Members<'a> {
+    client_msg_id: Option<Member<'a>>,
+    resend: Option<Member<'a>>,
+}
+
+impl<'a> Known<'a> for Members<'a> {
+    fn place(&mut self, name: &str) -> Option<Place<'_, 'a>> {
+        Some(match name {
+            "clientMsgId" => Place::Plain(&mut self.client_msg_id),
+            "resend" => Place::Plain(&mut self.resend),
+            _ => return None,
+        })
     }
 }
 
@@ -50,13 +65,17 @@ impl Extension {
 mod tests {
     use super::*;
 
+    fn read(describe: &str) -> Result<Extension, &'static str> {
+        let (extension, wrong) = Extension::read(describe);
+        wrong.map(|()| extension)
+    }
+
     #[test]
     fn a_packet_may_have_a_name() {
-        let read = |describe: &str| Extension::read(describe);
         let named = |name: &str, resend| {
             Ok(Extension { client_id: Some(ClientMsgId::new(name).unwrap()), resend })
         };
-        for nothing in ["", "{}", r#"{"x":[1]}"#, r#"{"clientMsgId":null}"#] {
+        for nothing in ["", "{}", r#"{"x":[1]}"#, r#"{"resend":false}"#] {
             assert_eq!(read(nothing), Ok(Extension::default()), "{nothing}");
         }
         assert_eq!(read(r#"{"clientMsgId":"a"}"#), named("a", false));
@@ -66,19 +85,34 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_used_is_no_name() {
         let long = format!(r#"{{"clientMsgId":"{}"}}"#, "x".repeat(65));
+        let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(17), "]".repeat(17));
         for bad in [
             "x",
             "7",
             r#"["a",true]"#,
             r#"{"clientMsgId":""}"#,
             r#"{"clientMsgId":7}"#,
+            r#"{"clientMsgId":null}"#,
             r#"{"clientMsgId":"a","clientMsgId":"b"}"#,
             r#"{"clientMsgId":"a"} x"#,
             r#"{"clientMsgId":"\ud800"}"#,
             r#"{"clientMsgId":"a","resend":"yes"}"#,
+            r#"{"clientMsgId":"a","resend":null}"#,
+            r#"{"x":1,"x":2}"#,
+            r#"{"x":{"y":1,"y":2}}"#,
             long.as_str(),
+            deep.as_str(),
         ] {
-            assert!(Extension::read(bad).is_err(), "{bad}");
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_known_whatever_stands_beside_it() {
+        for bad in [r#"{"clientMsgId":"a","resend":1}"#, r#"{"resend":1,"clientMsgId":"a"}"#] {
+            let (extension, wrong) = Extension::read(bad);
+            assert!(wrong.is_err(), "{bad}");
+            assert_eq!(extension.client_id, ClientMsgId::new("a"), "{bad}");
         }
     }
 }

@@ -99,11 +99,12 @@ pub fn parse(text: &str, rules: Rules) -> Result<ClientFrame<'_>, Failure> {
     });
     let timestamp = members.timestamp.take();
     // Read first, so that the failure of anything else can name the packet too.
-    let extension = match (rules.dialect, &members.describe) {
+    let (extension, wrong) = match (rules.dialect, &members.describe) {
         (Dialect::V2, Some(Member::Text(describe))) => Extension::read(describe),
-        _ => Ok(Extension::default()),
+        _ => (Extension::default(), Ok(())),
     };
-    let client_id = extension.as_ref().ok().and_then(|extension| extension.client_id.clone());
+    let client_id = extension.client_id.clone();
+    let extension = wrong.map(|()| extension);
     read.and_then(|()| understand(members, timestamp.as_deref().is_some(), extension, rules))
         .map(|asked| asked.with(timestamp.clone().unwrap_or_default()))
         .map_err(|(code, message)| Failure {

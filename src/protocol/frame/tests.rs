@@ -289,6 +289,8 @@ fn v2_reads_the_name_of_a_packet_and_says_it_again_in_a_failure() {
         let failure = read_v2(&broken).unwrap_err();
         assert_eq!(failure.client_id, ClientMsgId::new("n"), "{broken}");
     }
+    let odd = read_v2(&frame("Describe", r#""{\"resend\":1,\"clientMsgId\":\"n\"}""#)).unwrap_err();
+    assert_eq!((odd.code, odd.client_id), (FailureCode::BadFrame, ClientMsgId::new("n")));
     let failure = read_v2(&frame("Describe", r#""{\"clientMsgId\":7}""#)).unwrap_err();
     assert_eq!((failure.code, failure.client_id), (FailureCode::BadFrame, None));
 }
