@@ -12,6 +12,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Where everything lies where nobody says.
+const FOLDER: &str = "imserver-dev";
+
 /// How long the printed links work.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,30 +37,34 @@ connections = 500
 /// What `dev` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything lies in one folder: delete it to start afresh.
+Everything lies in one folder: delete it to start afresh. With --config it is where that file says.
 
 Examples:
   imserver dev
   imserver dev --listen 127.0.0.1:9000
-  imserver dev --dir /tmp/chat")]
+  imserver dev --dir /tmp/chat
+  imserver dev --config chat.toml           with this file, made where there is none")]
 pub(super) struct Args {
-    /// Where certificate, keys, configuration and messages are kept
-    #[arg(long, value_name = "FOLDER", default_value = "imserver-dev")]
-    dir: PathBuf,
+    /// Where certificate, keys, configuration and messages are kept [default: imserver-dev]
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
     /// Where to listen for this run, in place of server.listen
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 }
 
-pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
-    if file.named.is_some() {
-        return Err(Failure::usage(
-            "`imserver dev` has a configuration of its own and takes no --config; choose its \
-             folder with --dir, or run `imserver serve`",
-        ));
-    }
-    let file = ConfigFile { named: Some(args.dir.join(super::CONFIG)) };
-    make_folder(&args.dir, file.path())?;
+pub(super) fn run(args: &Args, named: &ConfigFile) -> Result<(), Failure> {
+    let file = match (&named.named, &args.dir) {
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage(
+                "give either --config or --dir, whose configuration is its own",
+            ));
+        }
+        (Some(file), None) => file.clone(),
+        (None, dir) => dir.as_deref().unwrap_or(Path::new(FOLDER)).join(super::CONFIG),
+    };
+    make(&file, named.named.is_none())?;
+    let file = ConfigFile { named: Some(file) };
     let config = configure(args, &file)?;
     let ip = config.server.listen.ip();
     let names = if ip.is_unspecified() { Vec::new() } else { vec![ip.to_string()] };
@@ -72,18 +79,29 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
     serve::start(config, source, |address| drop(print(banner.text(address))))
 }
 
-fn make_folder(folder: &Path, config: &Path) -> Result<(), Failure> {
+/// Makes `config` where there is none, and its folder. One that is there already, and is not
+/// `dev`'s own, may hold what belongs into a repository.
+fn make(config: &Path, own: bool) -> Result<(), Failure> {
     let cannot =
         |path: &Path, e| Failure::failed(format!("{} cannot be made: {e}", path.display()));
+    let folder = folder_of(config);
+    let own = own || !exists(folder)?;
     secret_file::create_folder(folder).map_err(|e| cannot(folder, e))?;
     // Private keys and messages lie below: nothing of it belongs into a repository.
-    let ignore = folder.join(".gitignore");
-    for (path, text) in [(ignore.as_path(), "*\n"), (config, CONFIG)] {
-        if !exists(path)? {
-            secret_file::create(path, text.as_bytes()).map_err(|e| cannot(path, e))?;
+    let ignore = own.then(|| (folder.join(".gitignore"), "*\n"));
+    for (path, text) in ignore.into_iter().chain([(config.to_owned(), CONFIG)]) {
+        if !exists(&path)? {
+            secret_file::create(&path, text.as_bytes()).map_err(|e| cannot(&path, e))?;
         }
     }
     Ok(())
+}
+
+fn folder_of(config: &Path) -> &Path {
+    match config.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
 }
 
 /// Reads the configuration, and makes sure that its addresses can be had.
@@ -144,7 +162,7 @@ fn place(address: SocketAddr) -> String {
 
 /// What is printed once clients can connect.
 struct Banner {
-    folder: PathBuf,
+    file: PathBuf,
     option: String,
     chat_page: bool,
     users: Vec<DevUser>,
@@ -188,7 +206,7 @@ impl Banner {
             }
         }
         Ok(Self {
-            folder: file.path().parent().unwrap_or(Path::new(".")).to_owned(),
+            file: file.path().to_owned(),
             option: file.option(),
             chat_page: config.server.chat_page,
             users,
@@ -201,8 +219,9 @@ impl Banner {
         let mut text = format!(
             "\nimserver is running, FOR DEVELOPMENT ONLY: nobody vouches for its certificate, and\n\
              whoever sees these links can write as these users and administer the service. All it\n\
-             keeps is in {}/.\n",
-            self.folder.display()
+             keeps is in {}/, unless {} says otherwise.\n",
+            folder_of(&self.file).display(),
+            self.file.display()
         );
         for DevUser { id, name, peer, token } in &self.users {
             let wss = format!("wss://{at}/teaching/imserver/{token}");

@@ -1,11 +1,15 @@
 //! `imserver torture`: what the promise is worth on this machine and this disk.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{ConfigFile, Failure, print};
+use crate::config::Backend;
 use crate::torture::{Kill, Place, Report, Torture, TortureError};
+
+/// Where it happens where nobody says.
+const FOLDER: &str = "imserver-torture";
 
 /// What `torture` takes.
 #[derive(Debug, clap::Args)]
@@ -20,15 +24,17 @@ The report goes to standard output. Exit code 1 when anything was lost.
 Examples:
   imserver torture                              200 rounds, some minutes
   imserver torture --rounds 20
-  imserver torture --dir /srv/imserver/torture  on the disk that the data will lie on")]
+  imserver torture --dir /srv/imserver/torture  on the disk that the data will lie on
+  imserver torture --config config.toml         there too, with as much cache as that says")]
 pub(super) struct Args {
     /// How often the server is killed
     #[arg(long, value_name = "N", default_value_t = 200,
           value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rounds: u64,
     /// Where it happens: a new or empty folder, removed in the end unless something was lost
-    #[arg(long, value_name = "FOLDER", default_value = "imserver-torture")]
-    dir: PathBuf,
+    /// [default: imserver-torture, with --config beside its store.path]
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
     /// How long a round loads the server at the most; it is killed at a moment within
     #[arg(long, value_name = "SECONDS", default_value_t = 0.4, value_parser = seconds)]
     seconds_per_round: f64,
@@ -45,16 +51,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
-    if file.named.is_some() {
-        return Err(Failure::usage(
-            "`imserver torture` makes a configuration of its own and takes no --config; choose \
-             its folder with --dir",
-        ));
-    }
+    let under = Under::find(args, file)?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    is_free(args)?;
+    is_free(&under.dir)?;
     let program = std::env::current_exe().map_err(Failure::failed)?;
-    let place = Place::make(&program, &args.dir).map_err(Failure::failed)?;
+    let mut place = Place::make(&program, &under.dir).map_err(Failure::failed)?;
+    if let Some(bytes) = under.cache_bytes {
+        place = place.env("IMSERVER_STORE__CACHE_BYTES", &bytes.to_string());
+    }
     let mut torture = Torture::new(place, seed);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -62,10 +66,10 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
     let outcome = runtime.block_on(rounds(args, &mut torture));
     let report = torture.report();
-    print(format!("directory               {}", args.dir.display()))?;
+    let dir = under.dir.display();
+    print(format!("directory               {dir}"))?;
     print(format!("seed                    {seed}"))?;
     print(report)?;
-    let dir = args.dir.display();
     if let Err(error) = outcome {
         return Err(Failure::failed(format!("{error}\nthe folder {dir} is left as it is")));
     }
@@ -75,8 +79,35 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
              left as it is"
         )));
     }
-    std::fs::remove_dir_all(&args.dir)
+    std::fs::remove_dir_all(&under.dir)
         .map_err(|error| Failure::failed(format!("{dir} cannot be removed: {error}")))
+}
+
+/// Under what conditions it happens.
+struct Under {
+    dir: PathBuf,
+    cache_bytes: Option<u64>,
+}
+
+impl Under {
+    /// As `file` has them where it is named: on the disk of its data, and with its cache. Its
+    /// listeners, keys and messages are somebody's, and left alone.
+    fn find(args: &Args, file: &ConfigFile) -> Result<Self, Failure> {
+        let dir = args.dir.clone();
+        if file.named.is_none() {
+            let dir = dir.unwrap_or_else(|| FOLDER.into());
+            return Ok(Self { dir, cache_bytes: None });
+        }
+        let store = file.load()?.store;
+        if store.backend != Backend::Sled {
+            return Err(Failure::usage(
+                "store.backend is \"jetstream\", and `imserver torture` tries the folder of one \
+                 machine: leave --config out, or see docs/cluster.md for what tries a cluster",
+            ));
+        }
+        let dir = dir.unwrap_or_else(|| store.path.with_file_name(FOLDER));
+        Ok(Self { dir, cache_bytes: Some(store.cache_bytes) })
+    }
 }
 
 async fn rounds(args: &Args, torture: &mut Torture) -> Result<(), TortureError> {
@@ -90,15 +121,15 @@ async fn rounds(args: &Args, torture: &mut Torture) -> Result<(), TortureError> 
 }
 
 /// Nothing of anybody's is written over or removed.
-fn is_free(args: &Args) -> Result<(), Failure> {
-    let dir = args.dir.display();
-    match std::fs::read_dir(&args.dir) {
+fn is_free(folder: &Path) -> Result<(), Failure> {
+    let dir = folder.display();
+    match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::failed(format!("{dir} cannot be read: {error}"))),
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
             Some(_) => Err(Failure::usage(format!(
-                "--dir {dir} is not empty; name a folder that does not exist yet"
+                "{dir} is not empty; name a folder that does not exist yet with --dir"
             ))),
         },
     }

@@ -6,11 +6,27 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
 #[test]
-fn dev_has_a_configuration_of_its_own() {
+fn dev_takes_the_configuration_that_is_named() {
     let folder = Folder::new();
-    let said = folder.run(&["dev", "--config", "config.toml"]);
-    assert_eq!(said.code, 2);
-    assert!(said.err.contains("takes no --config"), "{}", said.err);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    folder.write("chat.toml", &format!("[server]\nlisten = \"{listen}\"\n"));
+    let said = folder.run(&["dev", "--config", "chat.toml"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains(&format!("{listen} cannot be listened on")), "{}", said.err);
+    // The folder is somebody's: nothing in it is hidden from their repository.
+    assert!(!folder.exists(".gitignore") && !folder.exists("imserver-dev"));
+
+    let listen = listen.to_string();
+    let said = folder.run(&["dev", "--config", "new/chat.toml", "--listen", &listen]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(folder.read("new/chat.toml").contains("Made by `imserver dev`"));
+    assert_eq!(folder.mode("new"), 0o700);
+    assert_eq!(folder.read("new/.gitignore"), "*\n");
+
+    let said = folder.run(&["dev", "--config", "chat.toml", "--dir", "new"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("either --config or --dir"), "{}", said.err);
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod runbook;
 mod setup;
 mod stores;
 mod token;
+mod torture;
