@@ -3,13 +3,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use super::{Failure, wiring};
@@ -34,6 +35,13 @@ const PATIENCE: Patience =
 const A_MOMENT: Patience =
     Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(2) };
 
+/// How long a running server may take to notice a key that was just made: it reads files again
+/// that have not changed for a second.
+const NOTICES: Duration = Duration::from_secs(5);
+
+/// How often it is asked meanwhile.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// How much is read of an answer that is no stream.
 const ANSWER_BYTES: usize = 16 << 20;
 
@@ -47,6 +55,8 @@ pub(super) struct Remote {
     client: Client,
     address: SocketAddr,
     authorization: HeaderValue,
+    /// Until when the token that was issued here may be one that the server cannot check yet.
+    unknown_until: Instant,
 }
 
 /// What is wrong with a call, as the server says it.
@@ -59,8 +69,11 @@ struct Refused {
 impl Remote {
     /// Finds the running server of `config`; nothing where nobody listens.
     ///
-    /// `token` is the file that `--admin-token` names.
-    pub(super) fn connect(config: &Config, token: Option<&Path>) -> Result<Option<Self>, Failure> {
+    /// `token_file` is what `--admin-token` names.
+    pub(super) fn connect(
+        config: &Config,
+        token_file: Option<&Path>,
+    ) -> Result<Option<Self>, Failure> {
         let (runtime, client, address) = way(config, PATIENCE)?;
         let probe = runtime.block_on(client.ask(address, Ask::get("/healthz")));
         match probe {
@@ -68,11 +81,14 @@ impl Remote {
             Err(error) => return Err(unreached(address, &error)),
             Ok(_) => {}
         }
-        let token = Zeroizing::new(format!("Bearer {}", *admin_token(config, token)?));
+        let token = Zeroizing::new(format!("Bearer {}", *admin_token(config, token_file)?));
         let mut authorization = HeaderValue::try_from(token.as_str())
             .map_err(|_| Failure::usage("the administrator's token is none"))?;
         authorization.set_sensitive(true);
-        Ok(Some(Self { runtime, client, address, authorization }))
+        let given = token_file.is_some() || std::env::var_os(VARIABLE).is_some();
+        let left = if given { Duration::ZERO } else { left_to_notice(&config.auth.keys) };
+        let unknown_until = Instant::now() + left;
+        Ok(Some(Self { runtime, client, address, authorization, unknown_until }))
     }
 
     /// The same, where there must be one: `what` needs it.
@@ -150,10 +166,17 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
-        let mut ask = Ask::new(method, target, body.map(Value::to_string));
-        ask.headers.insert(AUTHORIZATION, self.authorization.clone());
-        let answer = self.client.ask(self.address, ask).await;
-        let answer = answer.map_err(|error| unreached(self.address, &error))?;
+        let answer = loop {
+            let mut ask = Ask::new(method.clone(), target, body.map(Value::to_string));
+            ask.headers.insert(AUTHORIZATION, self.authorization.clone());
+            let answer = self.client.ask(self.address, ask).await;
+            let answer = answer.map_err(|error| unreached(self.address, &error))?;
+            let is_known = answer.status != StatusCode::UNAUTHORIZED;
+            if is_known || Instant::now() >= self.unknown_until {
+                break answer;
+            }
+            sleep(AGAIN).await;
+        };
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -179,6 +202,14 @@ impl Remote {
     fn broken(&self, error: &HttpsError) -> Failure {
         Failure::failed(format!("the server at {} broke off: {error}", self.address))
     }
+}
+
+/// How much of [`NOTICES`] is left since the key set was written: nothing where that was long
+/// ago, so that a token that is not taken is told at once.
+fn left_to_notice(keys: &Path) -> Duration {
+    let written = std::fs::metadata(keys).and_then(|keys| keys.modified()).ok();
+    let age = written.and_then(|written| written.elapsed().ok());
+    age.map_or(Duration::ZERO, |age| NOTICES.saturating_sub(age))
 }
 
 /// Asks the running server of `config` what it tells everybody: the status and the text.

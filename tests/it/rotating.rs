@@ -31,6 +31,20 @@ fn revoked() -> Closed {
 }
 
 #[tokio::test]
+async fn a_command_waits_until_the_server_knows_the_key_that_it_signs_with() {
+    let (setup, _) = made();
+    let server = setup.start().await;
+    let token = issue(server.setup(), "1");
+    let mut ming = Client::with_token(&server, 1, &token).await;
+    // Two, the second of which signs, and no server has heard of either.
+    server.setup().run(&["key", "generate", "--alg", "ES256"]);
+    server.setup().run(&["key", "generate"]);
+    let (code, out, err) = server.run(&["token", "revoke", "--sub", "1"]).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(ming.closed().await, revoked());
+}
+
+#[tokio::test]
 async fn a_rotation_logs_nobody_out() {
     let (setup, first) = made();
     let server = setup.start().await;
