@@ -242,7 +242,9 @@ fn check_retention(reader: &mut Reader<'_>, config: &Config) {
 fn check_audiences(reader: &mut Reader<'_>, config: &Config) {
     let keys = ["auth.admin_audience", "auth.audience"];
     if config.auth.admin_audience == config.auth.audience && !reader.any_faulty(&keys) {
-        let wrong = "it equals auth.audience, so that every user would be an administrator";
-        reader.conflict(&keys, Wrong::new(wrong, "give the two different names"));
+        let wrong =
+            "users and administrators have the same one, so that all would be administrators";
+        let right = "give auth.audience and auth.admin_audience different names";
+        reader.conflict(&keys, Wrong::new(wrong, right));
     }
 }

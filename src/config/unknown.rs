@@ -23,7 +23,8 @@ impl Reader<'_> {
             if known.contains(name) || (!name.contains("__") && slipped.is_none()) {
                 continue;
             }
-            let near = slipped.map_or_else(|| nearest(name, known.iter()), String::as_str);
+            let capitals = name.to_uppercase();
+            let near = slipped.map_or_else(|| nearest(&capitals, known.iter()), String::as_str);
             self.faults.push(Fault {
                 place: Place::Override(name.clone()),
                 key: String::new(),

@@ -124,7 +124,10 @@ fn settings_that_contradict_each_other_are_refused() {
             "[limits]\nframe_bytes = 1000",
             "2: limits.frame_bytes: a content of 16384 bytes does not fit a frame of 1000",
         ),
-        ("[auth]\naudience = \"imserver-admin\"", "2: auth.audience: it equals"),
+        (
+            "[auth]\naudience = \"imserver-admin\"",
+            "2: auth.audience: users and administrators have the same one",
+        ),
         (
             "[store]\nretention = \"9m\"",
             "2: store.retention: a message would be gone after 9m, but store.dedup_window is 10m",
