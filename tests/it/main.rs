@@ -67,3 +67,4 @@ mod transport;
 mod unasked;
 mod v2;
 mod websocket;
+mod wycheproof;

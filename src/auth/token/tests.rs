@@ -5,6 +5,7 @@ mod claims;
 mod form;
 mod keys;
 mod verifiers;
+mod wycheproof;
 
 use std::sync::LazyLock;
 use std::time::Duration;
