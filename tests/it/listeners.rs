@@ -75,15 +75,6 @@ fn without_tls_nobody_listens_to_the_world() {
     }
 }
 
-/// The processor time the server has used so far.
-fn cpu(server: &TestServer) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
-    // The name stands in brackets and may hold anything; a tick is 10 ms.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
-}
-
 #[tokio::test]
 async fn without_file_descriptors_the_server_waits_and_recovers() {
     let server = TestServer::new().await;
@@ -101,10 +92,10 @@ async fn without_file_descriptors_the_server_waits_and_recovers() {
     }
     let none_left = "a connection could not be accepted";
     server.logged(none_left).await;
-    let (before, lines) = (cpu(&server), server.log().matches(none_left).count());
+    let (before, lines) = (server.cpu(), server.log().matches(none_left).count());
     // Ten waits of the loop: what it does meanwhile is what it costs.
     server.logged_times(none_left, lines + 10).await;
-    let used = cpu(&server).saturating_sub(before);
+    let used = server.cpu().saturating_sub(before);
     assert!(used < Duration::from_millis(300), "{used:?} in a second");
 
     drop(crowd);

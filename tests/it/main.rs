@@ -19,6 +19,7 @@ mod backup;
 mod chat;
 mod clock;
 mod cluster;
+mod costs;
 mod crash;
 mod damage;
 mod delivery;
