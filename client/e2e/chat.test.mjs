@@ -177,6 +177,11 @@ test("two people chat, and see what became of their messages", async (t) => {
     await two.page.close();
     await one.write("the first tab is closed");
     await other.until(() => window.shown.length > 1);
+    // What is read elsewhere is no news here: its notification used to stay.
+    const { messages } = await server.api(await server.token(2), "GET", "conversations/1/messages");
+    assert.equal(await other.page.evaluate(() => window.shown[1].isClosed), undefined);
+    await server.api(await server.token(2), "POST", "read", { peerId: 1, upTo: messages.findLast(({ toId }) => toId === 2).messageId });
+    await other.until(() => window.shown[1].isClosed);
     other.assertClean();
   });
 

@@ -6,7 +6,7 @@
 import { Client, type ClientOptions, type Message, type StateChange } from "imserver-client";
 import { draft, keepDraft } from "./drafts";
 import { type Line, merge } from "./lines";
-import { notify, showInTitle } from "./notify";
+import { notify, showInTitle, takeBack } from "./notify";
 import { Sight } from "./sight";
 import { Timeline } from "./timeline";
 import { timeOf, untilMidnight } from "./times";
@@ -62,6 +62,8 @@ export class Chat {
       client.on("unread", ({ total }) => {
         this.#counted = true;
         showInTitle(total);
+        // What was read, here or elsewhere, is no news any more.
+        takeBack((peerId) => client.unreadOf(Number(peerId)) === 0);
         this.changed();
       }),
       client.on("reload", () => void this.#refresh()),
@@ -82,6 +84,7 @@ export class Chat {
     document.removeEventListener("visibilitychange", this.changed);
     this.#sight.stop();
     this.client.close();
+    takeBack(() => true);
     showInTitle(0);
   }
 

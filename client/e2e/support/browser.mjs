@@ -161,6 +161,10 @@ export class Tab {
           super(title, options);
           window.shown.push(this);
         }
+        close() {
+          super.close();
+          this.isClosed = true;
+        }
       };
     });
   }
