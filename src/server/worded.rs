@@ -79,7 +79,7 @@ impl AsyncWrite for Worded {
 /// all of which say for how long they may be kept, or the middle of one.
 fn instead_of(bytes: &[u8]) -> Option<Vec<u8>> {
     let refusal = match bytes.get(..b"HTTP/1.1 400 ".len())? {
-        b"HTTP/1.1 400 " => Refusal::Malformed("this is no request of HTTP/1.1"),
+        b"HTTP/1.1 400 " => Refusal::Malformed("the request cannot be read"),
         b"HTTP/1.1 431 " => Refusal::HeadTooLarge,
         _ => return None,
     };
