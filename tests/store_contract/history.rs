@@ -1,7 +1,10 @@
 //! Pages of a conversation.
 
+use std::sync::Arc;
+
 use imserver::ids::MessageId;
 use imserver::store::{HistoryCursor, HistoryEntry, Seen, StoreError, Stretch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::backend::{Backend, Bench, draft, sender, user};
@@ -187,25 +190,36 @@ pub async fn what_is_shown_as_read_stays_so_while_others_are_marked<B: Backend>(
 
 pub async fn walking_on_while_messages_come_loses_none<B: Backend>() {
     const EACH: usize = 300;
+    /// How many are in line together.
+    const TOGETHER: usize = 3;
     let bench = Bench::<B>::new().await;
     bench.append(draft(1, 2, "first")).await;
     let start = page(&*bench.store, 1, 2, Stretch::Newest, 1).await.newer;
     let mut writers = JoinSet::new();
+    let written = Arc::new(Notify::new());
     for (from, to) in [(1, 2), (2, 1)] {
-        let store = bench.store.clone();
+        let (store, written) = (bench.store.clone(), written.clone());
         writers.spawn(async move {
-            for number in 0..EACH {
-                let draft = draft(from, to, &number.to_string());
-                store.append(draft).await.unwrap().await.unwrap();
+            for first in (0..EACH).step_by(TOGETHER) {
+                let mut receipts = Vec::new();
+                for number in first..first + TOGETHER {
+                    receipts
+                        .push(store.append(draft(from, to, &number.to_string())).await.unwrap());
+                }
+                for receipt in receipts {
+                    receipt.await.unwrap();
+                    written.notify_one();
+                }
             }
         });
     }
     let (mut found, mut cursor) = (Vec::new(), start);
     while found.len() < 2 * EACH {
+        // There is always a next one on its way. Reading without a pause would slow it.
+        written.notified().await;
         let (more, at) = newer(&*bench.store, 2, 1, cursor, || 1 + found.len() % 9).await;
         found.extend(more);
         cursor = at;
-        tokio::task::yield_now().await;
     }
     writers.join_all().await;
     let whole = older(&*bench.store, 1, 2, || 100).await;
