@@ -124,7 +124,7 @@ pub(super) async fn glance(
     address: &str,
 ) -> Result<ServerInfo, String> {
     let options = options(config).map_err(|error| error.to_string())?;
-    let options = options.max_reconnects(1_usize).ignore_discovered_servers();
+    let options = options.max_reconnects(1_usize);
     let client = options.connect(address).await.map_err(|error| reason(&error))?;
     Ok(client.server_info())
 }
@@ -134,6 +134,10 @@ pub(super) fn options(config: &config::JetStream) -> Result<ConnectOptions, Open
     let options = ConnectOptions::new()
         .name("imserver")
         .connection_timeout(CONNECT)
+        // A server names others before TLS begins, where anybody on the way may do it in its place,
+        // and without TLS: they would be told our password. It also names those again that we
+        // know, so that one that hangs would be waited for twice.
+        .ignore_discovered_servers()
         .tls_client_config(tls(config)?);
     authenticated(options, config)
 }

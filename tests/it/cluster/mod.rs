@@ -10,6 +10,7 @@ mod faults;
 mod groups;
 mod growing;
 mod house;
+mod impostors;
 mod ledger;
 mod load;
 mod marking;
