@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
+use humantime::format_duration;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
@@ -35,8 +36,9 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make the streams that are not there, have each kept by `replicas` servers where fewer
-    /// do, one after the other, and change in those of an earlier version what this one does
-    /// without. Nodes may serve meanwhile; what was done is said
+    /// do, one after the other, and know resends for as long as `store` says, and change in those
+    /// of an earlier version what this one does without. Nodes may serve meanwhile; what was done
+    /// is said
     Create(Create),
     /// Could a node serve? Looks at what its start looks at, and changes nothing
     Check(Waiting),
@@ -88,7 +90,7 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 jetstream::create(&config.store, *claim, &mut created).await
             });
             // Also where it did not come to its end.
-            let Created { made, raised, quieted, claimed, is_open } = created;
+            let Created { made, raised, lengthened, quieted, claimed, is_open } = created;
             let deployment = &config.store.deployment;
             if !made.is_empty() {
                 print(format!("made {}", made.join(", ")))?;
@@ -103,6 +105,10 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                 let copies = config.store.jetstream.replicas;
                 print(format!("kept by {copies} servers from now on: {}", raised.join(", ")))?;
             }
+            for (stream, window) in &lengthened {
+                let window = format_duration(*window);
+                print(format!("knows for {window} what is written again, from now on: {stream}"))?;
+            }
             if !quieted.is_empty() {
                 print(format!("told of by the nodes alone from now on: {}", quieted.join(", ")))?;
             }
@@ -114,7 +120,8 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
                      create --claim` writes that into them"
                 ))?;
             }
-            match [made, raised, quieted, claimed].iter().all(Vec::is_empty) {
+            let others = [made, raised, quieted, claimed];
+            match lengthened.is_empty() && others.iter().all(Vec::is_empty) {
                 true => print(format!("all streams of {prefix:?} were there; nothing was changed")),
                 false => Ok(()),
             }

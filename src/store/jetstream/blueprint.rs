@@ -11,6 +11,7 @@ use super::copies;
 use super::names::Names;
 use super::owner;
 use super::refusal::OpenError;
+use super::windows;
 use crate::config;
 
 /// The version of streams, subjects and what lies in them.
@@ -129,12 +130,18 @@ pub(super) fn is_moving(found: &Config) -> bool {
 
 /// Whether a stream is the one that was made for this.
 pub(super) fn check(found: &Info, wanted: &Config) -> Result<(), OpenError> {
-    check_but_copies(found, wanted)?;
-    copies::check(found, wanted)
+    check_for_good(found, wanted)?;
+    check_amendable(found, wanted)
 }
 
-/// The same, by however many servers it is kept.
-pub(super) fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), OpenError> {
+/// Whether a stream is as it should be in what `imserver cluster create` changes.
+pub(super) fn check_amendable(found: &Info, wanted: &Config) -> Result<(), OpenError> {
+    copies::check(found, wanted)?;
+    windows::check(found, wanted)
+}
+
+/// Whether it is in all else.
+pub(super) fn check_for_good(found: &Info, wanted: &Config) -> Result<(), OpenError> {
     let name = &wanted.name;
     let has = |key: &str| found.config.metadata.get(key).map_or("none", String::as_str);
     let refuse = |why: String| Err(OpenError::Streams(format!("the stream {name} {why}")));
@@ -211,7 +218,6 @@ pub(super) fn check_but_copies(found: &Info, wanted: &Config) -> Result<(), Open
         ("max_bytes", is.max_bytes > 0),
         ("discard", is.discard != wanted.discard),
         ("retention", is.retention != wanted.retention),
-        ("duplicate_window", is.duplicate_window < wanted.duplicate_window),
         // Refuses what it should take.
         ("max_msg_size", is.max_message_size > 0),
         ("discard_new_per_subject", is.discard_new_per_subject),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::amend::amend;
-use super::blueprint::{added, check, check_but_copies, streams};
+use super::blueprint::{added, check, check_amendable, check_for_good, streams};
 use super::clocks;
 use super::connect::Connection;
 use super::copies;
@@ -21,6 +21,7 @@ use super::owner;
 use super::permissions;
 use super::refusal::OpenError;
 use super::servers;
+use super::windows;
 use crate::config;
 
 /// How long servers are waited for that are choosing a leader.
@@ -42,6 +43,8 @@ pub struct Created {
     pub made: Vec<String>,
     /// Those that more servers keep now.
     pub raised: Vec<String>,
+    /// Those that know a write again for longer now, and for how long.
+    pub lengthened: Vec<(String, Duration)>,
     /// Those of which the nodes alone tell each other now, and the servers did before.
     pub quieted: Vec<String>,
     /// Those that say now whose they are.
@@ -53,8 +56,9 @@ pub struct Created {
 /// The streams of a deployment, as they were found.
 struct Looked {
     names: Names,
-    /// What is to be said where a stream is kept by too few servers.
-    few: Option<OpenError>,
+    /// What is to be said where a stream is kept by too few servers, or knows a write again for too
+    /// short a time.
+    less: Option<OpenError>,
     /// Those that do not say whose they are: how they are, and how they would be made.
     open: Vec<(Info, Config)>,
 }
@@ -69,11 +73,11 @@ pub(super) async fn prepare(
     let mut created = Created::default();
     let looking = look(connection, names, config, false, &mut created);
     let looked = permissions::heeding(connection, names.prefix(), looking).await?;
-    looked.few.map_or(Ok(looked.names), Err)
+    looked.less.map_or(Ok(looked.names), Err)
 }
 
-/// The same, and has each stream kept by as many servers as `config` says, and told of as this
-/// version does it. Where `claim` says so, those that do not say whose they are do it from then
+/// The same, and has each stream kept by as many servers as `config` says, know a write again for as
+/// long, and told of as this version does it. Where `claim` says so, those that do not say whose they are do it from then
 /// on.
 pub(super) async fn complete(
     connection: &Connection,
@@ -84,14 +88,15 @@ pub(super) async fn complete(
 ) -> Result<(), OpenError> {
     let looking = look(connection, names, config, claim, created);
     let looked = permissions::heeding(connection, names.prefix(), looking).await?;
-    let Looked { names, few, open } = looked;
+    let Looked { names, less, open } = looked;
     created.is_open = !claim && !open.is_empty();
     for (found, wanted) in open.iter().filter(|_| claim) {
         owner::claim(&connection.context, found, wanted).await?;
         created.claimed.push(wanted.name.clone());
     }
-    if few.is_some() {
+    if less.is_some() {
         let streams = streams(&names, config);
+        windows::lengthen(&connection.context, &streams, &mut created.lengthened).await?;
         copies::raise(&connection.context, &streams, &mut created.raised).await?;
     }
     for wanted in streams(&names, config).iter().filter(|wanted| wanted.republish.is_none()) {
@@ -124,7 +129,7 @@ async fn look(
     created: &mut Created,
 ) -> Result<Looked, OpenError> {
     servers::check(connection, config)?;
-    let mut few = None;
+    let mut less = None;
     let (mut missing, mut open) = (Vec::new(), Vec::new());
     let mut found: Vec<String> = Vec::new();
     let mut names = names.clone();
@@ -133,8 +138,8 @@ async fn look(
         match stream(&connection.context, &wanted.name).await? {
             None => missing.push(wanted),
             Some(info) => {
-                check_but_copies(&info, &wanted)?;
-                few = few.or(copies::check(&info, &wanted).err());
+                check_for_good(&info, &wanted)?;
+                less = less.or(check_amendable(&info, &wanted).err());
                 if wanted.name == names.messages(0) {
                     names = migrate::names(&names, &info.config.metadata)?;
                 }
@@ -149,7 +154,7 @@ async fn look(
     permissions::look(connection, &names, &streams(&names, config), is_missing).await?;
     let clocks = clocks::compare(connection, found.last().map(String::as_str)).await?;
     if missing.is_empty() {
-        return Ok(Looked { names, few, open });
+        return Ok(Looked { names, less, open });
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
@@ -183,7 +188,7 @@ async fn look(
         created.made.push(name);
     }
     clocks.or_by(connection, &names.revocations()).await?;
-    Ok(Looked { names, few, open })
+    Ok(Looked { names, less, open })
 }
 
 /// Looks at one stream, for who needs no other.

@@ -71,6 +71,7 @@ mod tries;
 mod typing;
 mod upkeep;
 mod users;
+mod windows;
 mod writes;
 
 use std::fmt;

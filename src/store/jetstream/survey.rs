@@ -49,10 +49,10 @@ impl Surveyed {
     }
 }
 
-/// Makes the streams of a deployment that are not there, and has each kept by as many servers
-/// as `config` says, one after the other; nodes go on meanwhile. Those of earlier versions, which
-/// do not say whose they are, are written that they are this deployment's where `claim` says so.
-/// What was done is added to `created`.
+/// Makes the streams of a deployment that are not there, and has each kept by as many servers as
+/// `config` says, one after the other, and know a write again for as long; nodes go on meanwhile.
+/// Those of earlier versions, which do not say whose they are, are written that they are this
+/// deployment's where `claim` says so. What was done is added to `created`.
 ///
 /// # Errors
 /// Says what is in the way and what to do. What was done before stays, and asked again it goes

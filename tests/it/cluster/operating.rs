@@ -114,6 +114,27 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
 }
 
 #[tokio::test]
+async fn a_longer_window_for_resends_is_brought_to_the_streams_while_nodes_serve() {
+    let nodes = Nodes::on(&nats::shared());
+    let node = nodes.start().await;
+    let setup = nodes.setup().set("store.jetstream.create", "false");
+    let setup = setup.set("store.dedup_window", "\"20m\"");
+    let (code, _, why) = run(&setup, &["cluster", "check"]).await;
+    assert!(code == 1 && why.contains("for 10m, and with store.dedup_window"), "{code} {why}");
+    let (code, said, why) = run(&setup, &["cluster", "create"]).await;
+    let longer =
+        format!("knows for 20m what is written again, from now on: {}-msg-0", nodes.prefix());
+    assert!(code == 0 && said.trim() == longer, "{said}{why}");
+    let (code, again, _) = run(&setup, &["cluster", "create"]).await;
+    assert!(code == 0 && again.contains("nothing was changed"), "{again}");
+    // Beside a node with the time of before.
+    let longer = setup.start().await;
+    let mut hong = V2::of(&longer, 2).quiet().await;
+    node.connect(1).await.say(2, "hello", "1").await;
+    assert_eq!(hong.message().await.1, "hello");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_is_a_wrong_configuration() {
     let setup = Nodes::on(&nats::shared()).setup().set("store.jetstream.ca", "\"nobody.pem\"");
     for command in [
