@@ -42,7 +42,7 @@ enum Command {
     Create(Create),
     /// Could a node serve? Looks at what its start looks at, and changes nothing
     Check(Waiting),
-    /// How every stream is. 1: any one server could not be lost now
+    /// How every stream and server is. 1: any one server could not be lost now
     Status(Status),
 }
 
@@ -138,17 +138,44 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             print(format!("a node can serve: all streams of {prefix:?} are there and led"))
         }
         Command::Status(Status { json }) => {
-            let found = runtime.block_on(jetstream::survey(&config.store))?;
-            print(if *json { as_json(&found) } else { lines(&found) })?;
-            match found.iter().filter(|stream| !stream.is_whole()).count() {
-                0 => Ok(()),
-                bad => Err(Failure::failed(format!(
-                    "{bad} of {} streams cannot lose a server now: look for a NATS server that is \
-                     away, silent or behind (docs/runbook.md)",
-                    found.len()
-                ))),
+            let mut seen = Vec::new();
+            let outcome = runtime.block_on(jetstream::survey(&config.store, &mut seen));
+            let away: Vec<_> = seen.iter().filter(|it| it.seen.is_err()).cloned().collect();
+            match &outcome {
+                Ok(found) if *json => print(as_json(found, &seen))?,
+                Ok(found) => print(lines(found))?,
+                Err(_) => {}
             }
+            if !*json && !away.is_empty() {
+                print(servers(&away))?;
+            }
+            verdict(&outcome?, away.len(), seen.len())
         }
+    }
+}
+
+/// Whether any one server could be lost now.
+fn verdict(found: &[Surveyed], away: usize, servers: usize) -> Result<(), Failure> {
+    let bad = found.iter().filter(|stream| !stream.is_whole()).count();
+    let unled = found.iter().filter(|stream| stream.leader.is_none()).count();
+    match (bad, away) {
+        (0, 0) => Ok(()),
+        _ if unled > 0 => Err(Failure::failed(format!(
+            "nobody leads {unled} of {} streams, which takes a majority of its servers: look which \
+             are away (docs/runbook.md). After one was lost the others choose a leader within \
+             seconds",
+            found.len()
+        ))),
+        (0, _) => Err(Failure::failed(format!(
+            "{away} of {servers} addresses in store.jetstream.servers cannot be reached from here: \
+             no server may be stopped before that is known to be the way there alone, or a server \
+             that has gone for good (docs/runbook.md)"
+        ))),
+        _ => Err(Failure::failed(format!(
+            "{bad} of {} streams cannot lose a server now: look for a NATS server that is away, \
+             silent or behind (docs/runbook.md)",
+            found.len()
+        ))),
     }
 }
 
@@ -199,7 +226,12 @@ fn lines(found: &[Surveyed]) -> String {
         let leader = stream.leader.as_deref().unwrap_or("NOBODY");
         let others = stream.replicas.iter().map(|replica| {
             let state = match (replica.offline, replica.current) {
+                // Who leads knows how the others are, and nobody else.
+                _ if stream.leader.is_none() => String::new(),
                 (true, _) => " (AWAY)".to_owned(),
+                _ if replica.is_silent() => {
+                    format!(" (SILENT for {} s)", replica.unheard.as_secs())
+                }
                 // It was sent all there is, and has not said that it has it.
                 (false, false) if replica.lag == 0 => " (SILENT)".to_owned(),
                 (false, false) => format!(" (BEHIND by {})", replica.lag),
@@ -223,7 +255,13 @@ fn lines(found: &[Surveyed]) -> String {
     text
 }
 
-fn as_json(found: &[Surveyed]) -> String {
+fn as_json(found: &[Surveyed], seen: &[SeenServer]) -> String {
+    let servers = seen.iter().map(|SeenServer { address, seen }| match seen {
+        Ok(ServerFacts { name, version, .. }) => {
+            json!({ "address": address, "server": name, "version": version })
+        }
+        Err(why) => json!({ "address": address, "why": why }),
+    });
     let streams = found.iter().map(|stream| {
         let replicas = stream.replicas.iter().map(|replica| {
             json!({
@@ -231,6 +269,8 @@ fn as_json(found: &[Surveyed]) -> String {
                 "current": replica.current,
                 "offline": replica.offline,
                 "lag": replica.lag,
+                "unheardSeconds": replica.unheard.as_secs_f64(),
+                "whole": replica.is_whole(),
             })
         });
         json!({
@@ -243,7 +283,8 @@ fn as_json(found: &[Surveyed]) -> String {
             "whole": stream.is_whole(),
         })
     });
-    format!("{:#}", json!({ "streams": streams.collect::<Vec<_>>() }))
+    let (streams, servers) = (streams.collect::<Vec<_>>(), servers.collect::<Vec<_>>());
+    format!("{:#}", json!({ "streams": streams, "servers": servers }))
 }
 
 #[cfg(test)]
@@ -258,6 +299,7 @@ mod tests {
             current,
             offline,
             lag,
+            unheard: Duration::ZERO,
         };
         let stream = Surveyed {
             stream: "im-msg-0".to_owned(),
@@ -272,8 +314,20 @@ mod tests {
         let replicas = vec![replica("nats-2", false, false, 0), replica("nats-3", true, false, 0)];
         let silent = lines(&[Surveyed { replicas, ..stream.clone() }]);
         assert!(silent.ends_with("3  nats-2 (SILENT), nats-3"), "{silent}");
-        let few = Surveyed { leader: None, replicas: Vec::new(), ..stream };
+        let unheard = Duration::from_millis(7300);
+        let killed = Replica { unheard, ..replica("nats-2", true, false, 0) };
+        let replicas = vec![killed, replica("nats-3", true, false, 0)];
+        let stream = Surveyed { replicas, ..stream };
+        let silent = lines(std::slice::from_ref(&stream));
+        assert!(silent.ends_with("3  nats-2 (SILENT for 7 s), nats-3"), "{silent}");
+        assert!(verdict(std::slice::from_ref(&stream), 0, 3).is_err());
+        let few = Surveyed { leader: None, replicas: Vec::new(), ..stream.clone() };
         let text = lines(&[few]);
         assert!(text.contains("NOBODY") && text.ends_with("(TOO FEW)"), "{text}");
+        let unled = Surveyed { leader: None, ..stream };
+        let text = lines(std::slice::from_ref(&unled));
+        assert!(text.contains("  nats-2, nats-3"), "nobody knows: {text}");
+        let said = verdict(&[unled], 0, 3).unwrap_err().to_string();
+        assert!(said.starts_with("nobody leads 1 of 1 streams"), "{said}");
     }
 }

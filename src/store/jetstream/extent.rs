@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long ago a leader may have heard of a replica that is there: they speak every second.
-const UNHEARD: Duration = Duration::from_secs(5);
+pub(super) const UNHEARD: Duration = Duration::from_secs(5);
 
 /// How far a stream reaches.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -82,9 +82,15 @@ impl Kept {
     /// Whether the leader has a majority. One that is cut off leads on for some time, and
     /// nothing can be written.
     fn is_led_by_many(&self) -> bool {
-        let heard = |it: &&Replica| Duration::from_nanos(it.active) < UNHEARD;
+        let heard = self.replicas.iter().filter(|it| it.is_heard());
         // The leader counts for itself.
-        self.replicas.iter().filter(heard).count() * 2 >= self.replicas.len()
+        heard.count() * 2 >= self.replicas.len()
+    }
+}
+
+impl Replica {
+    fn is_heard(&self) -> bool {
+        Duration::from_nanos(self.active) < UNHEARD
     }
 }
 
@@ -131,7 +137,8 @@ impl Reads {
         let Info { config, state, cluster } = info?;
         let cluster = cluster.unwrap_or_default();
         let is_led = cluster.is_led_by_many();
-        let others = cluster.replicas.iter().filter(|it| it.current && !it.offline);
+        let others =
+            cluster.replicas.iter().filter(|it| it.current && !it.offline && it.is_heard());
         // And the leader, who answers.
         let copies = 1 + others.count() as u64;
         let wanted = config.num_replicas;

@@ -164,6 +164,7 @@ pub async fn open(
         around.spawn(until_over(Box::pin(looking)));
         following.spawn(follower.run(seen, finish.clone()));
     }
+    around.spawn(until_over(Box::pin(look::look_at_others(Arc::clone(&shared)))));
     let upkeep = upkeep::run(shared.log.clone(), config.retention, shared.metrics.clone());
     around.spawn(until_over(Box::pin(upkeep)));
     around.spawn(until_over(Box::pin(outcomes::run(shared.log.clone()))));

@@ -149,7 +149,9 @@ async fn takes_writes(
                 return Ok(());
             }
             Answered::Nobody if is_missing => return Ok(()),
-            Answered::Nobody => "nobody takes it".to_owned(),
+            Answered::Nobody => "nobody takes it. Is a majority of its servers there? See \
+                                 `imserver cluster status`"
+                .to_owned(),
             Answered::Nothing(why) => why,
         };
         if Instant::now() > end {

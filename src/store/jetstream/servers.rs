@@ -45,14 +45,8 @@ pub struct ServerFacts {
     pub max_payload: usize,
 }
 
-/// Looks at each server by a short connection of its own, and leaves what it found in `seen`.
-///
-/// # Errors
-/// One of them can do too little. That one cannot be reached is only said.
-pub(super) async fn look(
-    config: &config::JetStream,
-    seen: &mut Vec<SeenServer>,
-) -> Result<(), OpenError> {
+/// Looks at each server by a short connection of its own.
+pub(super) async fn see(config: &config::JetStream) -> Vec<SeenServer> {
     let looking = config.servers.iter().map(|address| async move {
         let facts = match timeout(LOOK, connect::glance(config, address)).await {
             Ok(Ok(info)) => Ok(info.into()),
@@ -61,7 +55,18 @@ pub(super) async fn look(
         };
         SeenServer { address: address.clone(), seen: facts }
     });
-    *seen = join_all(looking).await;
+    join_all(looking).await
+}
+
+/// The same, and leaves what it found in `seen`.
+///
+/// # Errors
+/// One of them can do too little. That one cannot be reached is only said.
+pub(super) async fn look(
+    config: &config::JetStream,
+    seen: &mut Vec<SeenServer>,
+) -> Result<(), OpenError> {
+    *seen = see(config).await;
     for SeenServer { address, seen } in seen.iter() {
         match seen {
             Ok(facts) => facts.are_enough()?,

@@ -8,6 +8,7 @@ use async_nats::Client;
 use async_nats::connection::State;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
 use super::claims::Claims;
 use super::clock::Clock;
@@ -102,7 +103,12 @@ impl Shared {
 
     /// Takes note of whether the streams answer.
     pub(super) fn trouble(&self, why: Option<String>) {
-        *locked(&self.trouble) = why;
+        let before = std::mem::replace(&mut *locked(&self.trouble), why.clone());
+        match (before, why) {
+            (None, Some(why)) => warn!(why, "nothing can be stored at present"),
+            (Some(_), None) => info!("all streams are led again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
     }
 
     pub(super) fn health(&self) -> Health {

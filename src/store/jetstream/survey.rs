@@ -1,9 +1,12 @@
 //! The streams of a deployment from outside: made, looked at, and told of.
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream::Info;
 
 use super::connect::Connection;
 use super::deployment::Created;
+use super::extent::UNHEARD;
 use super::names::Names;
 use super::refusal::OpenError;
 use super::servers::SeenServer;
@@ -39,12 +42,27 @@ pub struct Replica {
     pub offline: bool,
     /// By how many writes it is behind.
     pub lag: u64,
+    /// For how long the leader has not heard of it. They speak every second, and it is only after
+    /// ten that nats-server calls it behind, and after minutes away.
+    pub unheard: Duration,
+}
+
+impl Replica {
+    /// Whether the leader would have heard of it if it ran.
+    pub fn is_silent(&self) -> bool {
+        self.unheard >= UNHEARD
+    }
+
+    /// Whether it is there, with all that it should have.
+    pub fn is_whole(&self) -> bool {
+        self.current && !self.offline && !self.is_silent()
+    }
 }
 
 impl Surveyed {
     /// Whether any one server of it can be lost: it is led, and kept by as many as it should.
     pub fn is_whole(&self) -> bool {
-        let others = self.replicas.iter().filter(|it| it.current && !it.offline).count();
+        let others = self.replicas.iter().filter(|it| it.is_whole()).count();
         self.leader.is_some() && others + 1 >= self.wanted
     }
 }
@@ -89,12 +107,18 @@ async fn connected(config: &config::Store) -> Result<(Connection, Names), OpenEr
     Ok((connection, names))
 }
 
-/// Tells how every stream is, in the order in which they are made.
+/// Tells how every stream is, in the order in which they are made. Which servers there are is left
+/// in `seen`, also where nobody can say how the streams are: of one that was killed the others
+/// know only by and by.
 ///
 /// # Errors
 /// Says which stream is not there, or why nobody answers.
-pub async fn survey(config: &config::Store) -> Result<Vec<Surveyed>, OpenError> {
+pub async fn survey(
+    config: &config::Store,
+    seen: &mut Vec<SeenServer>,
+) -> Result<Vec<Surveyed>, OpenError> {
     let (connection, names) = connected(config).await?;
+    *seen = servers::see(&config.jetstream).await;
     let mut found = Vec::new();
     for wanted in blueprint::streams(&names, config) {
         let info = deployment::stream(&connection.context, &wanted.name).await?;
@@ -112,6 +136,7 @@ pub(super) fn told(info: Info, configured: usize) -> Surveyed {
         current: it.current,
         offline: it.offline,
         lag: it.lag.unwrap_or_default(),
+        unheard: it.active,
     };
     Surveyed {
         stream: info.config.name,
@@ -128,7 +153,8 @@ mod tests {
     use super::*;
 
     fn replica(current: bool, offline: bool) -> Replica {
-        Replica { server: "nats-2".to_owned(), current, offline, lag: 0 }
+        let (server, unheard) = ("nats-2".to_owned(), Duration::from_millis(900));
+        Replica { server, current, offline, lag: 0, unheard }
     }
 
     #[test]
@@ -142,7 +168,9 @@ mod tests {
             bytes: 0,
         };
         assert!(whole.is_whole());
-        for bad in [replica(false, false), replica(true, true)] {
+        // What the others still call current, of a server that was killed just now.
+        let silent = Replica { unheard: Duration::from_secs(5), ..replica(true, false) };
+        for bad in [replica(false, false), replica(true, true), silent] {
             let replicas = vec![replica(true, false), bad];
             assert!(!Surveyed { replicas, ..whole.clone() }.is_whole());
         }

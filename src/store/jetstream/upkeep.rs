@@ -38,7 +38,9 @@ pub(super) async fn run(log: Log, retention: Duration, metrics: StoreMetrics) {
 async fn resume(log: &Log, begun: &mut Option<BTreeSet<u64>>) {
     match log.resume_erasures(begun.as_ref()).await {
         Ok(now) => *begun = Some(now),
-        Err(error) => warn!(%error, "an erasure that was cut short could not go on"),
+        Err(error) => {
+            warn!(%error, "could not look for erasures that were cut short, or not go on with one")
+        }
     }
 }
 

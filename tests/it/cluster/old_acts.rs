@@ -136,7 +136,7 @@ async fn a_log_that_was_moved_in_part_is_gone_on_with() {
     // Of what was sent before it failed some may be there, and all of it comes to lie where it must.
     let found = migrate::migrate(&config, departure(), &whole, &|_| {}).await.unwrap();
     assert_eq!(found.acts, LINES as u64);
-    let surveyed = survey(&config).await.unwrap();
+    let surveyed = survey(&config, &mut Vec::new()).await.unwrap();
     let log = surveyed.iter().find(|stream| stream.stream.ends_with("-audit")).unwrap();
     assert_eq!(log.entries, LINES as u64);
     migrate::compare(&config, departure(), &whole, &|_| {}).await.unwrap();

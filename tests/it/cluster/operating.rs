@@ -98,14 +98,15 @@ async fn streams_are_made_once_and_by_a_command_of_their_own() {
         assert_eq!(stream["replicas"].as_array().unwrap().len(), 2, "{stream}");
     }
     assert_eq!(streams[0]["entries"], 1);
-    // What a node sees of the streams that it follows, which are all but those of
-    // the tickets and of the audit log:
-    // three copies of each, and nothing that it has not taken.
-    for (name, wanted) in
-        [("stream_copies{", 3.0), ("stream_copies_wanted{", 3.0), ("stream_behind{", 0.0)]
-    {
+    // What a node sees: three copies of each stream, and nothing that it has not taken of those that
+    // it follows, which are all but the tickets and the audit log.
+    for (name, streams, wanted) in [
+        ("stream_copies{", all.len(), 3.0),
+        ("stream_copies_wanted{", all.len(), 3.0),
+        ("stream_behind{", all.len() - 2, 0.0),
+    ] {
         until(&b, name, |found| {
-            found.len() + 2 == all.len() && found.iter().all(|(_, value)| *value == wanted)
+            found.len() == streams && found.iter().all(|(_, value)| *value == wanted)
         })
         .await;
     }
@@ -169,15 +170,41 @@ async fn a_lost_server_is_seen_in_the_metrics_and_by_the_command() {
     ming.say(2, "first", "0").await;
     let stream = format!("{}-msg-0", nodes.prefix());
     let led = cluster.leader(&stream).unwrap();
-    cluster.kill((led + 1) % 3);
-    until(&node, "stream_copies{", |found| found.iter().any(|(_, copies)| *copies == 2.0)).await;
+    whole(&node, &["cluster", "status"]).await;
+    let lost = (led + 1) % 3;
+    cluster.kill(lost);
+    // The others do not know yet; who asks it does.
     let (code, text, why) = node.run(&["cluster", "status"]).await;
+    let address = &cluster.place().urls()[lost];
     assert_eq!(code, 1, "{text}{why}");
-    assert!(["AWAY", "SILENT", "BEHIND"].iter().any(|state| text.contains(state)), "{text}");
-    assert!(why.contains("cannot lose a server now"), "{why}");
+    assert!(text.contains(&format!("{address}: NOT REACHED: ")), "{text}");
+    // Where one address alone is known, the leaders tell, long before they call it away.
+    let urls = cluster.place().urls();
+    let known = nodes.setup_at(&urls[led]);
+    let silent = async {
+        loop {
+            let (code, text, _) = run(&known, &["cluster", "status"]).await;
+            if code == 1 && text.contains("(SILENT for ") {
+                return text;
+            }
+        }
+    };
+    let text = within("a silent server", silent).await;
+    assert!(text.contains(&format!("n{lost} (SILENT for ")), "{text}");
+    // A copy of each stream is lost, whoever led it.
+    let all_but_one = |found: &[(String, f64)]| found.iter().all(|(_, copies)| *copies == 2.0);
+    until(&node, "stream_copies{", |found| found.len() == 6 && all_but_one(found)).await;
+    let (code, text, why) = node.run(&["cluster", "status", "--json"]).await;
+    assert_eq!(code, 1, "{text}{why}");
+    assert!(why.contains("6 of 6 streams cannot lose a server now"), "{why}");
+    let status: Value = serde_json::from_str(&text).unwrap();
+    let servers = status["servers"].as_array().unwrap();
+    let away: Vec<_> = servers.iter().filter(|it| it["why"].is_string()).collect();
+    assert!(away.len() == 1 && away[0]["address"] == **address, "{text}");
     // With a majority gone nothing can be stored, and a write is tried again.
     cluster.kill((led + 2) % 3);
     until(&node, "store_ready", |found| found[0].1 == 0.0).await;
+    node.log_says("nothing can be stored at present").await;
     ming.send(&crate::support::frame(1, 2, "wait", "1")).await;
     until(&node, "write_retries_total", |found| found[0].1 > 0.0).await;
     for server in [1, 2] {
@@ -185,6 +212,7 @@ async fn a_lost_server_is_seen_in_the_metrics_and_by_the_command() {
     }
     until(&node, "stream_copies{", |found| found.iter().all(|(_, copies)| *copies == 3.0)).await;
     until(&node, "store_ready", |found| found[0].1 == 1.0).await;
+    node.log_says("all streams are led again").await;
     whole(&node, &["cluster", "status"]).await;
     node.connect(3).await.say(2, "goes on", "2").await;
 }
