@@ -4,14 +4,13 @@
 
 use std::time::SystemTime;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::answer::{Answer, Broken, Coming};
 use super::raw::Raw;
-use super::reads::{AGAIN, AT_ONCE, READ, REPLICA, Reads};
+use super::reads::{AGAIN, READ, REPLICA, Reads, few_at_once};
 use crate::store::StoreError;
 
 /// Subjects that a replica gives the newest messages of at once; the server's bound is 1024.
@@ -140,8 +139,7 @@ impl Reads {
                 Ok::<_, StoreError>(known.filter(|known| known.seq < seq).map(|known| (at, known)))
             })
             .collect();
-        let looks = stream::iter(looks).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
-        if let Some((at, known)) = looks.into_iter().flatten().next() {
+        if let Some((at, known)) = few_at_once(looks).await?.into_iter().flatten().next() {
             found.truncate(at);
             found.push(known);
         }

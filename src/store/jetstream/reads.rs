@@ -33,7 +33,7 @@ pub(super) const READ: Duration = Duration::from_secs(15);
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// Gets that are under way at once for one reader.
-pub(super) const AT_ONCE: usize = 50;
+const AT_ONCE: usize = 50;
 
 /// How JetStream says that there is no such message.
 const NO_MESSAGE: u64 = 10037;
@@ -108,8 +108,7 @@ impl Reads {
         seqs: &[u64],
     ) -> Result<Vec<Raw>, StoreError> {
         let gets: Vec<_> = seqs.iter().map(|seq| self.get(stream, *seq)).collect();
-        let found = stream::iter(gets).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
-        Ok(found.into_iter().flatten().collect())
+        Ok(few_at_once(gets).await?.into_iter().flatten().collect())
     }
 
     /// The newest of `subject`, which may have wildcards, as the leader knows it.
@@ -206,6 +205,47 @@ impl Reads {
     }
 }
 
+/// What comes of these questions of one reader, in their order, as few of them under way at once
+/// as leave room for other readers.
+pub(super) async fn few_at_once<T>(
+    questions: Vec<impl Future<Output = Result<T, StoreError>>>,
+) -> Result<Vec<T>, StoreError> {
+    stream::iter(questions).buffered(AT_ONCE).try_collect().await
+}
+
 fn garbled(stream: &str) -> StoreError {
     StoreError::Damaged(format!("what the stream {stream} gives is no base64"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_reader_asks_few_questions_at_once_and_gets_the_answers_in_order() {
+        const ALL: u64 = 3 * AT_ONCE as u64;
+        let (asked, most) = (Cell::new(0), Cell::new(0));
+        let question = |number| {
+            let (asked, most) = (&asked, &most);
+            async move {
+                asked.set(asked.get() + 1);
+                most.set(asked.get().max(most.get()));
+                // The later one is asked, the sooner its answer comes.
+                sleep(Duration::from_millis(ALL - number)).await;
+                asked.set(asked.get() - 1);
+                if number == ALL { Err(StoreError::Unavailable) } else { Ok(number) }
+            }
+        };
+        let began = Instant::now();
+        let answers = few_at_once((0..ALL).map(question).collect()).await.unwrap();
+        assert_eq!(answers, (0..ALL).collect::<Vec<_>>());
+        assert_eq!(most.get(), AT_ONCE, "no more, and no fewer");
+        assert!(began.elapsed() < Duration::from_millis(ALL * ALL / 2), "{:?}", began.elapsed());
+        let failed = few_at_once((0..=ALL).map(question).collect()).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable)), "{failed:?}");
+    }
 }
