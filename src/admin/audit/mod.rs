@@ -151,11 +151,11 @@ pub enum AuditError {
         /// What is wrong.
         why: Fault,
     },
-    /// The servers that keep it cannot be used now.
-    #[error("the audit log is on the NATS servers, which cannot be used: {0}")]
+    /// The servers that keep it have let us in, and cannot be used now.
+    #[error("the audit log is on the NATS servers, which neither give nor take it now: {0}")]
     Servers(String),
     /// The way to the servers that keep it, or what is there, is not as it must be.
-    #[error("the audit log is on the NATS servers, which cannot be used: {0}")]
+    #[error("the audit log is on the NATS servers, and cannot be opened there: {0}")]
     Unreached(OpenError),
     /// The act has more details than a line has room for.
     #[error("the act has too many details for a line of the audit log")]

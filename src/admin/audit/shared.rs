@@ -87,7 +87,7 @@ impl Shared {
     /// Waits for the servers, on a thread that may.
     fn wait<T>(&self, work: impl Future<Output = Result<T, AuditError>>) -> Result<T, AuditError> {
         let done = self.0.handle.block_on(async { timeout(PATIENCE, work).await });
-        let late = || AuditError::Servers("they did not answer in time".to_owned());
+        let late = || AuditError::Servers("no answer came in time".to_owned());
         done.unwrap_or_else(|_| Err(late()))
     }
 
