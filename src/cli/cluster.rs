@@ -193,8 +193,9 @@ fn patiently(
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        // A file does not come by itself.
-        if matches!(error, OpenError::File { .. } | OpenError::Tls(_)) || began.elapsed() >= wait {
+        // Nothing of this comes by itself.
+        if error.is_configuration() || matches!(error, OpenError::Tls(_)) || began.elapsed() >= wait
+        {
             return Err(error.into());
         }
         let why = error.to_string();

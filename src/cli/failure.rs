@@ -67,9 +67,9 @@ impl From<IssueError> for Failure {
 
 impl From<jetstream::OpenError> for Failure {
     fn from(error: jetstream::OpenError) -> Self {
-        match error {
-            jetstream::OpenError::File { .. } => Self::usage(error),
-            _ => Self::failed(error),
+        match error.is_configuration() {
+            true => Self::usage(error),
+            false => Self::failed(error),
         }
     }
 }
@@ -77,9 +77,8 @@ impl From<jetstream::OpenError> for Failure {
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
         match error {
-            AuditError::Open { .. } | AuditError::Unreached(jetstream::OpenError::File { .. }) => {
-                Self::usage(error)
-            }
+            AuditError::Open { .. } => Self::usage(error),
+            AuditError::Unreached(ref why) if why.is_configuration() => Self::usage(error),
             _ => Self::failed(error),
         }
     }

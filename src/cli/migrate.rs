@@ -70,6 +70,8 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let dir = args.from.as_ref().unwrap_or(&config.store.path);
     let shown = Shown::default();
     let watch = |step: Step<'_>| shown.show(step);
+    // Before the folder is copied and counted, which may take long.
+    runtime.block_on(migrate::look(&config.store, args.verify)).map_err(failure)?;
     shown.say(&format!("counting {}", dir.display()));
     let from = Departure::open(dir, super::offline::CACHE_BYTES).map_err(refused)?;
     let acts = || audit::departing(dir).map_err(|error| error.to_string());

@@ -13,7 +13,6 @@ use crate::auth::KeySet;
 use crate::certificate;
 use crate::config::{Config, LogFormat, TlsMode};
 use crate::server::{Inherited, RunError, Server, Source, StartError};
-use crate::store::jetstream::OpenError;
 use crate::telemetry;
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
@@ -54,9 +53,8 @@ pub(super) fn start(
         RunError::Start(StartError::Listen { key, address, source }) => {
             cannot_listen(key, address, &source)
         }
-        RunError::Start(
-            error @ (StartError::Exposed { .. } | StartError::JetStream(OpenError::File { .. })),
-        ) => Failure::usage(error),
+        RunError::Start(error @ StartError::Exposed { .. }) => Failure::usage(error),
+        RunError::Start(StartError::JetStream(error)) => Failure::from(error),
         RunError::Start(StartError::Store(error)) if error.is_about_the_path() => {
             Failure::usage(error)
         }

@@ -24,7 +24,7 @@ pub(super) fn read(mut s: Section<'_, '_>) -> JetStream {
         }),
         prefix: s.take("prefix", d.prefix, prefix),
         partitions: s.take("partitions", d.partitions, |raw| raw.number(1..=1024)),
-        replicas: s.take("replicas", d.replicas, |raw| raw.number(1..=5)),
+        replicas: s.take("replicas", d.replicas, replicas),
         synced: s.take("synced", d.synced, |raw| raw.switch()),
         create: s.take("create", d.create, |raw| raw.switch()),
     }
@@ -43,6 +43,14 @@ pub(super) fn check(reader: &mut Reader<'_>, store: &Store) {
     if store.backend == Backend::JetStream && servers.is_empty() && !reader.any_faulty(&keys) {
         let right = "write servers = [\"tls://nats-1.example:4222\", …] below [store.jetstream]";
         reader.conflict(&["store.backend"], Wrong::new("it names no servers", right));
+    }
+    let twice = servers
+        .iter()
+        .zip(1..)
+        .find(|(server, next)| servers.iter().skip(*next).any(|it| it == *server));
+    if let Some((server, _)) = twice {
+        let wrong = Wrong::new(format!("{server} is there twice"), "name each server once");
+        reader.conflict(&["store.jetstream.servers"], wrong);
     }
     let keys = ["store.jetstream.user", "store.jetstream.password_file"];
     if user.is_some() != password_file.is_some() && !reader.any_faulty(&keys) {
@@ -83,6 +91,15 @@ fn server(text: &str) -> Result<String, Wrong> {
         "nats" if here => Ok(text.to_owned()),
         "nats" => wrong("would send messages in the clear to another machine"),
         _ => wrong("has an unknown scheme"),
+    }
+}
+
+/// Reads how many servers keep each message. Of an even number no more can be lost than of one less.
+fn replicas(raw: Raw<'_>) -> Result<u8, Wrong> {
+    let right = "write 1, 3 or 5, which bear the loss of none, of one or of two servers";
+    match raw.number(1..=5)? {
+        even @ (2 | 4) => Err(Wrong::new(format!("{even} is even"), right)),
+        odd => Ok(odd),
     }
 }
 

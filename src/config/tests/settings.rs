@@ -72,6 +72,12 @@ fn what_is_wrong_with_a_cluster_is_said() {
         ("[store]\njetstream = 3", "2: store.jetstream: this is a section, not a number"),
         ("[store.jetstream]\nuser = \"a\"", "2: store.jetstream.user: one goes with the other"),
         ("[store.jetstream]\nprefix = \"a.b\"", "2: store.jetstream.prefix: \"a.b\" cannot"),
+        ("[store.jetstream]\nreplicas = 2", "2: store.jetstream.replicas: 2 is even"),
+        ("[store.jetstream]\nreplicas = 6", "2: store.jetstream.replicas: 6 is out of range"),
+        (
+            "[store.jetstream]\nservers = [\"tls://a:1\", \"tls://b:1\", \"tls://a:1\"]",
+            "2: store.jetstream.servers: tls://a:1 is there twice",
+        ),
         ("[store.jetstream]\npartitions = 0", "2: store.jetstream.partitions: 0 is out of range"),
     ] {
         let found = fault(text);

@@ -150,7 +150,9 @@ fn reason(error: &ConnectError) -> String {
                 .to_owned()
         }
         _ if is_stranger(error) => {
-            "nobody that store.jetstream.ca names vouches for their certificate".to_owned()
+            "nobody vouches for their certificate whom store.jetstream.ca names, or, where that is \
+             empty, this machine knows"
+                .to_owned()
         }
         _ => error.to_string(),
     }
@@ -215,6 +217,9 @@ fn authenticated(
         return Ok(options);
     };
     let password = secret("password_file", path)?;
+    if password.trim().is_empty() {
+        return Err(OpenError::file("password_file", path, "it holds no password"));
+    }
     Ok(options.user_and_password(user.clone(), password.trim_end().to_owned()))
 }
 

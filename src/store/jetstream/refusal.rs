@@ -17,6 +17,9 @@ pub enum OpenError {
         /// Which file it is, what is wrong with it, and what would be right.
         why: String,
     },
+    /// A setting does not say what must be said.
+    #[error("{0}")]
+    Setting(String),
     /// TLS cannot be set up.
     #[error("TLS to the NATS servers cannot be set up: {0}")]
     Tls(String),
@@ -40,6 +43,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the configuration, or a file that it names, is at fault, and no server.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Setting(_))
+    }
+
     pub(super) fn file(setting: &'static str, path: &Path, why: impl Display) -> Self {
         Self::File { setting, why: format!("{} cannot be used: {why}", path.display()) }
     }

@@ -85,7 +85,7 @@ pub(super) fn check(connection: &Connection, config: &config::Store) -> Result<(
 /// Finds what a start would find wrong before it connects to anybody.
 ///
 /// # Errors
-/// [`OpenError::File`] names a file that cannot be used; [`OpenError::Cluster`] says what only
+/// [`OpenError::File`] names a file that cannot be used; [`OpenError::Setting`] says what only
 /// the operator can know, and has not said.
 pub fn check_config(config: &config::JetStream) -> Result<(), OpenError> {
     connect::options(config)?;
@@ -94,7 +94,7 @@ pub fn check_config(config: &config::JetStream) -> Result<(), OpenError> {
 
 fn is_synced(config: &config::JetStream) -> Result<(), OpenError> {
     if !config.synced {
-        return Err(OpenError::Cluster(
+        return Err(OpenError::Setting(
             "no client can see whether the servers write to the disk before they acknowledge: put \
              `sync_interval: always` into the `jetstream` block of every nats-server, see that \
              /varz of each says sync_always (docs/cluster.md), and then write \

@@ -397,6 +397,8 @@ async fn a_move_is_refused_where_it_would_harm_and_tells_what_does_not_agree() {
     // A house that is lived in already.
     let other = nodes.setup().set("store.jetstream.create", "true").start().await;
     refused(&["migrate"], 2, "it was not made by a move");
+    let (_, _, said) = run(setup.command(&["migrate"]));
+    assert!(!said.contains("counting"), "the folder is not copied and read for that: {said}");
     refused(&["migrate", "--abandon"], 2, "nothing was removed");
     other.stop().await;
 

@@ -55,7 +55,7 @@ fn servers_that_do_not_let_us_in_or_are_not_ours() {
     let stranger = nodes.setup();
     let other = format!("\"{}\"", stranger.path("certs/server.pem").display());
     let stranger = stranger.set("store.jetstream.ca", &other);
-    is_refused(&stranger, 1, "nobody that store.jetstream.ca names vouches for their certificate");
+    is_refused(&stranger, 1, "nobody vouches for their certificate whom store.jetstream.ca names");
 
     let nobody = nodes.setup().set("store.jetstream.servers", "[\"tls://127.0.0.1:1\"]");
     is_refused(&nobody, 1, "no NATS server can be used (tls://127.0.0.1:1): ");
@@ -66,6 +66,9 @@ fn servers_that_do_not_let_us_in_or_are_not_ours() {
     let open = open.set("store.jetstream.password_file", &file);
     is_refused(&open, 2, "store.jetstream.password_file: /");
     is_refused(&open, 2, "run `chmod 600 ");
+    let empty = nodes.setup();
+    let file = secret(&empty, "empty", "\n");
+    is_refused(&empty.set("store.jetstream.password_file", &file), 2, "it holds no password");
     let missing = nodes.setup().set("store.jetstream.ca", "\"certs/nobody.pem\"");
     is_refused(&missing, 2, "certs/nobody.pem cannot be used: No such file");
 }
@@ -96,20 +99,20 @@ fn servers_that_cannot_do_what_is_needed() {
 async fn what_the_operator_has_to_say_first() {
     let nodes = Nodes::on(&nats::shared());
     let silent = nodes.setup().set("store.jetstream.synced", "false");
-    let refused = |setup: &Setup, sentence: &str| {
-        tokio::task::block_in_place(|| is_refused(setup, 1, sentence));
+    let refused = |setup: &Setup, code: i32, sentence: &str| {
+        tokio::task::block_in_place(|| is_refused(setup, code, sentence));
     };
-    refused(&silent, "`sync_interval: always` into the `jetstream` block of every nats-server");
+    refused(&silent, 2, "`sync_interval: always` into the `jetstream` block of every nats-server");
     let elsewhere = nodes.setup().set("store.jetstream.create", "false");
-    refused(&elsewhere, "there are no streams of imserver whose names begin with");
+    refused(&elsewhere, 1, "there are no streams of imserver whose names begin with");
     let clock = "the clock of this machine and that of the NATS servers are 1m";
     for ahead in ["+90s", "-90s"] {
-        refused(&ahead_of_time(nodes.setup(), ahead), clock);
+        refused(&ahead_of_time(nodes.setup(), ahead), 1, clock);
     }
     // Where there is nothing yet, nothing was made for it.
     assert!(made(&administrator().await, nodes.prefix()).await.is_empty());
     nodes.start().await.stop().await;
-    refused(&ahead_of_time(nodes.setup(), "+90s"), clock);
+    refused(&ahead_of_time(nodes.setup(), "+90s"), 1, clock);
 }
 
 /// The streams whose names begin so.

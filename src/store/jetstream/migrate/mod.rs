@@ -117,6 +117,18 @@ pub enum MigrateError {
     Differs(Comparison),
 }
 
+/// Sees whether the servers and the streams are fit for a move, or for a comparison.
+///
+/// # Errors
+/// What is in the way. Nothing was changed.
+pub async fn look(config: &config::Store, only_compare: bool) -> Result<(), MigrateError> {
+    let target = Target::connect(config).await?;
+    match only_compare {
+        true => target.find(config).await.map(drop),
+        false => target.may_be_moved_into(config).await,
+    }
+}
+
 /// Moves a store into the streams that `config` names, which are made, and the audit log that
 /// `acts` gives, or goes on with a move that was cut short.
 ///
