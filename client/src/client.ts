@@ -221,7 +221,9 @@ export class Client implements ClientInterface {
         break;
       } catch (why) {
         if (why instanceof SignedOut) throw why;
-        // The page's own backend cannot be reached now.
+        // The page's own backend cannot be reached now, or gives something else.
+        if (this.#storage !== mine) throw new SignedOut("closed");
+        this.#news.setState("connecting", why instanceof Failure ? why.code : "offline");
         await new Promise<void>((done) => void this.#clock.after(NO_TOKEN, done));
         if (this.#storage !== mine) throw new SignedOut("closed");
       }

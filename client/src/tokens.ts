@@ -86,7 +86,7 @@ export class Tokens {
     if (!token) throw new SignedOut(reason || "no_token");
     const { sub } = claims(token);
     // A page that says that there is none now is taken for that: it is asked again.
-    if (this.#user && !sub) throw new Failure("not_a_token", "getToken gave something else");
+    if (!sub) throw new Failure("not_a_token", "getToken gave something that is no JWT");
     // What is kept here belongs to one user; a page that changed hands starts anew.
     if ((this.#user ??= sub) !== sub) throw new SignedOut("another_user");
     return (this.#token = token);

@@ -5,7 +5,8 @@ export interface ClientOptions {
   /**
    * Gives a JWT of the signed-in user. Asked for the first token and again shortly before
    * each one ends, never twice at once. `null`, or the same expired token again, means
-   * that there is none: the client then ends with the state `signed-out`.
+   * that there is none: the client then ends with the state `signed-out`. When it rejects, or
+   * gives what is no JWT (the state's reason is then `not_a_token`), it is asked again.
    */
   getToken: () => string | null | Promise<string | null>;
   /** Where the server is, such as `https://im.example.com`. Default, on a page: its own origin. */
@@ -103,7 +104,7 @@ export type State = "connecting" | "online" | "offline" | "signed-out" | "failed
 
 export interface StateChange {
   state: State;
-  /** Why, in a word: `token_expired`, `token_revoked`, `drain`, `logout`, …; may be empty. */
+  /** Why, in a word: `token_expired`, `token_revoked`, `not_a_token`, `drain`, `logout`, …; may be empty. */
   reason: string;
 }
 

@@ -232,6 +232,18 @@ test("an error page in the place of a token is no other user, and asked for agai
   assert.equal(given.length, 0);
 });
 
+test("what is no token from the start is told by its reason, and asked for again", async () => {
+  // A development server answers every address with its page: it used to look like no network.
+  const given: (string | null)[] = ["<!doctype html>\n<title>你好</title>", "Not Found", token(1)];
+  const { client, server, clock, told } = seat({ getToken: () => given.shift() ?? null });
+  client.connect();
+  await settled();
+  assert.deepEqual(told.state, [{ state: "connecting", reason: "not_a_token" }]);
+  await clock.pass(4000);
+  await server.socket.ready();
+  assert.equal(client.state, "online");
+});
+
 test("no token, or one of another user, is the end", async () => {
   const none = seat({ getToken: () => null });
   none.client.connect();
