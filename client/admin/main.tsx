@@ -16,8 +16,9 @@ const COMMAND = "imserver token issue --sub 1 --admin";
 const LONGEST_MS = 2 ** 31 - 1;
 
 function Page() {
-  const [token, setToken] = useState(() => takeFromAddress() ?? kept());
-  const [notice, setNotice] = useState("");
+  const [given] = useState(takeFromAddress);
+  const [token, setToken] = useState(given ?? kept());
+  const [notice, setNotice] = useState(given === "" ? words.brokenLink : "");
   const about = useMemo(() => (token === null ? null : claims(token)), [token]);
 
   // Outlives the token: whoever makes a new one goes on. Another one begins anew.
@@ -37,6 +38,7 @@ function Page() {
     const changed = () => {
       const token = takeFromAddress();
       if (token) setToken(token);
+      else if (token === "") setNotice(words.brokenLink);
     };
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);

@@ -56,6 +56,28 @@ test("an address of a conversation opens it, also by way of the sign-in", async 
   tab.assertClean();
 });
 
+test("a link that was cut on its way says so, on both pages", async (t) => {
+  const server = await Server.start(t);
+  const browser = await startBrowser(t, server);
+  const { page, faults } = await newPage(await newContext(browser));
+  const token = await server.token(1, "小明");
+  // The page used to ask for a token as if there had been no link.
+  for (const origin of [server.origin, server.adminOrigin]) {
+    for (const cut of [token.slice(0, 20), token.slice(0, token.lastIndexOf(".") - 5)]) {
+      await page.goto("about:blank");
+      await page.goto(`${origin}/#token=${cut}&to=2`);
+      await page.getByText("That link holds no whole token").waitFor();
+    }
+  }
+  // Only the server can tell that a signature is not whole.
+  await page.goto(`${server.origin}/#token=${token.slice(0, -5)}&to=2`);
+  await page.getByText("The server does not take this token.").waitFor();
+  // It is forgotten, so that a reload does not try it again; a whole link opens.
+  await page.goto(`${server.origin}/#token=${token}&to=2`);
+  await page.getByRole("heading", { name: "User 2" }).waitFor();
+  assert.deepEqual(faults, []);
+});
+
 test("a page that can get tokens stays connected past the end of each", async (t) => {
   const server = await Server.start(t, SHORT);
   const browser = await startBrowser(t, server);

@@ -11,8 +11,9 @@ import { SignInForm } from "./sign-in-form";
 import { reason, words } from "./words";
 
 function Page() {
-  const [chat, setChat] = useState<Chat | null>(() => begin(takeFromAddress() ?? kept()));
-  const [notice, setNotice] = useState("");
+  const [given] = useState(takeFromAddress);
+  const [chat, setChat] = useState<Chat | null>(() => begin(given ?? kept()));
+  const [notice, setNotice] = useState(given === "" ? words.brokenLink : "");
   const [last, setLast] = useState(chat?.userId);
 
   // A link that is opened in this tab only changes the part behind #.
@@ -20,6 +21,7 @@ function Page() {
     const changed = () => {
       const token = takeFromAddress();
       if (token) change(token);
+      else if (token === "") setNotice(words.brokenLink);
     };
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);

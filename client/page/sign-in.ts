@@ -6,17 +6,19 @@
 const KEPT = "imserver.token";
 
 /**
- * Takes the token of a link such as `/#token=…` out of the address bar, and keeps it. With
- * `&to=2` the conversation with user 2 is opened.
+ * Takes the token of a link such as `/#token=…` out of the address bar, and keeps it; null
+ * without such a link, "" where it holds none, as one that was cut. With `&to=2` the
+ * conversation with user 2 is opened.
  */
 export function takeFromAddress(): string | null {
   const given = new URLSearchParams(location.hash.slice(1));
-  const token = find(given.get("token") ?? "");
-  if (given.has("token")) {
-    const to = given.get("to");
-    history.replaceState(null, "", to ? `#/${encodeURIComponent(to)}` : location.pathname);
-  }
-  if (token) keep(token);
+  const held = given.get("token");
+  if (held === null) return null;
+  const to = given.get("to");
+  history.replaceState(null, "", to ? `#/${encodeURIComponent(to)}` : location.pathname);
+  const token = find(held);
+  if (token === null || claims(token) === null) return "";
+  keep(token);
   return token;
 }
 

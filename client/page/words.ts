@@ -15,9 +15,11 @@ const en = {
   howToIssue: "To make one for user 1, run",
   noToken: "That holds no token. A token is three parts with dots between them.",
   tokenEnded: "That token has ended. Ask for a new one.",
+  brokenLink: "That link holds no whole token: was it cut? Open all of it, or ask for a new one.",
   signedOut: {
     token_expired: "Your sign-in has ended. Nothing is lost: sign in again and go on.",
     token_revoked: "Your sign-in was withdrawn. Ask for a new token.",
+    token_refused: "The server does not take this token. Ask for a new one.",
     logout: "You are signed out.",
     other: "You are not signed in any more. Sign in again and go on.",
   },
@@ -104,9 +106,11 @@ const zh: Words = {
   howToIssue: "为用户 1 签发令牌：",
   noToken: "这里没有令牌。令牌由三部分组成，中间用点隔开。",
   tokenEnded: "此令牌已过期，请获取新的令牌。",
+  brokenLink: "此链接中没有完整的令牌，可能被截断了。请打开完整的链接，或获取新的链接。",
   signedOut: {
     token_expired: "登录已过期。内容没有丢失，重新登录即可继续。",
     token_revoked: "登录已被撤销，请获取新的令牌。",
+    token_refused: "服务器不接受此令牌，请获取新的令牌。",
     logout: "您已退出登录。",
     other: "您已不在登录状态，重新登录即可继续。",
   },
