@@ -35,14 +35,15 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make the streams that are not there, have each kept by `replicas` servers where fewer
-    /// do, one after the other, and know resends for as long as `store` says, and change in those
-    /// of an earlier version what this one does without. Nodes may serve meanwhile; what was done
-    /// is said
+    /// Make the streams that are not there, and change what the configuration wants otherwise
+    ///
+    /// Each is then kept by `replicas` servers where fewer did, one stream after the other, and
+    /// knows resends for as long as `store` says; what this version does without goes from those
+    /// of an earlier one. Nodes may serve meanwhile. Says what it did.
     Create(Create),
     /// Could a node serve? Looks at what its start looks at, and changes nothing
     Check(Waiting),
-    /// How every stream and server is. 1: any one server could not be lost now
+    /// How every stream and server is. Exit code 1: no server may be lost now
     Status(Status),
 }
 

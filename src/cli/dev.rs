@@ -79,6 +79,12 @@ pub(super) fn run(args: &Args, named: &ConfigFile) -> Result<(), Failure> {
     serve::start(config, source, |address| drop(print(banner.text(address))))
 }
 
+/// The configuration that `imserver dev` has made where the command is given, if it has.
+pub(super) fn made_here() -> Option<PathBuf> {
+    let file = Path::new(FOLDER).join(super::CONFIG);
+    file.exists().then_some(file)
+}
+
 /// Makes `config` where there is none, and its folder. One that is there already, and is not
 /// `dev`'s own, may hold what belongs into a repository.
 fn make(config: &Path, own: bool) -> Result<(), Failure> {
@@ -224,13 +230,12 @@ impl Banner {
             self.file.display()
         );
         for DevUser { id, name, peer, token } in &self.users {
-            let wss = format!("wss://{at}/teaching/imserver/{token}");
             // Writing to a `String` cannot fail.
             let _ = write!(text, "\n{name} (user {id})\n");
             if self.chat_page {
                 let _ = writeln!(text, "  page:   https://{at}/#token={token}&to={peer}");
             }
-            let _ = write!(text, "  wss:    {wss}\n  wscat:  wscat -n -c '{wss}'\n");
+            let _ = writeln!(text, "  wscat:  wscat -n -c 'wss://{at}/teaching/imserver/{token}'");
         }
         if let Some(DevAdmin { address, token }) = &self.admin {
             let at = place(*address);

@@ -215,5 +215,7 @@ fn open(path: &Path) -> Result<(File, u64), Failure> {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format!("{} cannot be written: {error}", path.display()))
+    let name = path.display().to_string();
+    let name = if name == "-" { "standard output" } else { &name };
+    Failure::failed(format!("{name} cannot be written: {error}"))
 }

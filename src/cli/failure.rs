@@ -1,6 +1,6 @@
 //! How a command ends when it does not succeed.
 
-use super::ConfigFile;
+use super::{ConfigFile, dev};
 use crate::admin::AuditError;
 use crate::auth::{IssueError, KeySetError};
 use crate::config;
@@ -30,10 +30,16 @@ impl Failure {
     /// The configuration is wrong, or not there.
     pub(super) fn config(error: &config::Error, file: &ConfigFile) -> Self {
         let hint = match (error, &file.named) {
-            (config::Error::NotFound { .. }, None) => {
-                "; run `imserver init` to set up for production, or `imserver dev` to try it"
-                    .to_owned()
-            }
+            (config::Error::NotFound { .. }, None) => match dev::made_here() {
+                Some(made) => format!(
+                    "; add --config {} to go by that of `imserver dev`, or run `imserver init` to \
+                     set up for production",
+                    made.display()
+                ),
+                None => "; run `imserver init` to set up for production, or `imserver dev` to try \
+                         it"
+                .to_owned(),
+            },
             (config::Error::NotFound { .. }, Some(_)) => {
                 format!(", which --config names; `imserver init{}` makes it", file.option())
             }

@@ -139,7 +139,7 @@ enum Command {
     Compact,
     /// The streams on NATS servers that several nodes share
     Cluster(cluster::Args),
-    /// Is the running server well? 0: it takes connections and stores messages
+    /// Is the running server well? Exit code 0: it takes connections and stores messages
     Health,
     /// How the running server is
     Status(status::Args),

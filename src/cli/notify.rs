@@ -103,6 +103,8 @@ fn from_stdin() -> Result<String, Failure> {
 /// What became of it so far.
 struct Tally {
     tried: u64,
+    /// For how many the name stands for another text.
+    reused: u64,
     /// The last line, which is about all of them.
     sum: Option<Value>,
     shows: bool,
@@ -110,7 +112,7 @@ struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        Self { tried: 0, sum: None, shows: io::stderr().is_terminal() }
+        Self { tried: 0, reused: 0, sum: None, shows: io::stderr().is_terminal() }
     }
 
     fn take(&mut self, line: &Value) {
@@ -123,6 +125,7 @@ impl Tally {
             return;
         };
         self.tried += 1;
+        self.reused += u64::from(text("code") == Some("id_reused"));
         let mut out = io::stderr().lock();
         // Nobody to tell is no reason to stop.
         if let (Some(code), Some(message)) = (text("code"), text("message")) {
@@ -157,6 +160,10 @@ impl Tally {
         }
         match failed {
             0 => Ok(()),
+            // The same again would fail as it did now.
+            some if some == self.reused => Err(Failure::usage(format!(
+                "{some} of them had another text under this name: give another --id",
+            ))),
             some => Err(Failure::failed(format!("it did not reach {some} of them; {again}"))),
         }
     }

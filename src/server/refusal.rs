@@ -24,6 +24,8 @@ pub(super) enum Refusal {
     Origin,
     /// 404.
     NotFound,
+    /// 404: what is asked for by its name is not there, in these words.
+    Missing(&'static str),
     /// 404: there is no conversation with this one.
     UnknownPeer,
     /// 405: other methods than this list.
@@ -62,7 +64,7 @@ impl Refusal {
             Self::Malformed(_) | Self::BadCursor => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Origin => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UnknownPeer => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Missing(_) | Self::UnknownPeer => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -90,7 +92,7 @@ impl Refusal {
             Self::BadCursor => "bad_cursor",
             Self::Unauthorized => "unauthorized",
             Self::Origin => "origin_not_allowed",
-            Self::NotFound => "not_found",
+            Self::NotFound | Self::Missing(_) => "not_found",
             Self::UnknownPeer => "unknown_peer",
             Self::Method(_) => "method_not_allowed",
             Self::TooSlow => "too_slow",
@@ -112,6 +114,7 @@ impl Refusal {
     fn message(&self) -> &str {
         match self {
             Self::Malformed(what)
+            | Self::Missing(what)
             | Self::TooMany(what)
             | Self::Guessed(what)
             | Self::Unavailable(what) => what,

@@ -40,6 +40,11 @@ fn a_port_in_use_is_told_with_what_to_do() {
     assert!(said.err.contains("--listen"), "{}", said.err);
     assert_eq!(folder.mode("imserver-dev"), 0o700);
     assert_eq!(folder.read("imserver-dev/.gitignore"), "*\n");
+
+    // Other commands go by no configuration that was not named, and tell how to name this one.
+    let said = folder.run(&["token", "list"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("add --config imserver-dev/config.toml"), "{}", said.err);
 }
 
 #[test]

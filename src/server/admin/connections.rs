@@ -100,7 +100,7 @@ impl Admin {
         let wanted = Wanted { id: Some(id), ..Wanted::default() };
         let found = self.service()?.everywhere().list(&wanted, None, 1).await;
         let connected = found.connections.first().ok_or(if found.unanswered.is_empty() {
-            Refusal::NotFound
+            Refusal::Missing("no connection has this id, or none any more")
         } else {
             Refusal::Unavailable("it is at no node that answered, and not all of them did")
         })?;

@@ -75,6 +75,9 @@ async fn who_is_sent_away_is_told_to_come_back_and_may() {
     assert!(closed.reason.starts_with("drain retry_ms="), "{closed:?}");
     let again = Admin::new("DELETE", &format!("/admin/connections/{id}"), "").send(&server).await;
     is_refusal(&again, 404, "not_found", "a connection that is gone");
+    // It used to say "there is nothing here", as of an address that is not known.
+    let (code, _, err) = server.run(&["connection", "close", &id]).await;
+    assert!(code == 1 && err.contains("no connection has this id"), "{code} {err}");
     other.say(1, "still here", "2").await;
     assert_eq!(laptop.message().await.1, "still here");
 

@@ -176,5 +176,11 @@ async fn the_command_line_says_what_became_of_it() {
     let out = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{out}");
     assert!(out.contains("sent to 0 of 3 users, 2 had it already"), "{out}");
+
+    // The same again would be for nothing.
+    let other = ["notify", "--to", "1,2", "--content", "other", "--id", "n1"];
+    let (code, _, err) = server.run(&other).await;
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("give another --id") && !err.contains("the same again"), "{err}");
     ming.nothing_came().await;
 }
