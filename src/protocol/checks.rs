@@ -7,6 +7,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use super::failure::{FailureCode, Refusal};
 use super::json::Member;
 use crate::ids::{ID_END, MessageId, UserId};
+use crate::message::ClientMsgId;
 
 /// Message ids that can be marked read at once.
 pub const READ_LIST_MAX: usize = 1000;
@@ -42,6 +43,28 @@ pub(super) fn content(content: &str, max: usize) -> Result<(), Refusal> {
         return refuse(FailureCode::ContentTooLarge, message);
     }
     Ok(())
+}
+
+/// The client's own name for a packet, where it gives one.
+///
+/// One that cannot be used must fail the packet: ignored, it would let a resend be stored twice.
+pub(super) fn client_id(member: Option<Member<'_>>) -> Result<Option<ClientMsgId>, Refusal> {
+    let name = match member {
+        None => return Ok(None),
+        Some(Member::Text(name)) => ClientMsgId::new(&name),
+        Some(_) => None,
+    };
+    let wrong = "`clientMsgId` must be a string of 1 to 64 bytes";
+    name.map_or_else(|| refuse(FailureCode::BadFrame, wrong), |name| Ok(Some(name)))
+}
+
+/// Whether the client says that this is a later try of the packet with that name.
+pub(super) fn resend(member: Option<Member<'_>>) -> Result<bool, Refusal> {
+    match member {
+        None => Ok(false),
+        Some(Member::Flag(resend)) => Ok(resend),
+        Some(_) => refuse(FailureCode::BadFrame, "`resend` must be true or false"),
+    }
 }
 
 /// Reads `[12,"13"]`: one bad entry spoils the list.

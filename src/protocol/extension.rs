@@ -1,5 +1,7 @@
 //! What `im.v2` puts into the `Describe` of a message: a name for the packet.
 
+use super::checks;
+use super::failure::{FailureCode, Refusal};
 use super::json::{self, Known, Member, Place};
 use crate::message::ClientMsgId;
 
@@ -15,35 +17,21 @@ pub(super) struct Extension {
 impl Extension {
     /// Reads an extension field: empty, or a JSON object as strict as a frame's, of which
     /// unknown members are ignored. Gives what could be read of it, and what is wrong.
-    ///
-    /// A name that cannot be used must fail the packet: ignored, it would let a resend be
-    /// stored twice.
-    pub(super) fn read(describe: &str) -> (Self, Result<(), &'static str>) {
+    pub(super) fn read(describe: &str) -> (Self, Result<(), Refusal>) {
+        let mut extension = Self::default();
         if describe.is_empty() {
-            return (Self::default(), Ok(()));
+            return (extension, Ok(()));
         }
         let mut members = Members::default();
-        let whole = json::read(describe, &mut members).map_err(|_| WRONG);
-        let (client_id, name) = match members.client_msg_id {
-            None => (None, Ok(())),
-            Some(Member::Text(name)) => {
-                let name = ClientMsgId::new(&name);
-                let wrong = name.is_none().then_some("`clientMsgId` must have 1 to 64 bytes");
-                (name, wrong.map_or(Ok(()), Err))
-            }
-            Some(_) => (None, Err(WRONG)),
-        };
-        let (resend, flag) = match members.resend {
-            None => (false, Ok(())),
-            Some(Member::Flag(resend)) => (resend, Ok(())),
-            Some(_) => (false, Err(WRONG)),
-        };
-        (Self { client_id, resend }, whole.and(name).and(flag))
+        let whole = json::read(describe, &mut members).or_else(|malformed| {
+            let message = format!("`Describe` must be empty or hold an object: {malformed}");
+            checks::refuse(FailureCode::BadFrame, message)
+        });
+        let name = checks::client_id(members.client_msg_id).map(|name| extension.client_id = name);
+        let flag = checks::resend(members.resend).map(|resend| extension.resend = resend);
+        (extension, whole.and(name).and(flag))
     }
 }
-
-const WRONG: &str = "`Describe` must be empty or hold a JSON object, with `clientMsgId` a string \
-                     and `resend` true or false";
 
 #[derive(Default)]
 struct Members<'a> {
@@ -65,7 +53,7 @@ impl<'a> Known<'a> for Members<'a> {
 mod tests {
     use super::*;
 
-    fn read(describe: &str) -> Result<Extension, &'static str> {
+    fn read(describe: &str) -> Result<Extension, Refusal> {
         let (extension, wrong) = Extension::read(describe);
         wrong.map(|()| extension)
     }

@@ -165,7 +165,7 @@ impl<'a> Asked<'a> {
 fn understand<'a>(
     members: Members<'a>,
     has_timestamp: bool,
-    extension: Result<Extension, &'static str>,
+    extension: Result<Extension, Refusal>,
     rules: Rules,
 ) -> Result<Asked<'a>, Refusal> {
     let from = id(members.from_id, "fromId")?;
@@ -191,7 +191,7 @@ fn understand<'a>(
     }
     match (kind, rules.dialect) {
         (SEND, _) => {
-            let extension = extension.or_else(|wrong| refuse(FailureCode::BadFrame, wrong))?;
+            let extension = extension?;
             let to = recipient(to)?;
             checks::content(&content, rules.content_max)?;
             Ok(Asked::Send { to, content, describe, extension })

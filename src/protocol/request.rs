@@ -67,16 +67,8 @@ pub fn send(text: &str, content_max: usize) -> Result<Send<'_>, Refusal> {
         return refuse(FailureCode::BadFrame, "`content` must be a string");
     };
     checks::content(&content, content_max)?;
-    let client_id = match members.client_msg_id {
-        None => None,
-        Some(Member::Text(name)) => Some(ClientMsgId::new(&name).ok_or_else(bad_name)?),
-        Some(_) => return Err(bad_name()),
-    };
-    let resend = match members.resend {
-        None => false,
-        Some(Member::Flag(resend)) => resend,
-        Some(_) => return refuse(FailureCode::BadFrame, "`resend` must be true or false"),
-    };
+    let client_id = checks::client_id(members.client_msg_id)?;
+    let resend = checks::resend(members.resend)?;
     Ok(Send { to, content, timestamp: members.timestamp, client_id, resend })
 }
 
@@ -105,10 +97,6 @@ pub fn mark_read(text: &str) -> Result<MarkRead, Refusal> {
         }
         _ => refuse(FailureCode::BadFrame, "give either `ids`, or `peerId` and `upTo`"),
     }
-}
-
-fn bad_name() -> Refusal {
-    (FailureCode::BadFrame, "`clientMsgId` must be a string of 1 to 64 bytes".into())
 }
 
 fn read<'a>(text: &'a str, members: &mut impl Known<'a>) -> Result<(), Refusal> {
