@@ -20,38 +20,20 @@
 pub mod admin;
 pub mod auth;
 pub mod certificate;
-#[cfg(not(fuzzing))]
 pub mod cli;
 pub mod config;
 mod digest;
 mod epoch;
 pub mod https;
-#[cfg(not(fuzzing))]
 pub mod hub;
 pub mod ids;
 pub mod message;
 pub mod metrics;
 pub mod protocol;
 pub mod secret_file;
-#[cfg(not(fuzzing))]
 pub mod server;
-#[cfg(not(fuzzing))]
 pub mod session;
 pub mod store;
 pub mod telemetry;
 mod ticks;
-#[cfg(not(fuzzing))]
 pub mod torture;
-
-// What fuzzers are built with (fuzz/instrument) is optimised and watched at every branch, for which
-// compilers take minutes. Nothing is compiled that nobody outside can reach: of these they reach the
-// doors alone.
-#[cfg(fuzzing)]
-mod hub;
-#[cfg(fuzzing)]
-mod server;
-#[cfg(fuzzing)]
-mod session;
-
-#[doc(hidden)]
-pub use server::fuzzing;

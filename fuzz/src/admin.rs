@@ -12,9 +12,9 @@ use imserver::auth::{
     AdminVerifier, CurrentKeys, KeySet, Revocations, TokenId, Verifier, install_provider, issue,
 };
 use imserver::config::Auth;
-use imserver::fuzzing::{notification, revocation, token};
 use imserver::ids::ID_END;
 use imserver::message::TIMESTAMP_MAX;
+use imserver::server::fuzzing::{notification, revocation, token};
 use serde_json::{Map, Value, json};
 
 use crate::strict;

@@ -4,8 +4,8 @@
 //! make an upgrade are there already: a line replaces them, one without a value removes
 //! them, and one with a `+` before its name stands beside them.
 
-use imserver::fuzzing::handshake;
 use imserver::ids::ID_END;
+use imserver::server::fuzzing::handshake;
 
 /// Reads a request; one that is let in has one token at the most, as it stood there.
 pub fn check(data: &[u8]) {

@@ -3,11 +3,11 @@
 //! The first byte chooses: `s` a message, `r` a read list or place, `c` a cursor,
 //! anything else a query.
 
-use imserver::fuzzing::{cursor, query};
 use imserver::ids::{ID_END, UserId};
 use imserver::message::TIMESTAMP_MAX;
 use imserver::protocol::frame::READ_LIST_MAX;
 use imserver::protocol::request::{MarkRead, mark_read, send};
+use imserver::server::fuzzing::{cursor, query};
 use serde_json::{Value, json};
 
 use crate::frame::is_out_of_range;

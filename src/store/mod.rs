@@ -21,9 +21,6 @@ mod conversation;
 mod copy;
 mod draft;
 mod inbox;
-#[cfg(fuzzing)]
-pub(crate) mod jetstream;
-#[cfg(not(fuzzing))]
 pub mod jetstream;
 pub mod memory;
 mod record;
