@@ -22,6 +22,8 @@ pub(super) enum Stop {
     Unwanted,
     /// The store cannot be read.
     Store(StoreError),
+    /// A file beside the database cannot be read. No message is in it: the database goes on.
+    Beside(StoreError),
 }
 
 impl From<StoreError> for Stop {

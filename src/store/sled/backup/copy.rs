@@ -312,6 +312,7 @@ impl Copy<'_> {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Damaged(format!("{} cannot be read: {error}", path.display()))
+/// No backup is whole without the files beside the database.
+fn unreadable(path: &Path, error: &io::Error) -> Stop {
+    Stop::Beside(StoreError::Damaged(format!("{} cannot be read: {error}", path.display())))
 }

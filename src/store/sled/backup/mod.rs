@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use self::format::{Flaw, Header, Summary};
 pub use self::restore::{BackupError, Checker, check, restore};
@@ -48,6 +48,10 @@ pub(super) async fn begin(shared: Arc<Shared>, dir: Arc<Path>) -> Result<Backup,
             Err(Stop::Store(error)) => {
                 shared.met(&error);
                 // Whoever has left needs no reason.
+                let _ = line.send(Err(error));
+            }
+            Err(Stop::Beside(error)) => {
+                error!(%error, "the backup was given up");
                 let _ = line.send(Err(error));
             }
         }

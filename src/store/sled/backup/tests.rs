@@ -10,7 +10,9 @@ use super::super::tests::{append, draft, folder, open_at};
 use super::super::{SledStore, import, restore, verify};
 use super::*;
 use crate::ids::{MessageId, UserId};
-use crate::store::{ClaimedProfile, Cursor, Digest, Line, Piece, Record, Seen, Span, Store};
+use crate::store::{
+    ClaimedProfile, Cursor, Digest, Health, Line, Piece, Record, Seen, Span, Store,
+};
 
 const CACHE: u64 = 16 << 20;
 
@@ -97,6 +99,24 @@ async fn a_restored_store_is_the_same_and_goes_on_far_behind() {
     restore(&taken(&again).await[..], &twice, CACHE).unwrap();
     let (again, _tail) = open_at(&twice).unwrap();
     assert_eq!(append(&again, 1000).await.get(), 703 + (2 << 32));
+}
+
+/// It used to be called damage of the store, which then stored nothing any more.
+#[tokio::test]
+async fn what_lies_beside_the_database_and_cannot_be_read_costs_the_backup_and_nothing_else() {
+    let folder = folder();
+    let store = filled(folder.path()).await;
+    fs::create_dir(folder.path().join(format!("{TORN}7"))).unwrap();
+    let mut backup = store.backup().await.unwrap();
+    let mut last = None;
+    while let Some(chunk) = backup.chunks.recv().await {
+        last = Some(chunk);
+    }
+    let Some(Err(StoreError::Damaged(what))) = last else { panic!("an end of a backup") };
+    assert!(what.contains("torn-7 cannot be read"), "{what}");
+    assert_eq!(store.health(), Health::Ready);
+    append(&store, 700).await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
