@@ -177,10 +177,24 @@ impl Journal {
 }
 
 /// Removes the journal of the database in this folder, of which nothing is needed.
+///
+/// Both files go in one step: of one alone the next start would not know that all of it is
+/// settled, and enter again what later commits have changed since.
 fn clear(database: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder(database)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_dir(database),
+    let settled = database.join("journal.settled");
+    // What a stop in between has left.
+    remove(&settled)?;
+    match fs::rename(folder(database), &settled) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    sync_dir(database)?;
+    remove(&settled)
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

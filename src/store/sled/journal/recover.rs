@@ -29,10 +29,10 @@ const ROOM: u64 = 16 << 20;
 /// Something that stood in it is not whole, or the disk.
 pub(in super::super) fn recover(dir: &Path, database: &Path, db: &Db) -> Result<(), OpenError> {
     let folder = folder(database);
-    if !folder.exists() {
-        return Ok(());
-    }
     let failed = |error: io::Error| unusable(&folder, error);
+    if !folder.exists() {
+        return clear(database).map_err(failed);
+    }
     let mut files = Vec::new();
     for name in FILES {
         let path = folder.join(name);

@@ -186,6 +186,26 @@ fn what_is_settled_is_not_looked_for() {
     assert_eq!(killed.open().unwrap(), sample.wanted);
 }
 
+/// Its files used to be removed one by one. After a kill between the two, the next start entered
+/// again what was left in the other, over what was written since.
+#[test]
+fn a_kill_while_it_is_taken_away_brings_nothing_old_back() {
+    let mut sample = Sample::new(Sizes { file: 2_000, step: 1, most: 0 });
+    for number in 0..40 {
+        sample.write(number, 100);
+    }
+    sample.db.flush().unwrap();
+    for name in FILES {
+        let killed = sample.killed();
+        let database = killed.0.path().join("sled");
+        let settled = database.join("journal.settled");
+        fs::rename(folder(&database), &settled).unwrap();
+        fs::remove_file(settled.join(name)).unwrap();
+        assert_eq!(killed.open().unwrap(), sample.wanted);
+        assert!(!settled.exists());
+    }
+}
+
 #[test]
 fn a_file_that_is_no_journal_is_refused_or_holds_nothing() {
     let mut sample = Sample::new(NEVER);
