@@ -23,8 +23,7 @@ pub(super) struct Room {
 
 /// Asks the system for `connections` and says what it gave.
 pub(super) fn make_room(connections: usize) -> Room {
-    let wanted = connections.saturating_add(MARGIN + RESERVE);
-    let room = Room::within(raise_limit(wanted), connections);
+    let room = Room::within(raise_limit(), connections);
     if room.connections < connections {
         warn!(
             wanted = connections,
@@ -36,16 +35,17 @@ pub(super) fn make_room(connections: usize) -> Room {
     room
 }
 
-/// Raises the limit of open files to `wanted`, or as far as it goes; gives it.
-fn raise_limit(wanted: usize) -> usize {
+/// Raises the limit of open files as far as the system lets us; gives it.
+///
+/// Not only to what connections need: the store holds each of its volumes open, and there are as
+/// many as there are messages for.
+fn raise_limit() -> usize {
     let files = Resource::RLIMIT_NOFILE;
     let Ok((soft, hard)) = getrlimit(files) else {
-        return wanted;
+        return usize::MAX;
     };
-    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
-    let raised = wanted.clamp(soft, hard.max(soft));
-    let limit = match setrlimit(files, raised, hard) {
-        Ok(()) => raised,
+    let limit = match setrlimit(files, hard, hard) {
+        Ok(()) => hard,
         Err(_) => soft,
     };
     usize::try_from(limit).unwrap_or(usize::MAX)
@@ -64,6 +64,17 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It used to be raised to what connections need: with those all taken, a store of a hundred
+    /// volumes found no descriptor for the next one, and stopped.
+    #[test]
+    fn what_connections_do_not_need_is_there_for_the_store() {
+        let files = Resource::RLIMIT_NOFILE;
+        let (_, hard) = getrlimit(files).unwrap();
+        setrlimit(files, 256.min(hard), hard).unwrap();
+        make_room(1);
+        assert_eq!(getrlimit(files).unwrap(), (hard, hard));
+    }
 
     #[test]
     fn no_connection_gets_the_last_descriptors() {
