@@ -141,84 +141,78 @@ pub fn ends_at_the_latest(issued: SystemTime, auth: &Auth) -> u64 {
 
 /// The act of taking something back.
 pub fn act(revocation: &Revocation) -> Act {
-    let Shown { kind: _, jti, sub, issued_up_to, until } = Shown::from(revocation);
-    let name = match revocation {
-        Revocation::Disabled { .. } => DISABLE,
-        _ => "token.revoke",
-    };
-    let mut act = Act::new(name);
-    if let Some(sub) = sub {
-        act = act.with("sub", sub);
-    }
-    let texts = [("jti", jti), ("issuedUpTo", issued_up_to), ("until", until)];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            act = act.with(name, text);
+    let of_tokens = Act::new("token.revoke");
+    match Shown::from(revocation) {
+        Shown::Token { jti, until } => of_tokens.with("jti", jti).with("until", until),
+        Shown::Subject { sub, issued_up_to, until } => {
+            of_tokens.with("sub", sub).with("issuedUpTo", issued_up_to).with("until", until)
         }
+        Shown::User { sub } => Act::new("user.disable").with("sub", sub),
     }
-    act
 }
-
-const DISABLE: &str = "user.disable";
 
 /// The act of letting a user in again.
 pub fn enable(user: UserId) -> Act {
     Act::new("user.enable").with("sub", user.get())
 }
 
-/// A revocation as it is listed.
+/// A revocation as it is listed, with times as people read them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Shown {
-    /// `token`, `subject` or `user`.
-    pub kind: String,
-    /// The token's `jti`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub jti: Option<String>,
-    /// The user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sub: Option<u64>,
-    /// The latest `iat` that is covered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub issued_up_to: Option<String>,
-    /// When it is over by itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
+#[serde(tag = "kind", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Shown {
+    /// One token.
+    Token {
+        /// Its `jti`.
+        jti: String,
+        /// When it is over by itself.
+        until: String,
+    },
+    /// All tokens of a user up to some moment.
+    Subject {
+        /// The user.
+        sub: u64,
+        /// The latest `iat` that is covered.
+        issued_up_to: String,
+        /// When it is over by itself.
+        until: String,
+    },
+    /// A user.
+    User {
+        /// Who.
+        sub: u64,
+    },
 }
 
 impl From<&Revocation> for Shown {
     fn from(revocation: &Revocation) -> Self {
-        let until = revocation.until().map(shown);
-        let (kind, jti, sub, issued_up_to) = match revocation {
-            Revocation::Token { jti, .. } => ("token", Some(jti.as_str().to_owned()), None, None),
-            Revocation::Subject { user, issued_up_to, .. } => {
-                ("subject", None, Some(user.get()), Some(shown(*issued_up_to)))
+        match revocation {
+            Revocation::Token { jti, until } => {
+                Self::Token { jti: jti.as_str().to_owned(), until: shown(*until) }
             }
-            Revocation::Disabled { user } => ("user", None, Some(user.get()), None),
-        };
-        Self { kind: kind.to_owned(), jti, sub, issued_up_to, until }
+            Revocation::Subject { user, issued_up_to, until } => Self::Subject {
+                sub: user.get(),
+                issued_up_to: shown(*issued_up_to),
+                until: shown(*until),
+            },
+            Revocation::Disabled { user } => Self::User { sub: user.get() },
+        }
     }
 }
 
 impl Shown {
     /// What it was made from; nothing where it was not.
     pub fn revocation(&self) -> Option<Revocation> {
-        let at = |text: &Option<String>| {
-            text.as_deref().and_then(|text| humantime::parse_rfc3339(text).ok()).map(seconds)
-        };
-        let user = || self.sub.and_then(UserId::new);
-        Some(match self.kind.as_str() {
-            "token" => {
-                let jti = TokenId::new(self.jti.as_deref()?)?;
-                Revocation::Token { jti, until: at(&self.until)? }
+        let at = |text: &str| humantime::parse_rfc3339(text).ok().map(seconds);
+        Some(match self {
+            Self::Token { jti, until } => {
+                Revocation::Token { jti: TokenId::new(jti)?, until: at(until)? }
             }
-            "subject" => Revocation::Subject {
-                user: user()?,
-                issued_up_to: at(&self.issued_up_to)?,
-                until: at(&self.until)?,
+            Self::Subject { sub, issued_up_to, until } => Revocation::Subject {
+                user: UserId::new(*sub)?,
+                issued_up_to: at(issued_up_to)?,
+                until: at(until)?,
             },
-            "user" => Revocation::Disabled { user: user()? },
-            _ => return None,
+            Self::User { sub } => Revocation::Disabled { user: UserId::new(*sub)? },
         })
     }
 }
@@ -318,8 +312,8 @@ mod tests {
     #[test]
     fn no_time_is_too_late_to_be_written() {
         let revocation = Revocation::Subject { user: user(7), issued_up_to: 0, until: u64::MAX };
-        let shown = Shown::from(&revocation);
-        assert_eq!(shown.until.as_deref(), Some("9999-12-31T23:59:59Z"));
+        let Shown::Subject { until, .. } = Shown::from(&revocation) else { panic!("of a user") };
+        assert_eq!(until, "9999-12-31T23:59:59Z");
         assert_eq!(act(&revocation).name(), "token.revoke");
     }
 }

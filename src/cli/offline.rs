@@ -26,15 +26,19 @@ pub(super) struct Offline {
 impl Offline {
     /// Opens the store of `config`, which must be there.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
+        Self::find(config)?.ok_or_else(|| {
+            let path = config.store.path.display();
+            Failure::failed(format!("there is no data in {path} (store.path), and no server runs"))
+        })
+    }
+
+    /// The same; nothing where none was made yet.
+    pub(super) fn find(config: &Config) -> Result<Option<Self>, Failure> {
         needs_node(config)?;
-        let path = &config.store.path;
-        if !path.join("manifest.json").exists() {
-            return Err(Failure::failed(format!(
-                "there is no data in {} (store.path), and no server runs",
-                path.display()
-            )));
+        match config.store.path.join("manifest.json").exists() {
+            true => Self::open_or_make(config).map(Some),
+            false => Ok(None),
         }
-        Self::open_or_make(config)
     }
 
     /// The same, making it where it is missing.

@@ -72,8 +72,11 @@ fn by_server(server: &Remote, target: &Target) -> Result<Done, Failure> {
         Target::Subject(user) => json!({ "sub": user.get() }),
     };
     let answer = server.call(Method::POST, "/admin/revocations", Some(&body))?;
-    serde_json::from_value(answer)
-        .map_err(|_| Failure::failed("the server's answer is none to this: is it another version?"))
+    serde_json::from_value(answer).map_err(|_| strange())
+}
+
+fn strange() -> Failure {
+    Failure::failed("the server's answer is none to this: is it another version?")
 }
 
 fn by_hand(target: &Target, config: &Config) -> Result<Done, Failure> {
@@ -144,35 +147,32 @@ pub(super) fn set_disabled(
 
 /// Prints what is taken back, one a line.
 pub(super) fn list(config: &Config, token: Option<&Path>) -> Result<(), Failure> {
-    let all = match Remote::connect(config, token)? {
+    let mut known = match Remote::connect(config, token)? {
         Some(server) => listed(&server)?,
-        None => {
-            let mut known = in_store(config)?;
-            known.sort_unstable();
-            known.iter().map(Shown::from).collect()
-        }
+        None => in_store(config)?,
     };
-    if all.is_empty() {
+    if known.is_empty() {
         return print("nothing is revoked");
     }
-    all.iter().try_for_each(|one| print(sentence(one)))
+    known.sort_unstable();
+    known.iter().try_for_each(|one| print(sentence(&one.into())))
 }
 
-fn listed(server: &Remote) -> Result<Vec<Shown>, Failure> {
+fn listed(server: &Remote) -> Result<Vec<Revocation>, Failure> {
     let mut all = Vec::new();
     server.lines(Method::GET, "/admin/revocations", None, |line| {
-        all.extend(serde_json::from_value::<Shown>(line).ok());
+        let shown = serde_json::from_value::<Shown>(line).ok();
+        all.push(shown.and_then(|shown| shown.revocation()).ok_or_else(strange)?);
         Ok(())
     })?;
     Ok(all)
 }
 
 fn in_store(config: &Config) -> Result<Vec<Revocation>, Failure> {
-    if !config.store.path.join("manifest.json").exists() {
+    let Some(offline) = Offline::find(config)? else {
         return Ok(Vec::new());
-    }
-    Offline::open(config)?
-        .run(|store| async move { store.revocations().await.map_err(Failure::failed) })
+    };
+    offline.run(|store| async move { store.revocations().await.map_err(Failure::failed) })
 }
 
 /// Prints the ledger, one token a line: `jti`, user, who had it issued, when, until when,
@@ -190,11 +190,10 @@ pub(super) fn ledger(
             let target =
                 sub.map_or("/admin/tokens".to_owned(), |sub| format!("/admin/tokens?sub={sub}"));
             server.lines(Method::GET, &target, None, |line: Value| {
-                entries.extend(serde_json::from_value::<Entry>(line).ok());
+                entries.push(serde_json::from_value::<Entry>(line).map_err(|_| strange())?);
                 Ok(())
             })?;
-            let known = listed(&server)?;
-            revocations.load(known.iter().filter_map(Shown::revocation));
+            revocations.load(listed(&server)?);
         }
         None => {
             entries = recorded(config)?;
@@ -243,16 +242,12 @@ fn state(entry: &Entry, revocations: &Revocations, now: SystemTime) -> (bool, St
 }
 
 fn sentence(shown: &Shown) -> String {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let sub = shown.sub.unwrap_or_default();
-    match shown.kind.as_str() {
-        "token" => format!("token {}, kept until {}", text(&shown.jti), text(&shown.until)),
-        "subject" => format!(
-            "all tokens of user {sub} issued up to {}, kept until {}",
-            text(&shown.issued_up_to),
-            text(&shown.until)
-        ),
-        _ => format!("user {sub}, until enabled"),
+    match shown {
+        Shown::Token { jti, until } => format!("token {jti}, kept until {until}"),
+        Shown::Subject { sub, issued_up_to, until } => {
+            format!("all tokens of user {sub} issued up to {issued_up_to}, kept until {until}")
+        }
+        Shown::User { sub } => format!("user {sub}, until enabled"),
     }
 }
 
@@ -269,5 +264,16 @@ mod tests {
         for bad in [String::new(), "x".repeat(129)] {
             assert!(target(&bad).unwrap_err().to_string().contains("1 to 128 bytes"));
         }
+    }
+
+    /// It used to look for the folder of one machine, and to find nothing revoked in none.
+    #[test]
+    fn what_nodes_know_is_not_guessed_where_none_answers() {
+        let mut config = Config::default();
+        config.store.path = "/nowhere".into();
+        assert_eq!(in_store(&config).unwrap(), []);
+        config.store.backend = crate::config::Backend::JetStream;
+        let refused = in_store(&config).unwrap_err().to_string();
+        assert!(refused.contains("a node that runs"), "{refused}");
     }
 }
