@@ -13,6 +13,7 @@ use super::backup::note;
 use super::offline::{self, Offline};
 use super::progress::Progress;
 use super::remote::Remote;
+use super::token::user;
 use super::{Failure, count, print};
 use crate::admin::Act;
 use crate::config::{Backend, Config};
@@ -48,10 +49,6 @@ pub(super) struct ImportArgs {
     /// The file to read; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-}
-
-fn user(text: &str) -> Result<UserId, String> {
-    UserId::parse(text).ok_or_else(|| "a user id is a number from 1 to 9007199254740991".to_owned())
 }
 
 pub(super) fn export(
@@ -118,9 +115,25 @@ struct End {
 }
 
 impl End {
-    /// Nothing where the line is another one, or none.
-    fn read(line: &[u8]) -> Option<Self> {
+    /// Nothing where the line is another one, or not whole.
+    fn read(tail: &[u8]) -> Option<Self> {
+        let line = tail.strip_suffix(b"\n")?.rsplit(|&byte| byte == b'\n').next()?;
         line.starts_with(b"{\"kind\":\"end\"").then(|| serde_json::from_slice(line).ok())?
+    }
+}
+
+/// The last bytes of what comes in pieces, which end wherever the network has them end.
+#[derive(Default)]
+struct Tail(Vec<u8>);
+
+impl Tail {
+    /// The last line of an export is much shorter.
+    const LENGTH: usize = 1024;
+
+    fn add(&mut self, piece: &[u8]) {
+        let more = piece.len().saturating_sub(Self::LENGTH);
+        self.0.extend_from_slice(piece.get(more..).unwrap_or_default());
+        self.0.drain(..self.0.len().saturating_sub(Self::LENGTH));
     }
 }
 
@@ -138,20 +151,9 @@ fn lines(
     out: &mut dyn Write,
     name: &Path,
 ) -> Result<End, Failure> {
-    let mut last = Vec::new();
+    let mut tail = Tail::default();
     let mut take = |piece: &[u8]| {
-        // The last line alone is of interest, and it is short.
-        match piece.iter().rposition(|&byte| byte == b'\n') {
-            Some(end) => {
-                let before = piece.get(..end).unwrap_or_default();
-                if let Some(begin) = before.iter().rposition(|&byte| byte == b'\n') {
-                    last = before.get(begin + 1..).unwrap_or_default().to_vec();
-                } else {
-                    last = before.to_vec();
-                }
-            }
-            None => last.clear(),
-        }
+        tail.add(piece);
         out.write_all(piece).map_err(|error| cannot_write(name, &error))
     };
     match Remote::connect(config, token)? {
@@ -175,7 +177,7 @@ fn lines(
         }
     }
     out.flush().map_err(|error| cannot_write(name, &error))?;
-    End::read(&last).ok_or_else(|| Failure::failed("the export was broken off before its end"))
+    End::read(&tail.0).ok_or_else(|| Failure::failed("the export was broken off before its end"))
 }
 
 fn act(whose: Option<UserId>) -> Act {
@@ -218,4 +220,28 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     let name = path.display().to_string();
     let name = if name == "-" { "standard output" } else { &name };
     Failure::failed(format!("{name} cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_has_its_end_wherever_its_pieces_end() {
+        let end = "{\"kind\":\"end\",\"messages\":1,\"digest\":\"0f\"}\n";
+        let text = format!("{}\n{end}", "x".repeat(3000));
+        for at in 0..=text.len() {
+            let mut tail = Tail::default();
+            let (one, other) = text.as_bytes().split_at(at);
+            tail.add(one);
+            assert!(at == text.len() || End::read(&tail.0).is_none(), "whole after {at} bytes");
+            tail.add(other);
+            let found = End::read(&tail.0).map(|end| end.to_string());
+            assert_eq!(
+                found.as_deref(),
+                Some("1 message; digest 0f"),
+                "two pieces, {at} bytes first"
+            );
+        }
+    }
 }
