@@ -121,7 +121,7 @@ fn close(server: &Remote, id: Option<ConnectionId>, user: Option<UserId>) -> Res
     all_answered(&silent(&answer), "what is connected there was perhaps not told; ask again")
 }
 
-/// `text` as it stands in a query.
+/// `text` as it stands in a query (RFC 3986, section 2).
 pub(super) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()

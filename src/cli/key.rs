@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use http::Method;
 use serde_json::Value;
 
-use super::connection::silent;
+use super::backup::note;
+use super::connection::{escaped, silent};
 use super::remote::Remote;
 use super::{Failure, count, print};
 use crate::admin::audit::{Act, FILE};
@@ -68,7 +69,7 @@ fn generate(alg: Alg, config: &Config) -> Result<(), Failure> {
     let path = &config.auth.keys;
     let key = auth::generate(alg).map_err(Failure::failed)?;
     let kid = key.kid().unwrap_or_default().to_owned();
-    note(config, Act::new("key.generate").with("kid", kid.as_str()))?;
+    note(config, &Act::new("key.generate").with("kid", kid.as_str()))?;
     let swept = KeySet::edit(path, |keys| {
         let swept = keys.sweep(SystemTime::now());
         keys.add(key)?;
@@ -101,7 +102,7 @@ fn rotate(alg: Option<Alg>, config: &Config, token: Option<&Path>) -> Result<(),
         .with("kid", kid.as_str())
         .with("old", old.as_str())
         .with("until", revoke::shown(until));
-    note(config, act)?;
+    note(config, &act)?;
     let swept = KeySet::edit(path, |keys| {
         let swept = keys.sweep(now);
         keys.rotate(next, until)?;
@@ -169,8 +170,7 @@ fn unasked(silent: &BTreeSet<String>) -> String {
 /// How many live connections there are that live by a token of this key, and the nodes that
 /// did not say.
 fn connections(server: &Remote, kid: &str) -> Result<(usize, BTreeSet<String>), Failure> {
-    let kid: String = kid.bytes().map(in_query).collect();
-    let target = format!("/admin/connections?limit=1&kid={kid}");
+    let target = format!("/admin/connections?limit=1&kid={}", escaped(kid));
     let answer = server.call(Method::GET, &target, None)?;
     let total = answer.get("total").and_then(Value::as_u64);
     let total = total.and_then(|total| usize::try_from(total).ok()).ok_or_else(|| {
@@ -179,16 +179,6 @@ fn connections(server: &Remote, kid: &str) -> Result<(usize, BTreeSet<String>), 
         )
     })?;
     Ok((total, silent(&answer)))
-}
-
-/// A byte as it stands in a query (RFC 3986, section 2).
-fn in_query(byte: u8) -> String {
-    match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-            char::from(byte).to_string()
-        }
-        _ => format!("%{byte:02X}"),
-    }
 }
 
 /// Has the running server read the set again, and says so.
@@ -217,11 +207,6 @@ fn refused(answer: &Value) -> Option<String> {
     let all = answer.get("read")?.as_array()?;
     let keys = all.iter().find(|one| one.get("what").is_some_and(|what| what == "keys"))?;
     keys.get("refused")?.as_str().map(str::to_owned)
-}
-
-fn note(config: &Config, act: Act) -> Result<(), Failure> {
-    Audit::of(&config.store)?.append(&Who::shell(), &act)?;
-    Ok(())
 }
 
 fn report(swept: &[String]) -> Result<(), Failure> {
