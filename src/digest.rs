@@ -1,4 +1,4 @@
-//! Short names for long things: the first 128 bits of SHA-256.
+//! Short names for long things: the first 128 bits of SHA-256; and how bytes are written out.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -14,6 +14,12 @@ pub(crate) fn digest128(parts: &[&[u8]]) -> [u8; 16] {
         *short = *long;
     }
     short
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::alg::{Alg, Curve, Family};
 use super::json::{Json, Object, to_base64url};
 use super::jwk::{Key, KeyFault};
+use crate::digest::hex;
 
 /// Good beyond 2030 (NIST SP 800-57 part 1, table 2), where 2048 bits are not.
 const RSA_SIZE: KeySize = KeySize::Rsa3072;
@@ -66,7 +67,7 @@ pub fn generate(alg: Alg) -> Result<Key, GenerateError> {
 pub(super) fn random_hex<const N: usize>() -> Result<String, Unspecified> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 fn push(members: &mut Object, name: &str, bytes: &[u8]) {

@@ -24,7 +24,9 @@ mod inbox;
 pub mod jetstream;
 pub mod memory;
 mod record;
+mod rules;
 pub mod sled;
+mod varint;
 
 use std::fmt;
 use std::sync::Arc;

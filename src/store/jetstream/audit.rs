@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 use super::batch::Between;
 use super::log::Log;
 use super::names::Names;
-use super::packets::hex;
 use super::raw::Raw;
 use super::reads::Reads;
 use super::refusal::OpenError;
@@ -18,7 +17,7 @@ use super::replies::Replies;
 use super::writes::{Write, Written};
 use super::{JetStream, connect, deployment};
 use crate::config;
-use crate::digest::digest128;
+use crate::digest::{digest128, hex};
 use crate::metrics::StoreMetrics;
 use crate::store::StoreError;
 

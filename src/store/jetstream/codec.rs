@@ -1,16 +1,14 @@
-//! Numbers and texts as bytes: LEB128, and texts behind their length.
+//! Numbers and texts as bytes, texts behind their length.
+
+use crate::store::varint;
 
 /// Writes values one behind the other.
 #[derive(Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
 impl Writer {
-    pub(super) fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
+    pub(super) fn number(&mut self, number: u64) {
+        varint::write(&mut self.0, number);
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
@@ -40,16 +38,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            number |= bits.checked_shl(shift).filter(|shifted| shifted >> shift == bits)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
+        varint::read(&mut self.0)
     }
 
     pub(super) fn fixed(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -105,8 +94,6 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_or_too_large_is_nothing() {
-        assert_eq!(Reader(&[0x80]).number(), None);
-        assert_eq!(Reader(&[0xff; 11]).number(), None);
         assert_eq!(Reader(&[5, 1]).bytes(), None);
         assert_eq!(Reader(&[0xff, 0xff, 0xff, 0x7f, 1]).rising(), None);
     }

@@ -98,9 +98,10 @@ pub use self::refusal::OpenError;
 use self::replies::Replies;
 pub use self::servers::check_config;
 pub use self::servers::{SeenServer, ServerFacts};
-use self::shared::{Rules, Shared};
+use self::shared::Shared;
 pub use self::survey::{Replica, Surveyed, check, create, survey};
 use self::typing::Typing;
+use super::rules::Rules;
 use super::{
     AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft, Erased, Export,
     Health, History, HistoryCursor, Page, Receipt, Seen, Span, Store, StoreError, Stretch, Tail,

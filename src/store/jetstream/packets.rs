@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::record::{Body, Chain};
-use crate::digest::digest128;
+use crate::digest::{digest128, hex};
 use crate::message::{ClientMsgId, StoredAt};
 use crate::store::{Draft, PacketDigest, ResendKey};
 
@@ -81,11 +81,6 @@ pub(super) fn name_of(draft: &Draft) -> String {
 pub(super) fn successor(name: &str, seq: u64) -> String {
     let first = name.split('~').next().unwrap_or_default();
     format!("{first}~{seq}")
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@ use bytes::Bytes;
 
 use super::log::Log;
 use super::names::Names;
-use super::packets::hex;
 use super::raw::Raw;
 use super::shared::Shared;
 use super::writes::{Write, Written};
 use crate::auth::Revocation;
-use crate::digest::digest128;
+use crate::digest::{digest128, hex};
 use crate::epoch;
 use crate::ids::UserId;
 use crate::store::{Announcement, Line, Record, StoreError};

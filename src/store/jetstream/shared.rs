@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::connection::State;
@@ -17,27 +16,9 @@ use super::log::Log;
 use super::marks::Marks;
 use super::profiles::Profiles;
 use super::tally::Tallies;
-use crate::config;
 use crate::metrics::StoreMetrics;
+use crate::store::rules::Rules;
 use crate::store::{Health, StoreError};
-
-/// What the configuration says of appends.
-#[derive(Clone, Copy)]
-pub(super) struct Rules {
-    pub(super) resend_window: Duration,
-    pub(super) dedup_window: Duration,
-    pub(super) unread_max: u64,
-}
-
-impl Rules {
-    pub(super) fn of(config: &config::Store, limits: &config::Limits) -> Self {
-        Self {
-            resend_window: config.resend_window,
-            dedup_window: config.dedup_window,
-            unread_max: limits.unread_per_user,
-        }
-    }
-}
 
 pub(super) struct Shared {
     pub(super) client: Client,

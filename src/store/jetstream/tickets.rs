@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::JetStream;
-use super::packets::hex;
 use super::writes::{Write, Written};
 use crate::auth::{BookUnavailable, KEY_LIFE, Spent, TicketBook};
+use crate::digest::hex;
 use crate::store::StoreError;
 
 /// How long, in seconds, it is kept in mind that a ticket is used once its time is over: its

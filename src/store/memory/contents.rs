@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -11,20 +11,13 @@ use super::super::{
     PAGE_BYTES, PAGE_MESSAGES, PacketDigest, Page, ReadReceipt, Record, ResendKey, Seen, Span,
     Stored,
 };
+use super::Rules;
 use crate::auth::Revocation;
 use crate::ids::{ConnectionId, MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt};
 
 /// Ids that a read receipt names at the most.
 const RECEIPT_IDS: usize = 1000;
-
-/// What the configuration says of appends.
-#[derive(Clone, Copy)]
-pub(super) struct Rules {
-    pub(super) resend_window: Duration,
-    pub(super) dedup_window: Duration,
-    pub(super) unread_max: u64,
-}
 
 /// What the store holds.
 #[derive(Default)]

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::{BoxFuture, ready};
 use tokio::sync::mpsc;
 
-use self::contents::{Contents, Rules};
+use self::contents::Contents;
+use super::rules::Rules;
 use super::{
     Announcement, AppendError, Appended, Backup, ClaimedProfile, Conversations, Cursor, Draft,
     Erased, Export, Health, History, HistoryCursor, Page, Piece, Receipt, Seen, Span, Store,
@@ -53,12 +54,7 @@ struct Shared {
 /// Of `config` it looks at the windows alone. Resend windows go by tokio's time, so
 /// that a test can move it.
 pub fn open(config: &config::Store, limits: &config::Limits) -> (MemoryStore, Tail) {
-    let rules = Rules {
-        resend_window: config.resend_window,
-        dedup_window: config.dedup_window,
-        unread_max: limits.unread_per_user,
-    };
-    MemoryStore::with(rules, Contents::default())
+    MemoryStore::with(Rules::of(config, limits), Contents::default())
 }
 
 impl MemoryStore {

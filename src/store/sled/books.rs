@@ -20,6 +20,7 @@ use super::rows::Rows;
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::{Profile, StoredAt};
 use crate::store::StoreError;
+use crate::store::rules::Rules;
 
 /// Entries a cache may hold: some 50 MB when all three are full.
 const CACHE_MAX: usize = 500_000;
@@ -107,13 +108,8 @@ pub(super) struct Books {
 
 impl Books {
     /// Opens the books behind the last message, with the resend keys of the windows.
-    pub(super) fn open(
-        log: Log,
-        last_id: u64,
-        unread_max: u64,
-        resend_window: Duration,
-        dedup_window: Duration,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn open(log: Log, last_id: u64, rules: Rules) -> Result<Self, StoreError> {
+        let Rules { resend_window, dedup_window, unread_max } = rules;
         let mut books = Self {
             log,
             next_id: last_id + 1,

@@ -1,6 +1,8 @@
 //! Bytes of a stored value: numbers as varints, text behind its length, and a
 //! checksum over key and value, because sled gives back damaged rows without a word.
 
+use crate::store::varint;
+
 /// Collects a value, to be sealed at the end.
 #[derive(Debug)]
 pub(super) struct Encoder(Vec<u8>);
@@ -23,13 +25,8 @@ impl Encoder {
         self
     }
 
-    /// A number in LEB128: seven bits a byte, lowest first.
-    pub(super) fn number(&mut self, mut number: u64) -> &mut Self {
-        while number >= 0x80 {
-            self.0.push((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
+        varint::write(&mut self.0, number);
         self
     }
 
@@ -101,20 +98,7 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn number(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            let placed = bits << shift;
-            if placed >> shift != bits {
-                return None;
-            }
-            number |= placed;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
+        varint::read(&mut self.0)
     }
 
     pub(super) fn bytes(&mut self, len: u64) -> Option<&'a [u8]> {

@@ -19,7 +19,7 @@ use super::record::{LogPiece, MessageRecord, decode_profile};
 use super::revoked;
 use super::shared::Shared;
 use super::stream::{self, Line, Stop};
-use crate::ids::{MessageId, Sender, UserId};
+use crate::ids::{MessageId, UserId};
 use crate::store::{self, Export, Exported, Piece, Record, StoreError};
 
 /// Read states that are kept at hand while messages of many pairs come by turns.
@@ -135,7 +135,7 @@ pub(super) fn of_user<E: From<StoreError>>(
         take(Record::Profile(user, profile))?;
     }
     for peer in reader::peers(log, user) {
-        for pair in both_ways(user, peer?) {
+        for pair in reader::pairs(user, peer?) {
             if let Some(gone) = gone_record(pair, reader::gone(log, pair)?) {
                 take(Record::Gone(gone))?;
             }
@@ -144,7 +144,7 @@ pub(super) fn of_user<E: From<StoreError>>(
     let mut sources: Vec<(Rows, Option<Row>)> = Vec::new();
     let mut next = BinaryHeap::new();
     for peer in reader::peers(log, user) {
-        for pair in both_ways(user, peer?) {
+        for pair in reader::pairs(user, peer?) {
             let mut rows = Rows::of(log, pair, 0..=end);
             let first = rows.next().transpose()?;
             next.extend(first.as_ref().map(|row| Reverse((row.id, sources.len()))));
@@ -159,15 +159,6 @@ pub(super) fn of_user<E: From<StoreError>>(
         take(states.exported(taken.pair, taken.record()?)?)?;
     }
     Ok(())
-}
-
-/// What two write to each other; one direction where they are the same, or one is the system.
-fn both_ways(user: UserId, peer: Sender) -> impl Iterator<Item = Pair> {
-    let back = match peer {
-        Sender::User(peer) if peer != user => Some(Pair { to: peer, from: user.into() }),
-        _ => None,
-    };
-    std::iter::once(Pair { to: user, from: peer }).chain(back)
 }
 
 fn beside_messages<E: From<StoreError>>(

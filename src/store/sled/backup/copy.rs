@@ -27,7 +27,6 @@ use super::super::shared::Shared;
 use super::super::stream::{Line, Stop};
 use super::format::{Framer, Header};
 use super::{LOG, TORN, is_companion};
-use crate::ids::Sender;
 use crate::message::StoredAt;
 use crate::store::StoreError;
 
@@ -208,11 +207,7 @@ impl Copy<'_> {
             keys::PEERS => {
                 let (user, peer) =
                     keys::parse_peer(key).ok_or_else(|| reader::not_whole("peer", key))?;
-                let mut pairs = vec![Pair { to: user, from: peer }];
-                if let Sender::User(peer) = peer {
-                    pairs.push(Pair { to: peer, from: user.into() });
-                }
-                match self.any_begun(&pairs)? {
+                match self.any_begun(&reader::pairs(user, peer))? {
                     true => Fate::Copied,
                     false => Fate::LeftOut,
                 }

@@ -8,6 +8,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use crate::digest::hex;
+
 /// How every backup begins: what it is, and the version of its framing.
 pub(super) const MAGIC: &[u8] = b"imserver backup 1\n";
 
@@ -296,15 +298,6 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Option<T> {
     serde_json::from_slice(payload).ok()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

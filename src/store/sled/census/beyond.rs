@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use super::rows::known_names;
 use super::{Damage, Tally, packed};
-use crate::ids::Sender;
 use crate::store::StoreError;
 use crate::store::sled::gone::Gone;
 use crate::store::sled::keys::{self, Pair};
@@ -26,11 +25,7 @@ pub(in super::super) fn peers(log: &Log) -> Result<(), Damage> {
         let (key, _) = row.map_err(|error| error.to_string())?;
         let (user, peer) = keys::parse_peer(&key)
             .ok_or_else(|| format!("the peer record under {key:02x?} is not whole"))?;
-        let back = match peer {
-            Sender::User(peer) => Some(Pair { to: peer, from: user.into() }),
-            Sender::System => None,
-        };
-        let mut pairs = std::iter::once(Pair { to: user, from: peer }).chain(back);
+        let mut pairs = reader::pairs(user, peer).into_iter();
         let found = pairs.try_fold(false, |found, pair| Ok(found || begun(pair)?));
         if !found.map_err(|error: StoreError| error.to_string())? {
             let peer = peer.get();
