@@ -108,8 +108,10 @@ pub struct Session<S> {
     context: Arc<Context>,
 }
 
-/// What a connection goes on with. What an idle one waits in is as large as the largest of its
-/// ways on, so that those that are rare are boxed, and events are made this first.
+/// What a connection goes on with.
+///
+/// The future that an idle connection waits in has room for the longest way on from there. So
+/// the rare ways are boxed, and whatever happens becomes one of these before it is dealt with.
 enum Step {
     Stopping,
     Alarm,
@@ -152,8 +154,8 @@ impl<S: Socket> Session<S> {
 
     /// Serves the connection to its end. Gives the socket back, to be closed.
     ///
-    /// In a box, for a future keeps a place for what was moved into it besides the one that
-    /// it was moved to: an idle connection would hold its session twice.
+    /// Boxed, because a future keeps what is moved into it and has a second place for where it
+    /// moves it to: an idle connection would hold its session twice.
     pub async fn run(mut self: Box<Self>) -> (S, Ended) {
         // A fault of ours, wherever below, ends this connection and nothing else; the log has
         // its place, and what is owed may be half done.

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use crate::auth::{TokenRef, Verifier, Watch};
 
-/// So many tokens that have not ended may stand behind one connection: a day's tokens
-/// refreshed every ten minutes are fewer. It is then refreshed no more, and ends in time.
+/// How many tokens that have not ended may stand behind one connection: more than a day has
+/// where one comes every ten minutes. With so many it takes no further one, and ends in time.
 const MAX: usize = 256;
 
 #[derive(Debug)]

@@ -236,8 +236,8 @@ impl Past {
         })
     }
 
-    /// Drops what is as old as `window`, in which its first packets are known; never later than these,
-    /// or a new message would pass for one of them.
+    /// Drops stretches as old as `window`, which is how long the store knows a packet. Kept for
+    /// longer than their first packets are known, they would make a resend of a new message.
     fn forget(&mut self, now: Instant, window: Duration) {
         while let Some(oldest) = self.stretches.front()
             && now.saturating_duration_since(oldest.began) >= window

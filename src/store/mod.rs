@@ -80,8 +80,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// As [`Store::read_inbox`].
     fn inbox_head(&self, inbox: UserId) -> BoxFuture<'_, Result<Cursor, StoreError>>;
 
-    /// Up to where ids have lapsed: clients may know some of them, of messages that have others
-    /// now or are gone, and none of those that are here has one.
+    /// Ids up to this one have lapsed: clients may still know them, but their messages have new
+    /// ids or are gone, and no message here has one of them.
     fn lapsed(&self) -> Cursor {
         Cursor::START
     }

@@ -98,7 +98,7 @@ pub(super) struct Books {
     pub(super) resends: Resends,
     pairs: HashMap<Pair, Newest>,
     inboxes: HashMap<UserId, Inbox>,
-    /// The inboxes that are changed by the commit under way, and whether something of them goes.
+    /// The inboxes that the commit under way changes, and whether it removes something of them.
     changed: Vec<(UserId, bool)>,
     profiles: HashMap<UserId, Arc<Profile>>,
     /// Whose profiles are changed by the commit under way.
