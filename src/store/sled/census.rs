@@ -25,8 +25,9 @@ use super::record::{CommitRecord, MessageView};
 use super::revoked;
 use super::shelf::Packed;
 
-/// What a whole store holds and held. These numbers only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a whole store holds and held. These numbers only grow: of two, the one that is greater
+/// in any of them is the later one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Census {
     /// The highest message id; 0: none.
     pub(super) last_id: u64,

@@ -85,15 +85,15 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 /// # Errors
 /// Those of reading, and [`io::ErrorKind::InvalidData`] when no line is whole.
 pub(super) fn read(dir: &Path) -> io::Result<Option<Manifest>> {
-    let text = match fs::read_to_string(path(dir)) {
+    let bytes = match fs::read(path(dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text?,
+        bytes => bytes?,
     };
-    let whole = text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Manifest>(line).ok())
+    let whole = bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Manifest>(line).ok())
         .filter(|manifest| manifest.checksum == manifest.sum())
-        .max_by_key(|manifest| (manifest.last_id, manifest.read, manifest.gone));
+        .max_by_key(Manifest::census);
     match whole {
         Some(manifest) => Ok(Some(manifest)),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "no line of it is whole")),
@@ -170,6 +170,30 @@ mod tests {
         assert_eq!(read(dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
+    /// Of two lines that differed in revocations alone the second one was believed, also where
+    /// it was older: a journal that had lost the newest revocation then passed for whole.
+    #[test]
+    fn the_line_that_knows_more_counts_wherever_it_stands_and_whatever_it_is_about() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = Census { last_id: 9, messages: 8, read: 7, gone: 6, decrees: 5 };
+        let newer = [
+            Census { last_id: 10, ..before },
+            Census { messages: 9, ..before },
+            Census { read: 8, ..before },
+            Census { gone: 7, ..before },
+            Census { decrees: 6, ..before },
+        ];
+        for census in newer {
+            let lines = [census, before].map(|census| Manifest::new(4, census, None));
+            write(dir.path(), &lines[1]).unwrap();
+            Renewed::open(dir.path()).unwrap().write(&lines[0]).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(lines[0]), "the first");
+            write(dir.path(), &lines[0]).unwrap();
+            Renewed::open(dir.path()).unwrap().write(&lines[1]).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(lines[0]), "the second");
+        }
+    }
+
     #[test]
     fn a_renewal_cut_short_leaves_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
@@ -185,8 +209,11 @@ mod tests {
         }
         let mut text = fs::read(path(dir.path())).unwrap();
         assert_eq!(text.len(), 2 * LINE);
-        text[..40].fill(b'x');
-        fs::write(path(dir.path()), &text).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), Some(at(2)));
+        // Where it was no text, the whole one was not read either.
+        for rubbish in [b'x', 0xff] {
+            text[..40].fill(rubbish);
+            fs::write(path(dir.path()), &text).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(at(2)));
+        }
     }
 }
