@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::claims::Identity;
 use super::refused::Refused;
 use super::revocation::{Revocation, TokenId, TokenRef};
-use crate::epoch::seconds;
+use crate::epoch::{seconds, sober_now};
 use crate::ids::UserId;
 
 /// How often what is over is forgotten: it does no harm meanwhile.
@@ -115,8 +115,8 @@ impl Revocations {
     /// Forgets what is over, now and then and for ever.
     pub async fn keep_tidy(self) {
         loop {
+            self.forget(sober_now());
             tokio::time::sleep(TIDY_EVERY).await;
-            self.forget(SystemTime::now());
         }
     }
 

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::Flock;
 use sled::Db;
@@ -37,6 +37,7 @@ use super::rows::Rows;
 use super::seal::Seal;
 use super::settings::Settings;
 use super::shared::Shared;
+use crate::epoch;
 use crate::metrics::StoreMetrics;
 use crate::store::Announcement;
 
@@ -103,7 +104,7 @@ impl Writer {
         loop {
             let due = swept.is_none_or(|swept: Instant| swept.elapsed() >= SWEEP_EVERY);
             if due && self.has_room()? {
-                let (rows, forgotten) = self.books.sweep(SystemTime::now())?;
+                let (rows, forgotten) = self.books.sweep(epoch::sober_now())?;
                 if !rows.is_empty() {
                     self.persist(rows)?;
                 }
