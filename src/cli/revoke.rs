@@ -243,7 +243,8 @@ fn state(entry: &Entry, revocations: &Revocations, now: SystemTime) -> (bool, St
 
 fn sentence(shown: &Shown) -> String {
     match shown {
-        Shown::Token { jti, until } => format!("token {jti}, kept until {until}"),
+        // Whoever issued it chose that name: it must not steer the terminal, or end the line.
+        Shown::Token { jti, until } => format!("token {}, kept until {until}", jti.escape_debug()),
         Shown::Subject { sub, issued_up_to, until } => {
             format!("all tokens of user {sub} issued up to {issued_up_to}, kept until {until}")
         }
@@ -275,5 +276,11 @@ mod tests {
         config.store.backend = crate::config::Backend::JetStream;
         let refused = in_store(&config).unwrap_err().to_string();
         assert!(refused.contains("a node that runs"), "{refused}");
+    }
+
+    #[test]
+    fn what_somebody_else_chose_for_a_jti_stays_in_its_line() {
+        let shown = Shown::Token { jti: "a\n\u{1b}[31m".to_owned(), until: "then".to_owned() };
+        assert_eq!(sentence(&shown), "token a\\n\\u{1b}[31m, kept until then");
     }
 }
