@@ -4,7 +4,7 @@ use super::{ConfigFile, Failure, count, print, wiring};
 use crate::certificate::{self, Validity};
 use crate::config::{Backend, Config, Store, Tls, TlsMode};
 use crate::store::jetstream;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -89,6 +89,13 @@ fn data_folder(store: &Store) -> Result<String, String> {
         Ok(found) if found.mode() & 0o077 != 0 => Err(format!(
             "{shown}: has mode {:04o}, so that others can get at {what}: run `chmod 700 {shown}`",
             found.mode() & 0o7777
+        )),
+        Ok(found) if found.uid() != geteuid().as_raw() => Err(format!(
+            "{shown}: belongs to user {}, and this runs as user {}: run it as that user, or give \
+             the folder away with `chown -R {} {shown}`",
+            found.uid(),
+            geteuid(),
+            geteuid()
         )),
         Ok(_) => writable(path)
             .map(|()| format!("{shown}: {what}, for their owner only"))

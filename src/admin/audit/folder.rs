@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::unistd::geteuid;
 
 use super::end::End;
 use super::line::Line;
@@ -115,6 +116,12 @@ impl Folder {
     pub(super) fn file(&self) -> Result<File, AuditError> {
         secret_file::create_folder(&self.dir).map_err(|cause| self.io(cause))?;
         let path = self.path();
+        let (owner, us) = (self.owner()?, geteuid().as_raw());
+        if owner != us && !path.exists() {
+            // Made by root, it would be one that its server may not write to.
+            let what = format!("its folder belongs to user {owner}, and this runs as user {us}");
+            return Err(self.io(io::Error::other(what)));
+        }
         let opened = OpenOptions::new()
             .read(true)
             .append(true)
@@ -136,6 +143,13 @@ impl Folder {
             sync_folder(&self.dir).map_err(|cause| self.io(cause))?;
         }
         Ok(file)
+    }
+
+    /// Whose the folder is.
+    fn owner(&self) -> Result<u32, AuditError> {
+        // Of a name alone the folder is the one we are in.
+        let folder = self.dir.join(".");
+        fs::metadata(folder).map(|found| found.uid()).map_err(|cause| self.io(cause))
     }
 
     fn io(&self, cause: io::Error) -> AuditError {

@@ -47,6 +47,26 @@ fn what_was_written_down_is_read_back_in_its_order() {
     assert!(first.at.ends_with('Z') && first.at.len() == "2026-01-01T00:00:00.000Z".len());
 }
 
+/// Root made one that the server of the folder could not write to.
+#[test]
+fn a_log_in_the_folder_of_somebody_else_is_not_made() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (folder, audit) = log();
+    let dir = folder.path().join("data");
+    fs::remove_file(path(&audit)).unwrap();
+    std::os::unix::fs::chown(&dir, Some(12345), None).unwrap();
+    let error = audit.append(&me(), &Act::new("a")).unwrap_err().to_string();
+    assert!(error.contains("belongs to user 12345, and this runs as user 0"), "{error}");
+    assert!(!path(&audit).exists());
+    std::os::unix::fs::chown(&dir, Some(0), None).unwrap();
+    audit.append(&me(), &Act::new("a")).unwrap();
+    // One that is there stays its owner's, whoever adds to it.
+    std::os::unix::fs::chown(&dir, Some(12345), None).unwrap();
+    audit.append(&me(), &Act::new("b")).unwrap();
+}
+
 #[test]
 fn the_log_is_its_owners_alone() {
     let (folder, audit) = log();

@@ -15,7 +15,7 @@ use super::manifest;
 use super::open;
 use super::panics::guarded;
 use super::record::{self, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, schema, unfinished, unusable};
+use super::refusal::{OpenError, damaged, met, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::staging;
 
@@ -57,7 +57,7 @@ impl Aside {
             let db = open::open_sled(dir, copy.path(), cache_bytes)?;
             let census = believe::believe(dir, &db, &manifest)?;
             let log = Log::load(dir, (*db).clone());
-            Ok((log.map_err(|error| damaged(dir, error.to_string()))?, census))
+            Ok((log.map_err(|error| met(dir, error))?, census))
         })?;
         Ok(Self { log, _copy: copy, _lock: lock, census })
     }

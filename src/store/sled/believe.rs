@@ -9,7 +9,7 @@ use super::keys;
 use super::log::Log;
 use super::manifest::Manifest;
 use super::record::{self, LOG_VERSION, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, schema};
+use super::refusal::{OpenError, damaged, met, schema};
 
 /// Compares what is there with what must be, and marks a new database as ours.
 pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census, OpenError> {
@@ -22,7 +22,7 @@ pub(super) fn believe(dir: &Path, db: &Db, manifest: &Manifest) -> Result<Census
     let census = match layout(dir, db)? {
         Some(LOG_VERSION..) => {
             let log = Log::load(dir, (**db).clone());
-            census::take(&log.map_err(|error| damaged(dir, error.to_string()))?)
+            census::take(&log.map_err(|error| met(dir, error))?)
         }
         Some(_) => census::of_rows(db),
         None => {

@@ -93,8 +93,7 @@ pub fn compact(
     folder::released(fresh.path());
     let counted = guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
-        let log = Log::load(dir, (*copy).clone())
-            .map_err(|error| refusal::damaged(dir, error.to_string()))?;
+        let log = Log::load(dir, (*copy).clone()).map_err(|error| refusal::met(dir, error))?;
         census::take(&log).map_err(|what| refusal::damaged(dir, format!("in the copy, {what}")))
     })?;
     if counted != census {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::refusal::{OpenError, in_use, unusable};
-use super::{manifest, staging};
+use super::{manifest, staging, volume};
 
 /// How long sled may take to close its file: it needs milliseconds.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -38,9 +38,33 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     if mode & 0o077 != 0 {
         return Err(OpenError::TooOpen { path: dir.to_owned(), mode });
     }
-    let me = nix::unistd::geteuid();
-    if !me.is_root() && metadata.uid() != me.as_raw() {
-        return Err(unusable(dir, io::ErrorKind::PermissionDenied.into()));
+    let (owner, us) = (metadata.uid(), nix::unistd::geteuid().as_raw());
+    // Root could, but nobody else could read the files that it would make.
+    if owner != us {
+        return Err(OpenError::Foreign { path: dir.to_owned(), owner, us });
+    }
+    within_reach(&volume::folder(dir))
+}
+
+/// Sees that the volumes can be opened. One that may not be is whole all the same, and opening it
+/// among the others would call it damage.
+fn within_reach(volumes: &Path) -> Result<(), OpenError> {
+    let entries = match fs::read_dir(volumes) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| unusable(volumes, error))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| unusable(volumes, error))?;
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        match File::open(entry.path()) {
+            // A server that runs may have removed it meanwhile.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unusable(&entry.path(), error));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -48,9 +72,10 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
 /// Sees that there is a store in `dir`, or what was to become one, for those who want no new one.
 ///
 /// # Errors
-/// [`OpenError::NoStore`].
+/// [`OpenError::NoStore`], and where it cannot be looked into.
 pub fn must_exist(dir: &Path) -> Result<(), OpenError> {
-    let begun = manifest::path(dir).exists() || database(dir).exists();
+    let is_there = |path: PathBuf| path.try_exists().map_err(|error| unusable(dir, error));
+    let begun = is_there(manifest::path(dir))? || is_there(database(dir))?;
     match begun || staging::is_unfinished(dir) {
         true => Ok(()),
         false => Err(OpenError::NoStore { path: dir.to_owned() }),

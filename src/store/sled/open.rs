@@ -17,7 +17,7 @@ use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
 use super::panics::guarded;
 use super::record::{self, LOG_VERSION, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, in_use, schema, unfinished, unusable};
+use super::refusal::{OpenError, damaged, in_use, met, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::renew::renew;
 use super::seal::Seal;
@@ -108,7 +108,7 @@ impl Checked<'_> {
         }
         let log = guarded(dir, || {
             let log = Log::load(dir, (*db).clone());
-            log.map_err(|error| damaged(dir, error.to_string()))
+            log.map_err(|error| met(dir, error))
         })
         .map_err(found_late)?;
         let path = database(dir).join("db");

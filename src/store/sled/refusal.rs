@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::SCHEMA_VERSION;
+use crate::store::StoreError;
 
 /// Why a data directory was not opened. Nothing in it was changed, but for what
 /// [`OpenError::Damaged`] says.
@@ -35,6 +36,20 @@ pub enum OpenError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+    },
+    /// It is somebody else's.
+    #[error(
+        "the data directory {path} belongs to user {owner}, and this runs as user {us}: either could \
+         not read what the other writes there; run it as that user, or give the directory away \
+         with: chown -R {us} {path}"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
     },
     /// Another process has it open.
     #[error(
@@ -98,7 +113,7 @@ impl OpenError {
     /// Whether it is what `store.path` names that has to be mended, and not what lies there.
     pub fn is_about_the_path(&self) -> bool {
         match self {
-            Self::TooOpen { .. } => true,
+            Self::TooOpen { .. } | Self::Foreign { .. } => true,
             Self::Directory { source, .. } => source.kind() == io::ErrorKind::NotADirectory,
             _ => false,
         }
@@ -115,6 +130,17 @@ pub(super) fn unfinished(dir: &Path) -> OpenError {
 
 pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
     OpenError::Damaged { path: dir.to_owned(), what, changed: "Nothing was changed" }
+}
+
+/// The same, of what a reader met.
+pub(super) fn met(dir: &Path, error: StoreError) -> OpenError {
+    damaged(
+        dir,
+        match error {
+            StoreError::Damaged(what) => what,
+            other => other.to_string(),
+        },
+    )
 }
 
 pub(super) fn schema(dir: &Path, found: u64) -> OpenError {

@@ -23,7 +23,7 @@ use super::log::Log;
 use super::open;
 use super::panics::guarded;
 use super::record::{self, CommitRecord, LogPiece, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, unusable};
+use super::refusal::{OpenError, damaged, met, unusable};
 use super::rehearsal::Rehearsal;
 use super::shelf::Packed;
 use super::volume::{self, Writing};
@@ -62,7 +62,7 @@ pub(super) fn renew(
     folder::released(fresh.path());
     let found = guarded(dir, || {
         let copy = open::open_sled(dir, fresh.path(), cache_bytes)?;
-        let log = Log::load(at, (*copy).clone()).map_err(|e| damaged(dir, e.to_string()))?;
+        let log = Log::load(at, (*copy).clone()).map_err(|error| met(dir, error))?;
         census::take(&log).map_err(|what| damaged(dir, format!("in the new layout, {what}")))
     })?;
     folder::released(fresh.path());

@@ -177,7 +177,8 @@ impl Shelf {
         };
         for entry in entries {
             let entry = entry?;
-            if !known.contains(&entry.file_name()) {
+            // A folder is none of ours: `lost+found`, where a disk of their own is mounted here.
+            if !known.contains(&entry.file_name()) && !entry.file_type()?.is_dir() {
                 fs::remove_file(entry.path())?;
             }
         }

@@ -25,7 +25,7 @@ use super::manifest::{self, Manifest};
 use super::open;
 use super::panics::guarded;
 use super::record::{self, ROWS_VERSION, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, unusable};
+use super::refusal::{OpenError, damaged, met, unusable};
 use super::renew::renew;
 use super::room::{MARGIN, free};
 use super::seal::Seal;
@@ -103,8 +103,9 @@ impl Staging {
         let built = dir.join(BUILT);
         let failed = |error: io::Error| unusable(dir, error);
         if is_unfinished(dir) {
-            // The manifest was to come last, so that none of this was ever served.
-            for left in [&built, &database(dir), &volume::folder(dir)]
+            // The manifest was to come last, so that none of this was ever served. What says so
+            // goes last.
+            for left in [&database(dir), &volume::folder(dir), &built]
                 .into_iter()
                 .filter(|left| left.exists())
             {
@@ -204,8 +205,7 @@ impl Staging {
         renew(&self.dir, &built, self.cache_bytes, rows)?;
         let counted = guarded(&self.dir, || {
             let db = open::open_sled(&self.dir, &database(&built), self.cache_bytes)?;
-            let log = Log::load(&built, (*db).clone())
-                .map_err(|error| damaged(&self.dir, error.to_string()))?;
+            let log = Log::load(&built, (*db).clone()).map_err(|error| met(&self.dir, error))?;
             let census = census::take(&log).map_err(|what| damaged(&self.dir, what))?;
             census::peers(&log).map_err(|what| damaged(&self.dir, what))?;
             census::volumes(&log).map_err(|what| damaged(&self.dir, what))?;

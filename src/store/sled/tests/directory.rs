@@ -67,3 +67,52 @@ fn what_cannot_be_written_is_refused() {
         fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     }
 }
+
+/// They used to be called damaged, and the operator told to restore a backup.
+#[tokio::test]
+async fn volumes_that_may_not_be_opened_are_not_called_damaged() {
+    if nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = closed().await;
+    let volumes = folder.path().join("volumes");
+    fs::create_dir_all(&volumes).unwrap();
+    let volume = volumes.join("0000000000000001-0");
+    fs::write(&volume, "").unwrap();
+    for path in [&volume, &volumes] {
+        let before = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+        assert!(refused(folder.path()).contains("It must belong to the user"));
+        fs::set_permissions(path, before).unwrap();
+    }
+}
+
+/// A disk of their own may be mounted there.
+#[tokio::test]
+async fn among_the_volumes_files_of_nobody_are_removed_and_folders_are_left_alone() {
+    let folder = closed().await;
+    let volumes = folder.path().join("volumes");
+    fs::create_dir_all(volumes.join("lost+found")).unwrap();
+    fs::set_permissions(volumes.join("lost+found"), Permissions::from_mode(0o000)).unwrap();
+    fs::write(volumes.join("0000000000000001-7"), "cut short").unwrap();
+    drop(open_at(folder.path()).unwrap());
+    let left = fs::read_dir(&volumes).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["lost+found"]);
+}
+
+/// Commands that root ran made files in there that the server could not read at its next start.
+#[tokio::test]
+async fn the_directory_of_somebody_else_is_refused_to_root_too() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let folder = closed().await;
+    std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
+    let before = fs::metadata(manifest::path(folder.path())).unwrap().modified().unwrap();
+    let error = refused(folder.path());
+    assert!(error.contains("belongs to user 12345, and this runs as user 0"), "{error}");
+    let after = fs::metadata(manifest::path(folder.path())).unwrap().modified().unwrap();
+    assert_eq!(before, after);
+    std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
+    drop(open_at(folder.path()).unwrap());
+}
