@@ -42,6 +42,7 @@ Everything lies in one folder: delete it to start afresh. With --config it is wh
 Examples:
   imserver dev
   imserver dev --listen 127.0.0.1:9000
+  imserver dev --listen 192.168.1.20:8443   this machine's address: for phones beside it, too
   imserver dev --dir /tmp/chat
   imserver dev --config chat.toml           with this file, made where there is none")]
 pub(super) struct Args {

@@ -97,13 +97,14 @@ fn what_a_connection_to_nats_servers_needs_is_looked_at() {
 fn a_start_that_the_path_of_the_store_forbids_is_a_fault_of_the_configuration() {
     let folder = Folder::ready();
     folder.write("data", "a file");
-    let serve =
-        |folder: &Folder| folder.run_with(("IMSERVER_SERVER__LISTEN", "127.0.0.1:0"), &["serve"]);
-    let said = serve(&folder);
+    // Whatever else serves on this machine, such as `imserver dev` beside the tests.
+    let free = "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
+    folder.write("config.toml", free);
+    let said = folder.run(&["serve"]);
     assert!(said.code == 2 && said.err.contains("`store.path`"), "{said:?}");
     folder.remove("data");
     fs::create_dir(folder.path("data")).unwrap();
     folder.set_mode("data", 0o755);
-    let said = serve(&folder);
+    let said = folder.run(&["serve"]);
     assert!(said.code == 2 && said.err.contains("chmod 700"), "{said:?}");
 }
