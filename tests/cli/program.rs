@@ -21,11 +21,14 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A folder in which `imserver init` and `imserver cert dev` were run.
+    /// A folder in which `imserver init` and `imserver cert dev` were run. Commands look for its
+    /// server at port 1, where nobody is: at the usual one there may be somebody else's.
     pub(crate) fn ready() -> Self {
         let folder = Self::new();
         assert_eq!(folder.run(&["init"]).code, 0);
         assert_eq!(folder.run(&["cert", "dev"]).code, 0);
+        let usual = folder.read("config.toml");
+        folder.write("config.toml", &usual.replacen("127.0.0.1:9443", "127.0.0.1:1", 1));
         folder
     }
 

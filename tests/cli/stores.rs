@@ -10,12 +10,11 @@ fn stored() -> Folder {
     folder
 }
 
-/// Runs a command where the messages are on NATS servers, and nobody is on port 1.
+/// Runs a command where the messages are on NATS servers, none of which is on port 1.
 fn on_streams(folder: &Folder, arguments: &[&str]) -> Said {
     let mut command = folder.command(arguments);
     command.env("IMSERVER_STORE__BACKEND", "jetstream");
     command.env("IMSERVER_STORE__JETSTREAM__SERVERS", "nats://127.0.0.1:1");
-    command.env("IMSERVER_SERVER__ADMIN_LISTEN", "127.0.0.1:1");
     Said::from(command.output().unwrap())
 }
 
