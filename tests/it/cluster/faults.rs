@@ -13,6 +13,10 @@ use crate::support::{Call, Client, Nodes, is_refusal};
 /// Messages of every sender that show that everything works.
 pub const SOME: usize = 25;
 
+/// How long each sender rests behind a packet: about as long as one takes. So some are under way at
+/// any moment, and two cores have time for more than one such test.
+const REST: Duration = Duration::from_millis(5);
+
 /// How long the others may take to have a new leader where the last one is gone without a
 /// word: nats-server's followers wait for four to nine seconds, drawn by chance, before they
 /// vote, and draw again where nobody wins.
@@ -71,7 +75,7 @@ impl Rig {
     pub async fn on(cluster: Cluster, partitions: usize) -> Self {
         let nodes =
             Nodes::on(cluster.place()).set("store.jetstream.partitions", &partitions.to_string());
-        Self::with(cluster, nodes, partitions, Duration::ZERO).await
+        Self::with(cluster, nodes, partitions, REST).await
     }
 
     /// On so many servers, each of which keeps everything, with senders who rest behind each packet.
