@@ -1,10 +1,15 @@
 //! What a session takes from the token behind it.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::SystemTime;
 
-use tokio::time::Instant;
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
 
+use super::{Ended, Gone};
 use crate::auth::Identity;
+use crate::protocol::close::Close;
 use crate::store::ClaimedProfile;
 
 /// The name and the picture that the token brought.
@@ -39,5 +44,22 @@ impl End {
 
     pub(super) fn has_come(&self, now: Instant) -> bool {
         now >= self.alarm || SystemTime::now() >= self.wall
+    }
+
+    /// Has the peer take what is said before the token is over: one that takes a byte now and
+    /// then would keep the connection for as long as it likes.
+    pub(super) async fn before(
+        self,
+        saying: impl Future<Output = Result<(), Gone>> + Send,
+    ) -> Result<(), Ended> {
+        let mut saying = pin!(saying);
+        // Nearly all take it at once, and no idle connection has room for a timer for the others.
+        if let Some(said) = saying.as_mut().now_or_never() {
+            return Ok(said?);
+        }
+        match Box::pin(timeout_at(self.alarm, saying)).await {
+            Ok(said) => Ok(said?),
+            Err(_) => Err(Ended::Close(Close::TokenExpired)),
+        }
     }
 }

@@ -50,8 +50,8 @@ impl<S: Socket> Session<S> {
                 return ended;
             }
         }
-        if self.socket.flush().await.is_err() {
-            return Ended::Gone;
+        if let Err(ended) = self.ends.before(self.socket.flush()).await {
+            return ended;
         }
         let together = self.context.retry.together(self.inbox.connections());
         Ended::Close(Close::Drain { retry: self.spread(together) })

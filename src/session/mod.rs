@@ -194,11 +194,11 @@ impl<S: Socket> Session<S> {
                 Step::Stopping => return Err(Box::pin(self.drain()).await),
                 Step::Alarm => Box::pin(self.on_alarm()).await?,
                 Step::Answered(None) | Step::Taken => {}
-                Step::Answered(Some(frame)) => self.socket.send(frame).await?,
+                Step::Answered(Some(frame)) => self.ends.before(self.socket.send(frame)).await?,
                 Step::News => self.deliver().await?,
             }
             self.take_what_is_ready().await?;
-            self.socket.flush().await?;
+            self.ends.before(self.socket.flush()).await?;
             self.set(alarm.as_mut());
         }
     }
@@ -240,7 +240,7 @@ impl<S: Socket> Session<S> {
         for _ in 0..READY_MAX {
             let Some(frame) = self.what_is_ready() else { break };
             if let Some(frame) = frame? {
-                self.socket.send(frame).await?;
+                self.ends.before(self.socket.send(frame)).await?;
             }
         }
         if self.inbox.ready(self.answers.notes_under_way()).now_or_never().is_some() {
@@ -271,7 +271,7 @@ impl<S: Socket> Session<S> {
         };
         self.context.metrics.delivered.inc_by(frames.len() as u64);
         for frame in frames {
-            self.socket.send(frame).await?;
+            self.ends.before(self.socket.send(frame)).await?;
         }
         Ok(())
     }
@@ -294,7 +294,7 @@ impl<S: Socket> Session<S> {
         }
         match self.heartbeat.due(now, &self.limits) {
             Beat::Wait => {}
-            Beat::Ping => self.socket.ping().await?,
+            Beat::Ping => self.ends.before(self.socket.ping()).await?,
             Beat::Dead => return Err(Ended::Close(Close::NoPong)),
         }
         while let Some(answer) = self.answers.overdue(now) {

@@ -17,7 +17,7 @@ impl<S: Socket> Session<S> {
     /// Says what is to be said of an answered question.
     pub(super) async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
         match self.answered(answer)? {
-            Some(frame) => Ok(self.socket.send(frame).await?),
+            Some(frame) => self.ends.before(self.socket.send(frame)).await,
             None => Ok(()),
         }
     }

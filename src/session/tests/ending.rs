@@ -63,6 +63,21 @@ async fn a_session_ends_with_its_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_ends_with_its_token_while_a_write_waits_for_its_reader() {
+    let plan = Plan { token_lives: Duration::from_secs(60), ..Plan::default() };
+    let mut rig = plan.start();
+    let ends = rig.ends;
+    rig.settle_down().await;
+    rig.hold_back().await;
+    rig.send(2, "whose answer is not taken").await;
+    rig.settle_down().await;
+    rig.store.store().await;
+    let (at, ended) = rig.ended().await;
+    assert_eq!(ended, Ended::Close(Close::TokenExpired));
+    assert_between(at, ends, ends + Duration::from_millis(105));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_is_over_sends_nothing_any_more() {
     let plan = Plan { token_lives: Duration::from_secs(60), ..Plan::default() };
     let rig = plan.start();
