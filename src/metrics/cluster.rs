@@ -1,6 +1,7 @@
 //! What a node counts of the NATS servers that it shares with others.
 
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -44,6 +45,7 @@ pub struct ClusterMetrics {
     behind: Family<Stream, Gauge>,
     copies: Family<Stream, Gauge>,
     copies_wanted: Family<Stream, Gauge>,
+    clock_ahead: Gauge<f64, AtomicU64>,
     events: Reasons,
 }
 
@@ -78,6 +80,12 @@ impl ClusterMetrics {
                 "Servers that should have all of a stream, as it was made or changed",
                 Family::default(),
             ),
+            clock_ahead: enter(
+                registry,
+                "clock_ahead_seconds",
+                "By how much the clock of this machine is ahead of the NATS servers'",
+                Gauge::default(),
+            ),
             events: enter(
                 registry,
                 "nats_events",
@@ -109,6 +117,11 @@ impl ClusterMetrics {
     pub fn copies_wanted(&self, stream: &str, servers: u64) {
         let label = Stream { stream: stream.to_owned() };
         self.copies_wanted.get_or_create(&label).set(servers.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Notes by how many seconds the clock of this machine is ahead of the servers'.
+    pub fn clock_ahead(&self, seconds: f64) {
+        self.clock_ahead.set(seconds);
     }
 
     /// Counts what befell the connection, by a word for it.

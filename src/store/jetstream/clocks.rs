@@ -92,6 +92,17 @@ fn agree(here: SystemTime, there: SystemTime, besides: &str) -> Result<(), OpenE
     )))
 }
 
+/// By how many seconds the clock of this machine is ahead of a server's that said `there` when it
+/// was `asked`, and whose answer took so long; it is somewhere on the way that it looked.
+pub(super) fn ahead(asked: SystemTime, took: Duration, there: &str) -> Option<f64> {
+    let there = humantime::parse_rfc3339(there).ok()?;
+    let here = asked.checked_add(took / 2)?;
+    Some(match here.duration_since(there) {
+        Ok(ahead) => ahead.as_secs_f64(),
+        Err(behind) => -behind.duration().as_secs_f64(),
+    })
+}
+
 /// What time it is at the leader of a stream.
 async fn of_leader(connection: &Connection, name: &str) -> Option<SystemTime> {
     #[derive(Deserialize)]
@@ -122,6 +133,17 @@ async fn of_server(connection: &Connection) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_ahead_of_what_is_said_in_the_middle_of_asking() {
+        let asked = humantime::parse_rfc3339("2026-08-21T13:50:11Z").unwrap();
+        let took = Duration::from_secs(2);
+        for (there, seconds) in [("50:12", 0.0), ("50:08.5", 3.5), ("51:12", -60.0)] {
+            let there = format!("2026-08-21T13:{there}Z");
+            assert_eq!(ahead(asked, took, &there), Some(seconds), "{there}");
+        }
+        assert_eq!(ahead(asked, took, ""), None);
+    }
 
     #[test]
     fn clocks_agree_up_to_five_seconds_either_way() {

@@ -1,13 +1,14 @@
 //! How far streams reach and what is in them, and who has them: what their leaders say.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use super::clocks;
 use super::connect::LONG_ANSWER;
 use super::reads::Reads;
 use crate::store::StoreError;
@@ -39,6 +40,9 @@ struct Info {
     /// Nothing where there is one server.
     #[serde(default)]
     cluster: Option<Kept>,
+    /// What time it is there.
+    #[serde(default)]
+    ts: String,
 }
 
 impl Info {
@@ -95,7 +99,7 @@ impl Replica {
 }
 
 /// How a stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Glance {
     /// The last sequence given.
     pub(super) last: u64,
@@ -105,6 +109,8 @@ pub(super) struct Glance {
     pub(super) wanted: u64,
     /// Whether it can be written: its leader has a majority.
     pub(super) is_led: bool,
+    /// By how many seconds the clock of this machine is ahead of its leader's.
+    pub(super) ahead: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -124,9 +130,13 @@ impl Reads {
         let looking = async {
             loop {
                 let subject = format!("STREAM.INFO.{stream}");
+                let (asked, began) = (SystemTime::now(), Instant::now());
                 let request = self.context.request::<_, _, Response<Info>>(subject, &everything);
                 match request.await {
-                    Ok(Response::Ok(info)) if info.is_the_leaders() => return Ok(info),
+                    Ok(Response::Ok(info)) if info.is_the_leaders() => {
+                        let ahead = clocks::ahead(asked, began.elapsed(), &info.ts);
+                        return Ok((info, ahead));
+                    }
                     // Somebody has spoken in the place of the leader.
                     Ok(Response::Ok(_)) => sleep(AGAIN).await,
                     _ => return Err(StoreError::Unavailable),
@@ -134,7 +144,7 @@ impl Reads {
             }
         };
         let info = timeout(GLANCE, looking).await.map_err(|_| StoreError::Unavailable)?;
-        let Info { config, state, cluster } = info?;
+        let (Info { config, state, cluster, .. }, ahead) = info?;
         let cluster = cluster.unwrap_or_default();
         let is_led = cluster.is_led_by_many();
         let others =
@@ -142,7 +152,7 @@ impl Reads {
         // And the leader, who answers.
         let copies = 1 + others.count() as u64;
         let wanted = config.num_replicas;
-        Ok(Glance { last: state.reach.last, copies, wanted, is_led })
+        Ok(Glance { last: state.reach.last, copies, wanted, is_led, ahead })
     }
 
     /// How far a stream reaches, as its leader knows it.

@@ -98,6 +98,9 @@ async fn glance(shared: &Shared, stream: &str) -> Result<Glance, StoreError> {
     metrics.copies(stream, glance.as_ref().map_or(0, |glance| glance.copies));
     if let Ok(glance) = &glance {
         metrics.copies_wanted(stream, glance.wanted);
+        if let Some(seconds) = glance.ahead {
+            metrics.clock_ahead(seconds);
+        }
     }
     glance
 }

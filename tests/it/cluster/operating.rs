@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::clock::ahead_of_time;
 use crate::nats::{self, Cluster};
 use crate::support::{Nodes, Setup, TestServer, V2, admin, within};
 
@@ -159,6 +160,14 @@ async fn a_file_that_cannot_be_used_is_a_wrong_configuration() {
 async fn a_folder_of_one_machine_is_no_cluster() {
     let (code, _, why) = run(&Setup::new(), &["cluster", "status"]).await;
     assert!(code == 2 && why.contains("there is no cluster"), "{code} {why}");
+}
+
+#[tokio::test]
+async fn how_far_the_clock_of_a_node_is_ahead_is_in_its_metrics() {
+    let nodes = Nodes::on(&nats::shared());
+    let node = ahead_of_time(nodes.setup(), "+3s").start().await;
+    let is_three = |(_, seconds): &(String, f64)| (2.5..3.5).contains(seconds);
+    until(&node, "clock_ahead_seconds", |found| found.iter().any(is_three)).await;
 }
 
 #[tokio::test]
