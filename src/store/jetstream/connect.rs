@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::distance::{Distance, REFUSED, Why};
 use super::permissions::{Denied, Told};
 use super::refusal::OpenError;
 use crate::config;
@@ -78,6 +79,8 @@ pub(super) struct Connection {
     pub(super) made: watch::Receiver<u64>,
     /// What the servers have not allowed last.
     pub(super) denied: Told,
+    /// Why there is none, while there is none.
+    pub(super) why_not: Why,
 }
 
 /// Connects to one of the servers.
@@ -87,6 +90,7 @@ pub(super) async fn connect(
 ) -> Result<Connection, OpenError> {
     let (count, made) = watch::channel(0);
     let (tell_denied, denied) = watch::channel(None);
+    let (distance, why_not) = Distance::new();
     let options = options(config)?
         .request_timeout(Some(LONG_ANSWER))
         .ping_interval(PING)
@@ -94,11 +98,12 @@ pub(super) async fn connect(
         .subscription_capacity(LIVE)
         .event_callback(move |event| {
             metrics.event(word(&event));
-            match &event {
-                Event::Connected => info!("connected to a NATS server"),
+            match (&event, distance.note(&event)) {
+                (Event::Connected, _) => info!("connected to a NATS server"),
                 // By ourselves, at the end.
-                Event::Closed => {}
-                other => warn!(event = %other, "the connection to the NATS servers"),
+                (Event::Closed, _) | (_, None) => {}
+                (Event::ClientError(_), Some(why)) => warn!(why, "no connection to a NATS server"),
+                (_, Some(event)) => warn!(event, "the connection to the NATS servers"),
             }
             if let Event::ServerError(error) = &event
                 && let Some(denied) = Denied::read(&error.to_string())
@@ -115,7 +120,7 @@ pub(super) async fn connect(
     let client = client.map_err(|error| OpenError::Connect { servers, why: reason(&error) })?;
     let context =
         ContextBuilder::new().timeout(LONG_ANSWER).ack_timeout(LONG_ANSWER).build(client.clone());
-    Ok(Connection { client, context, made, denied })
+    Ok(Connection { client, context, made, denied, why_not })
 }
 
 /// Connects to one server for as long as it takes to hear what it is.
@@ -146,8 +151,7 @@ pub(super) fn options(config: &config::JetStream) -> Result<ConnectOptions, Open
 fn reason(error: &ConnectError) -> String {
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            "they do not let us in; look at store.jetstream.user and password_file, or credentials"
-                .to_owned()
+            REFUSED.to_owned()
         }
         _ if is_stranger(error) => {
             "nobody vouches for their certificate whom store.jetstream.ca names, or, where that is \

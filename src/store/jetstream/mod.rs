@@ -20,6 +20,7 @@ mod connect;
 mod conversations;
 mod copies;
 mod deployment;
+mod distance;
 mod erase;
 mod export;
 mod extent;
@@ -140,7 +141,8 @@ pub async fn open(
     let reads = Reads::new(client.clone(), context.clone(), replies);
     let outcomes = Arc::new(Outcomes::new(connection.denied.clone()));
     let log = Log { names, reads, context, outcomes };
-    let shared = Arc::new(Shared::new(client, log, Rules::of(config, limits), metrics));
+    let rules = Rules::of(config, limits);
+    let shared = Arc::new(Shared::new(client, connection.why_not.clone(), log, rules, metrics));
 
     let (around, finish, over) =
         (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());

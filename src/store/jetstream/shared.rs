@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::claims::Claims;
 use super::clock::Clock;
+use super::distance::Why;
 use super::lately::{Lately, States};
 use super::log::Log;
 use super::marks::Marks;
@@ -40,10 +41,18 @@ pub(super) struct Shared {
     written: Mutex<HashMap<String, u64>>,
     /// Why nothing can be written.
     trouble: Mutex<Option<String>>,
+    /// Why there is no connection.
+    why_not: Why,
 }
 
 impl Shared {
-    pub(super) fn new(client: Client, log: Log, rules: Rules, metrics: StoreMetrics) -> Self {
+    pub(super) fn new(
+        client: Client,
+        why_not: Why,
+        log: Log,
+        rules: Rules,
+        metrics: StoreMetrics,
+    ) -> Self {
         Self {
             lately: Lately::new(log.names.partitions()),
             marks: Marks::new(log.names.partitions()),
@@ -60,6 +69,7 @@ impl Shared {
             closing: CancellationToken::new(),
             written: Mutex::default(),
             trouble: Mutex::default(),
+            why_not,
         }
     }
 
@@ -101,7 +111,11 @@ impl Shared {
                 let led = locked(&self.trouble).clone();
                 led.or_else(|| self.log.outcomes.trouble())
             }
-            _ => Some("no NATS server can be reached: look whether they run".to_owned()),
+            _ => {
+                let why = self.why_not.borrow();
+                let why = why.as_deref().unwrap_or("look whether they run");
+                Some(format!("no NATS server can be reached: {why}"))
+            }
         };
         why.map_or(Health::Ready, |why| Health::ReadOnly { why })
     }

@@ -99,7 +99,7 @@ async fn together(
     // To be sent may take as long as the answer itself.
     let asked = timeout(2 * answer, client.send_request(last.subject.clone(), request)).await;
     let answer = asked.map_err(|_| "the last could not be sent".to_owned())?;
-    let answer = answer.map_err(|error| error.to_string())?;
+    let answer = answer.map_err(|error| Vain::from(&error))?;
     match serde_json::from_slice::<Response<Committed>>(&answer.payload) {
         Ok(Response::Ok(Committed { seq, count })) if count == writes.len() as u64 => {
             Ok(Some(seq.saturating_add(1).saturating_sub(count)))

@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::jetstream::context::PublishError;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::{RequestError, RequestErrorKind};
 use tokio::time::{Instant, sleep};
 
 use super::connect::Patience;
@@ -77,9 +78,24 @@ pub(super) struct Vain {
     pub(super) is_full: bool,
 }
 
+/// Where nobody answers to a subject. Called "no stream found" by the library, though it is there.
+const UNLED: &str = "nobody takes it: its stream has no leader at present";
+
 impl From<&PublishError> for Vain {
     fn from(error: &PublishError) -> Self {
-        said(error).map_or_else(|| error.to_string().into(), Self::from)
+        match error.kind() {
+            PublishErrorKind::StreamNotFound => UNLED.to_owned().into(),
+            _ => said(error).map_or_else(|| error.to_string().into(), Self::from),
+        }
+    }
+}
+
+impl From<&RequestError> for Vain {
+    fn from(error: &RequestError) -> Self {
+        match error.kind() {
+            RequestErrorKind::NoResponders => UNLED.to_owned().into(),
+            _ => error.to_string().into(),
+        }
     }
 }
 

@@ -132,6 +132,9 @@ async fn a_node_that_may_not_write_any_more_is_not_ready_until_it_may() {
     node.log_says("writes succeed again").await;
     ready_says(&node, "ready\n").await;
     node.connect(3).await.say(4, "as before", "3").await;
+    // Another password: the servers run.
+    server.reconfigure(&in_account(&format!("{all}{{ user: im, password: another }}\n")));
+    ready_says(&node, "not ready: no NATS server can be reached: they do not let us in").await;
 }
 
 #[tokio::test]
