@@ -6,7 +6,7 @@ use crate::ids::MessageId;
 use crate::message::{ClientMsgId, Message, Profile};
 
 /// A resume point: everything up to and with this id has been taken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cursor(pub(super) u64);
 
 impl Cursor {
@@ -26,7 +26,7 @@ impl From<MessageId> for Cursor {
 }
 
 /// The part of an inbox that a reader wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
     /// Only what lies behind this.
     pub after: Cursor,

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::try_join;
+
 use super::log::Pair;
 use super::read_state::ReadState;
 use super::record::Kept;
+use super::rests::{Rest, Stop};
 use super::shared::Shared;
+use super::trail::Step;
 use crate::ids::{Sender, UserId};
 use crate::store::{Cursor, Entry, PAGE_BYTES, PAGE_MESSAGES, Page, Span, StoreError};
 
@@ -21,43 +25,35 @@ impl Shared {
         let names = &self.log.names;
         let part = names.part(inbox);
         let span = self.here(part, span).await?;
-        let (heads, states) = self.log.inbox(inbox).await?;
-        let head = Cursor(names.number(part, newest(&heads, &states)));
+        let Look { newest, states, rest } = match self.rests.take(inbox, span) {
+            Some(rest) => self.look_on(inbox, rest, span.unread_only).await?,
+            None => self.look(inbox, span).await?,
+        };
+        let Rest { mut stops, mut each } = rest;
+        let head = Cursor(names.number(part, newest));
         let end = span.until.map_or(head, |until| until.min(head));
         let gone = Cursor(names.number(part, last_gone(&states)));
         let complete = span.unread_only || gone <= span.after;
         let mut page = Page { entries: Vec::new(), up_to: end.max(span.after), head, complete };
-        if end <= span.after {
-            return Ok(page);
-        }
-        let after = names.seq_up_to(part, span.after.get());
-        let until = names.seq_up_to(part, end.get());
-        let mut each = mean(heads.values().map(|head| head.message.content.len()));
-        let mut wanted = Vec::new();
-        for (peer, head) in heads {
-            let state = states.get(&peer);
-            let seqs = self.wanted(&head, state, after, span.unread_only).await?;
-            let seqs = seqs.into_iter().filter(|seq| *seq <= until);
-            wanted.extend(seqs.map(|seq| (seq, peer)));
-        }
-        wanted.sort_unstable();
         let (mut at, mut bytes) = (0, 0);
-        while let Some((next, _)) = wanted.get(at) {
+        while let Some(next) = stops.get(at) {
             if at >= PAGE_MESSAGES || bytes >= PAGE_BYTES {
-                page.up_to = Cursor(names.number(part, *next).saturating_sub(1));
+                page.up_to = Cursor(names.number(part, next.seq).saturating_sub(1));
+                let next = Span { after: page.up_to, until: Some(end), ..span };
+                self.rests.keep(inbox, next, Rest { stops: stops.split_off(at), each });
                 break;
             }
-            let piece: Vec<_> = wanted.iter().skip(at).take(next_piece(at, bytes, each)).collect();
-            let seqs: Vec<u64> = piece.iter().map(|(seq, _)| *seq).collect();
+            let piece: Vec<_> = stops.iter().skip(at).take(next_piece(at, bytes, each)).collect();
+            let seqs: Vec<u64> = piece.iter().map(|stop| stop.seq).collect();
             let mut found = self.log.messages(part, &seqs).await?.into_iter().peekable();
-            for (seq, from) in piece {
+            for Stop { seq, pair, .. } in piece {
                 if bytes >= PAGE_BYTES {
                     break;
                 }
                 at += 1;
                 let kept = match found.next_if(|kept| kept.seq == *seq) {
                     Some(kept) => Some(kept),
-                    None => self.log.chained(Pair { to: inbox, from: *from }, &[*seq]).await?.pop(),
+                    None => self.log.chained(*pair, &[*seq]).await?.pop(),
                 };
                 // It was erased meanwhile.
                 let Some(kept) = kept else { continue };
@@ -67,6 +63,52 @@ impl Shared {
             each = bytes.checked_div(page.entries.len()).unwrap_or_default();
         }
         Ok(page)
+    }
+
+    /// Looks through an inbox for what lies in a span.
+    async fn look(&self, inbox: UserId, span: Span) -> Result<Look, StoreError> {
+        let names = &self.log.names;
+        let part = names.part(inbox);
+        let (heads, states) = self.log.inbox(inbox).await?;
+        let newest = heads.values().map(|head| head.seq).max().unwrap_or_default();
+        let newest = newest.max(last_gone(&states));
+        let after = names.seq_up_to(part, span.after.get());
+        let until = span.until.map_or(newest, |until| names.seq_up_to(part, until.get()));
+        let each = mean(heads.values().map(|head| head.message.content.len()));
+        let mut stops = Vec::new();
+        for (peer, head) in heads.into_iter().filter(|_| after < until) {
+            let (pair, state) = (Pair { to: inbox, from: peer }, states.get(&peer));
+            let steps = self.wanted(&head, state, after, span.unread_only).await?;
+            let steps = steps.into_iter().filter(|(_, seq)| *seq <= until);
+            stops.extend(steps.map(|(ordinal, seq)| Stop { seq, pair, ordinal }));
+        }
+        stops.sort_unstable();
+        Ok(Look { newest, states, rest: Rest { stops, each } })
+    }
+
+    /// What is still to be read of what the page before has left.
+    async fn look_on(
+        &self,
+        inbox: UserId,
+        mut rest: Rest,
+        unread_only: bool,
+    ) -> Result<Look, StoreError> {
+        let (newest, states) = try_join(self.newest(inbox), self.log.states(inbox)).await?;
+        rest.stops.retain(|stop| match states.get(&stop.pair.from) {
+            Some(state) => {
+                state.gone < stop.ordinal && !(unread_only && state.is_read(stop.ordinal))
+            }
+            None => true,
+        });
+        Ok(Look { newest: newest.max(last_gone(&states)), states, rest })
+    }
+
+    /// The sequence of the newest message of an inbox that is kept.
+    async fn newest(&self, inbox: UserId) -> Result<u64, StoreError> {
+        let names = &self.log.names;
+        let stream = names.messages(names.part(inbox));
+        let newest = self.log.reads.last(&stream, &names.inbox(inbox)).await?;
+        Ok(newest.map_or(0, |raw| raw.seq))
     }
 
     /// The same span where its beginning is an id from before a move.
@@ -83,10 +125,8 @@ impl Shared {
     pub(super) async fn inbox_head(&self, inbox: UserId) -> Result<Cursor, StoreError> {
         let names = &self.log.names;
         let part = names.part(inbox);
-        let stream = names.messages(part);
-        let newest = self.log.reads.last(&stream, &names.inbox(inbox)).await?;
-        let states = self.log.states(inbox).await?;
-        let newest = newest.map_or(0, |raw| raw.seq).max(last_gone(&states));
+        let (newest, states) = try_join(self.newest(inbox), self.log.states(inbox)).await?;
+        let newest = newest.max(last_gone(&states));
         Ok(Cursor(names.number(part, newest)))
     }
 
@@ -96,14 +136,14 @@ impl Shared {
         Ok(Entry { message: kept.message, sender, client_id: kept.client_id })
     }
 
-    /// The sequences of one sender's messages behind `after`, rising.
+    /// One sender's messages behind `after`, rising.
     async fn wanted(
         &self,
         head: &Kept,
         state: Option<&ReadState>,
         after: u64,
         unread_only: bool,
-    ) -> Result<Vec<u64>, StoreError> {
+    ) -> Result<Vec<Step>, StoreError> {
         let (none, newest) = (ReadState::default(), head.chain.ordinal);
         let state = state.unwrap_or(&none);
         let first = match unread_only {
@@ -114,8 +154,16 @@ impl Shared {
         let steps = self.log.trail(head, first.max(state.gone + 1), after).await?;
         let wanted =
             steps.into_iter().filter(|(ordinal, _)| !unread_only || !state.is_read(*ordinal));
-        Ok(wanted.map(|(_, seq)| seq).collect())
+        Ok(wanted.collect())
     }
+}
+
+/// What is known of an inbox before a page of it is read.
+struct Look {
+    /// The last sequence in it, kept or gone.
+    newest: u64,
+    states: BTreeMap<Sender, ReadState>,
+    rest: Rest,
 }
 
 /// How many messages are read next for a page that has seen `at` of them, with so many bytes, where
@@ -133,11 +181,6 @@ fn mean(bytes: impl Iterator<Item = usize>) -> usize {
         (count.saturating_add(1), sum.saturating_add(bytes))
     });
     sum.checked_div(count).unwrap_or_default()
-}
-
-fn newest(heads: &BTreeMap<Sender, Kept>, states: &BTreeMap<Sender, ReadState>) -> u64 {
-    let newest = heads.values().map(|head| head.seq).max().unwrap_or_default();
-    newest.max(last_gone(states))
 }
 
 fn last_gone(states: &BTreeMap<Sender, ReadState>) -> u64 {

@@ -57,6 +57,7 @@ mod recall;
 mod record;
 mod refusal;
 mod replies;
+mod rests;
 mod retention;
 mod revoked;
 mod servers;

@@ -16,6 +16,7 @@ use super::lately::{Lately, States};
 use super::log::Log;
 use super::marks::Marks;
 use super::profiles::Profiles;
+use super::rests::Rests;
 use super::tally::Tallies;
 use crate::metrics::StoreMetrics;
 use crate::store::rules::Rules;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) lately: Lately,
     pub(super) states: States,
     pub(super) marks: Marks,
+    pub(super) rests: Rests,
     /// All that runs for the store.
     pub(super) tasks: TaskTracker,
     /// Nothing is taken any more.
@@ -65,6 +67,7 @@ impl Shared {
             tallies: Tallies::default(),
             profiles: Profiles::default(),
             states: States::default(),
+            rests: Rests::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             written: Mutex::default(),
