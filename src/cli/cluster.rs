@@ -161,12 +161,17 @@ fn verdict(found: &[Surveyed], away: usize, servers: usize) -> Result<(), Failur
     let unled = found.iter().filter(|stream| stream.leader.is_none()).count();
     match (bad, away) {
         (0, 0) => Ok(()),
-        _ if unled > 0 => Err(Failure::failed(format!(
-            "nobody leads {unled} of {} streams, which takes a majority of its servers: look which \
-             are away (docs/runbook.md). After one was lost the others choose a leader within \
-             seconds",
-            found.len()
-        ))),
+        _ if unled > 0 => {
+            let look = match away {
+                0 => "which are here: look whether they have room (docs/runbook.md, Disk full)",
+                _ => "look which are away (docs/runbook.md)",
+            };
+            Err(Failure::failed(format!(
+                "nobody leads {unled} of {} streams, which takes a majority of its servers: {look}. \
+                 After one was lost the others choose a leader within seconds",
+                found.len()
+            )))
+        }
         (0, _) => Err(Failure::failed(format!(
             "{away} of {servers} addresses in store.jetstream.servers cannot be reached from here: \
              no server may be stopped before that is known to be the way there alone, or a server \
@@ -234,8 +239,11 @@ fn lines(found: &[Surveyed]) -> String {
                 _ if replica.is_silent() => {
                     format!(" (SILENT for {} s)", replica.unheard.as_secs())
                 }
-                // It was sent all there is, and has not said that it has it.
-                (false, false) if replica.lag == 0 => " (SILENT)".to_owned(),
+                // It was sent all there is, and has not said that it has it; or who leads has not
+                // heard of it since it leads.
+                (false, false) if replica.lag == 0 || replica.unheard.is_zero() => {
+                    " (SILENT)".to_owned()
+                }
                 (false, false) => format!(" (BEHIND by {})", replica.lag),
                 (false, true) => String::new(),
             };
@@ -301,7 +309,7 @@ mod tests {
             current,
             offline,
             lag,
-            unheard: Duration::ZERO,
+            unheard: Duration::from_millis(9),
         };
         let stream = Surveyed {
             stream: "im-msg-0".to_owned(),
@@ -316,6 +324,10 @@ mod tests {
         let replicas = vec![replica("nats-2", false, false, 0), replica("nats-3", true, false, 0)];
         let silent = lines(&[Surveyed { replicas, ..stream.clone() }]);
         assert!(silent.ends_with("3  nats-2 (SILENT), nats-3"), "{silent}");
+        let unheard = Duration::ZERO;
+        let replicas = vec![Replica { unheard, ..replica("nats-2", false, false, 7) }];
+        let silent = lines(&[Surveyed { replicas, ..stream.clone() }]);
+        assert!(silent.contains("3  nats-2 (SILENT)"), "{silent}");
         let unheard = Duration::from_millis(7300);
         let killed = Replica { unheard, ..replica("nats-2", true, false, 0) };
         let replicas = vec![killed, replica("nats-3", true, false, 0)];
@@ -329,7 +341,12 @@ mod tests {
         let unled = Surveyed { leader: None, ..stream };
         let text = lines(std::slice::from_ref(&unled));
         assert!(text.contains("  nats-2, nats-3"), "nobody knows: {text}");
-        let said = verdict(&[unled], 0, 3).unwrap_err().to_string();
-        assert!(said.starts_with("nobody leads 1 of 1 streams"), "{said}");
+        for (away, words) in [(0, "whether they have room"), (2, "which are away")] {
+            let said = verdict(std::slice::from_ref(&unled), away, 3).unwrap_err().to_string();
+            assert!(
+                said.starts_with("nobody leads 1 of 1 streams") && said.contains(words),
+                "{said}"
+            );
+        }
     }
 }

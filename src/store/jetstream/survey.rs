@@ -42,8 +42,8 @@ pub struct Replica {
     pub offline: bool,
     /// By how many writes it is behind.
     pub lag: u64,
-    /// For how long the leader has not heard of it. They speak every second, and it is only after
-    /// ten that nats-server calls it behind, and after minutes away.
+    /// For how long the leader has not heard of it; zero: never since it leads. They speak every
+    /// second, and it is only after ten that nats-server calls it behind, and after minutes away.
     pub unheard: Duration,
 }
 
