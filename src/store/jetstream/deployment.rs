@@ -134,6 +134,7 @@ async fn look(
     let mut found: Vec<String> = Vec::new();
     let mut names = names.clone();
     let added = added(&names);
+    let mut used = None;
     for wanted in streams(&names, config) {
         match stream(&connection.context, &wanted.name).await? {
             None => missing.push(wanted),
@@ -144,6 +145,9 @@ async fn look(
                     names = migrate::names(&names, &info.config.metadata)?;
                 }
                 found.push(wanted.name.clone());
+                if info.state.last_sequence > 0 && !added.contains(&wanted.name) {
+                    used = Some(wanted.name.clone());
+                }
                 if owner::is_open(&info.config) {
                     open.push((info, wanted));
                 }
@@ -158,6 +162,15 @@ async fn look(
     }
     let prefix = names.prefix();
     let first = missing.first().map_or("", |wanted| wanted.name.as_str());
+    let lost = missing.iter().find(|wanted| !added.contains(&wanted.name));
+    if let (Some(lost), Some(used)) = (lost, used) {
+        return Err(OpenError::Streams(format!(
+            "the stream {} is not there, and was: something was stored in {used}. Made anew it would be \
+             empty, and give ids once more that clients know. Restore it from a backup \
+             (docs/runbook.md); to begin with nothing, remove all streams of {prefix:?} first",
+            lost.name
+        )));
+    }
     if !config.jetstream.create {
         if !found.is_empty() && missing.iter().all(|wanted| added.contains(&wanted.name)) {
             let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();

@@ -52,15 +52,24 @@ pub(super) async fn make(context: &Context, wanted: Config) -> Result<(), OpenEr
             }
             Err(error) => error,
         };
-        let passes = match error.kind() {
+        let kind = error.kind();
+        let lacks_peers = matches!(&kind, CreateStreamErrorKind::JetStream(cause) if cause.error_code().0 == NO_PEERS);
+        let passes = match &kind {
             CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
-            CreateStreamErrorKind::JetStream(cause) => {
-                cause.code() == BUSY || cause.error_code().0 == NO_PEERS
-            }
+            CreateStreamErrorKind::JetStream(cause) => cause.code() == BUSY || lacks_peers,
             _ => false,
         };
         if !passes || Instant::now() > end {
-            return Err(OpenError::Cluster(format!("the stream {name} cannot be made: {error}")));
+            let needed = match lacks_peers {
+                true => format!(
+                    ". {replicas} NATS servers (store.jetstream.replicas) must take part, with room \
+                     for it: see which `imserver cluster check` does not reach"
+                ),
+                false => String::new(),
+            };
+            return Err(OpenError::Cluster(format!(
+                "the stream {name} cannot be made: {error}{needed}"
+            )));
         }
         sleep(AGAIN).await;
     }

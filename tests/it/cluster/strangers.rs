@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::nats;
-use crate::support::{Admin, Claims, Client, Nodes, Stranger, TestServer, V2, frame, named};
+use crate::support::{
+    Admin, Claims, Client, Nodes, Stranger, TestServer, V2, frame, mark_read, named,
+};
 
 #[tokio::test]
 async fn nonsense_where_nodes_tell_who_is_typing_disturbs_nobody() {
@@ -183,6 +185,27 @@ async fn a_deployment_of_an_earlier_version_is_told_which_streams_are_missing() 
     hong.send(&frame(2, 1, "and since", "2")).await;
     assert_eq!(hong.next().await, hong.success("2"));
     Admin::post("/admin/tokens", &json!({ "sub": 7 })).done(&node).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_was_lost_is_not_made_anew_beside_what_is_left() {
+    let nodes = Nodes::on(&nats::shared());
+    let node = nodes.start().await;
+    node.connect(1).await.say(2, "to be lost", "1").await;
+    let mut hong = node.connect(2).await;
+    let (id, _) = hong.message().await;
+    hong.send(&mark_read(2, &[id])).await;
+    // The answer comes behind the mark.
+    hong.say(1, "read", "2").await;
+    let mut setup = node.stop().await;
+    let stranger = nodes.stranger().await;
+    let answer = stranger.ask("STREAM.DELETE", "msg-0", &json!({})).await;
+    assert_eq!(answer["success"], true, "{answer}");
+    for create in ["true", "false"] {
+        setup = setup.set("store.jetstream.create", create);
+        let (code, said) = setup.start_in_vain();
+        assert!(code == Some(1) && said.contains("-msg-0 is not there, and was: "), "{said}");
+    }
 }
 
 #[tokio::test]
