@@ -45,6 +45,8 @@ impl Setup {
             std::env::var("IMSERVER_TEST_BACKEND").is_ok_and(|backend| backend == "jetstream");
         if in_streams {
             setup = setup.on(&Arc::new(Streams::on(&nats::shared())));
+            // Also where the issuer or the audience is another one.
+            setup.settings.insert("store.jetstream.deployment".to_owned(), "\"tests\"".to_owned());
         }
         setup.write();
         setup.run(&["cert", "dev"]);
