@@ -1,4 +1,5 @@
-//! What a token names, beside who it is for: nothing of it is opened, and nobody is asked.
+//! What a server leaves alone: whatever a token names beside who it is for, and all files but its
+//! own.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,7 +8,7 @@ use std::net::TcpListener;
 use aws_lc_rs::hmac::HMAC_SHA256;
 use serde_json::{Value, json};
 
-use crate::support::{Claims, Forge, Setup, Upgrade, Way, refused, strace};
+use crate::support::{Admin, Claims, Client, Forge, Setup, Upgrade, Way, refused, strace};
 
 /// The name of a file that a token speaks of.
 const NAMED: &str = "named-by-a-token";
@@ -80,4 +81,40 @@ async fn what_a_tokens_header_names_is_neither_opened_nor_asked() {
         let own = call.contains(&format!("\"{folder}")) && !call.contains(NAMED);
         assert!(call.contains("openat(") && own, "because of a token: {call}");
     }
+}
+
+/// Calls that change something in a folder.
+const CHANGES: [&str; 9] =
+    ["unlink", "rename", "mkdir", "rmdir", "link", "symlink", "chmod", "mknod", "truncate"];
+
+#[tokio::test]
+async fn a_server_writes_to_its_data_alone_starts_no_program_and_asks_nobody() {
+    let setup = Setup::new();
+    let command = strace(&setup, &["trace=%file,connect"], &[]);
+    let server = setup.start_by(command).await;
+    let mut ming = Client::connect(&server, 1).await;
+    ming.say(2, "hello", "1").await;
+    Admin::post("/admin/revocations", &json!({ "jti": "gone" })).done(&server).await;
+    let setup = server.stop().await;
+
+    // As `strace` quotes them.
+    let folder = format!("\"{}", setup.path("data").display());
+    let (itself, within) = (format!("{folder}\""), format!("{folder}/"));
+    let (mut started, mut changed) = (0, 0);
+    for line in calls(&setup) {
+        let call = line.trim_start_matches(|char: char| char.is_ascii_digit()).trim_start();
+        assert!(!call.starts_with("connect("), "{call}");
+        started += usize::from(call.starts_with("execve("));
+        let writes = ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| call.contains(flag));
+        if writes || CHANGES.iter().any(|change| call.starts_with(change)) {
+            // A folder that is removed whole, which goes by its own name at last.
+            let inside =
+                call.strip_prefix("unlinkat(").is_some_and(|rest| !rest.starts_with("AT_"));
+            let own = inside || call.contains(&itself) || call.contains(&within);
+            assert!(own, "not its data: {call}");
+            changed += 1;
+        }
+    }
+    assert_eq!(started, 1, "the server itself");
+    assert!(changed > 5, "{changed}");
 }
