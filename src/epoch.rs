@@ -45,6 +45,7 @@ mod tests {
         let before = UNIX_EPOCH - Duration::from_secs(7);
         assert_eq!((since(before), seconds(before), milliseconds(before)), (Duration::ZERO, 0, 0));
     }
+
     #[test]
     fn a_clock_that_is_set_ahead_makes_nothing_older() {
         let began = UNIX_EPOCH + Duration::from_secs(1_000_000);

@@ -84,18 +84,17 @@ fn data_folder(store: &Store) -> Result<String, String> {
         let servers = store.jetstream.servers.join(", ");
         return Ok(format!("{servers}: {what} and the audit log; they were not asked"));
     }
+    let us = geteuid().as_raw();
     match fs::metadata(path) {
         Ok(found) if !found.is_dir() => Err(format!("{shown}: is no folder")),
         Ok(found) if found.mode() & 0o077 != 0 => Err(format!(
             "{shown}: has mode {:04o}, so that others can get at {what}: run `chmod 700 {shown}`",
             found.mode() & 0o7777
         )),
-        Ok(found) if found.uid() != geteuid().as_raw() => Err(format!(
-            "{shown}: belongs to user {}, and this runs as user {}: run it as that user, or give \
-             the folder away with `chown -R {} {shown}`",
-            found.uid(),
-            geteuid(),
-            geteuid()
+        Ok(found) if found.uid() != us => Err(format!(
+            "{shown}: belongs to user {}, and this runs as user {us}: run it as that user, or give \
+             the folder away with `chown -R {us} {shown}`",
+            found.uid()
         )),
         Ok(_) => writable(path)
             .map(|()| format!("{shown}: {what}, for their owner only"))

@@ -93,22 +93,23 @@ impl Shared {
         mut rest: Rest,
         unread_only: bool,
     ) -> Result<Look, StoreError> {
-        let (newest, states) = try_join(self.newest(inbox), self.log.states(inbox)).await?;
+        let (newest, states) = self.reach(inbox).await?;
         rest.stops.retain(|stop| match states.get(&stop.pair.from) {
             Some(state) => {
                 state.gone < stop.ordinal && !(unread_only && state.is_read(stop.ordinal))
             }
             None => true,
         });
-        Ok(Look { newest: newest.max(last_gone(&states)), states, rest })
+        Ok(Look { newest, states, rest })
     }
 
-    /// The sequence of the newest message of an inbox that is kept.
-    async fn newest(&self, inbox: UserId) -> Result<u64, StoreError> {
+    /// The last sequence of an inbox, kept or gone, and what of it is read and gone.
+    async fn reach(&self, inbox: UserId) -> Result<(u64, BTreeMap<Sender, ReadState>), StoreError> {
         let names = &self.log.names;
-        let stream = names.messages(names.part(inbox));
-        let newest = self.log.reads.last(&stream, &names.inbox(inbox)).await?;
-        Ok(newest.map_or(0, |raw| raw.seq))
+        let (stream, all) = (names.messages(names.part(inbox)), names.inbox(inbox));
+        let newest = self.log.reads.last(&stream, &all);
+        let (newest, states) = try_join(newest, self.log.states(inbox)).await?;
+        Ok((newest.map_or(0, |raw| raw.seq).max(last_gone(&states)), states))
     }
 
     /// The same span where its beginning is an id from before a move.
@@ -124,10 +125,8 @@ impl Shared {
     /// The newest message of an inbox, kept or gone.
     pub(super) async fn inbox_head(&self, inbox: UserId) -> Result<Cursor, StoreError> {
         let names = &self.log.names;
-        let part = names.part(inbox);
-        let (newest, states) = try_join(self.newest(inbox), self.log.states(inbox)).await?;
-        let newest = newest.max(last_gone(&states));
-        Ok(Cursor(names.number(part, newest)))
+        let (newest, _) = self.reach(inbox).await?;
+        Ok(Cursor(names.number(names.part(inbox), newest)))
     }
 
     /// A message with what is known of its sender.

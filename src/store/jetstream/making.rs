@@ -52,12 +52,15 @@ pub(super) async fn make(context: &Context, wanted: Config) -> Result<(), OpenEr
             }
             Err(error) => error,
         };
-        let kind = error.kind();
-        let lacks_peers = matches!(&kind, CreateStreamErrorKind::JetStream(cause) if cause.error_code().0 == NO_PEERS);
-        let passes = match &kind {
-            CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
-            CreateStreamErrorKind::JetStream(cause) => cause.code() == BUSY || lacks_peers,
-            _ => false,
+        let (passes, lacks_peers) = match error.kind() {
+            CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => {
+                (true, false)
+            }
+            CreateStreamErrorKind::JetStream(cause) => {
+                let lacks_peers = cause.error_code().0 == NO_PEERS;
+                (cause.code() == BUSY || lacks_peers, lacks_peers)
+            }
+            _ => (false, false),
         };
         if !passes || Instant::now() > end {
             let needed = match lacks_peers {
