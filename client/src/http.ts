@@ -10,6 +10,14 @@ const TRIES = 3;
 /** A server that is silent for so long cannot be reached. */
 const SILENCE = 15_000;
 
+interface Answer {
+  status: number;
+  /** Its body; null where that is no JSON object. */
+  said: object | null;
+  /** Milliseconds after which the server wants to be asked again. */
+  retryAfter: number;
+}
+
 export class Http {
   constructor(
     readonly base: string,
@@ -41,24 +49,25 @@ export class Http {
       // Refused again: final, unless there is yet another one for the next call.
       if (answer.status === 401) await this.tokens.another(token, "token_refused");
     }
-    if (answer.status === 204) return undefined as T;
-    const said = (await answer.json().catch(() => null)) ?? {};
-    if (answer.ok) return said as T;
+    const { status, said, retryAfter } = answer;
+    if (status === 204) return undefined as T;
+    if (status === 200 && said) return said as T;
+    const { code, message } = (said ?? {}) as { code?: string; message?: string };
     throw new Failure(
-      said.code ?? `http_${answer.status}`,
-      said.message ?? `the server answered ${answer.status}`,
-      Number(answer.headers.get("retry-after")) * 1000 || 0,
-      answer.status,
+      code ?? `http_${status}`,
+      message ?? `the server answered ${status}`,
+      retryAfter,
+      status,
     );
   }
 
-  async #ask(method: string, path: string, body: unknown, token: string): Promise<Response> {
+  async #ask(method: string, path: string, body: unknown, token: string): Promise<Answer> {
     const headers: Record<string, string> = { Authorization: `Bearer ${token}` };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const tooLong = new AbortController();
     const inTime = this.clock.after(SILENCE, () => tooLong.abort());
     try {
-      return await this.fetch(`${this.base}/teaching/api/${path}`, {
+      const answer = await this.fetch(`${this.base}/teaching/api/${path}`, {
         method,
         headers,
         body: body === undefined ? null : JSON.stringify(body),
@@ -67,10 +76,23 @@ export class Http {
         referrerPolicy: "no-referrer",
         signal: tooLong.signal,
       });
+      // Also what has begun to come may break off, or never end.
+      const text = await answer.text();
+      const retryAfter = Number(answer.headers.get("retry-after")) * 1000 || 0;
+      return { status: answer.status, said: read(text), retryAfter };
     } catch {
       throw new Failure("offline", "the server cannot be reached");
     } finally {
       inTime();
     }
+  }
+}
+
+function read(text: string): object | null {
+  try {
+    const said = JSON.parse(text);
+    return typeof said === "object" ? said : null;
+  } catch {
+    return null;
   }
 }

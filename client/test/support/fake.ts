@@ -117,8 +117,11 @@ type Answer = [status: number, body?: unknown, headers?: Record<string, string>]
 export class FakeServer {
   sockets: FakeSocket[] = [];
   calls: Call[] = [];
-  /** Answers that come before the usual ones; undefined: the usual one. `down`: none at all. */
-  answer: (call: Call) => Answer | "down" | "silent" | undefined = () => undefined;
+  /**
+   * Answers that come before the usual ones; undefined: the usual one. `down`: none at all,
+   * `half`: one that begins and does not go on.
+   */
+  answer: (call: Call) => Answer | "down" | "silent" | "half" | undefined = () => undefined;
   conversations: { peerId: number; unread: number }[] = [];
 
   constructor(readonly user = 1) {}
@@ -158,6 +161,15 @@ export class FakeServer {
       return new Promise((_, reject) => {
         init?.signal?.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
       });
+    }
+    if (answer === "half") {
+      const body = new ReadableStream({
+        start(stream) {
+          stream.enqueue(new TextEncoder().encode('{"ticket":'));
+          init?.signal?.addEventListener("abort", () => stream.error(new DOMException("", "AbortError")));
+        },
+      });
+      return new Response(body);
     }
     const [status, body, more] = answer;
     return new Response(body === undefined ? null : JSON.stringify(body), {
