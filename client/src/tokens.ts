@@ -70,15 +70,25 @@ export class Tokens {
     this.#token = "";
     this.#user = undefined;
     this.#refused.clear();
+    this.#asking = undefined;
   }
 
   /** One question at a time, whoever asks. */
   #ask(reason: string): Promise<string> {
     // What throws at once must not be over before it is noted as under way.
-    this.#asking ??= Promise.resolve()
-      .then(this.source)
-      .then((token) => this.#take(token, reason))
-      .finally(() => (this.#asking = undefined));
+    if (!this.#asking) {
+      const asking: Promise<string> = Promise.resolve()
+        .then(this.source)
+        .then((token) => {
+          // It was for somebody who has left.
+          if (this.#asking !== asking) throw new SignedOut("logout");
+          return this.#take(token, reason);
+        })
+        .finally(() => {
+          if (this.#asking === asking) this.#asking = undefined;
+        });
+      this.#asking = asking;
+    }
     return this.#asking;
   }
 

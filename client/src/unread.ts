@@ -13,6 +13,8 @@ export class Unread {
   #loading: Promise<void> | undefined;
   /** What is being loaded is no longer the newest. */
   #outdated = false;
+  /** What is being loaded for an earlier one is nobody's any more. */
+  #owner = {};
 
   constructor(
     private readonly load: (cursor?: string) => Promise<ConversationPage>,
@@ -26,7 +28,12 @@ export class Unread {
   /** Asks the server, once for all who want it meanwhile. */
   reload(): Promise<void> {
     this.#outdated = true;
-    this.#loading ??= this.#reload().finally(() => (this.#loading = undefined));
+    if (!this.#loading) {
+      const loading = this.#reload().finally(() => {
+        if (this.#loading === loading) this.#loading = undefined;
+      });
+      this.#loading = loading;
+    }
     return this.#loading;
   }
 
@@ -68,12 +75,17 @@ export class Unread {
     this.byPeer = new Map(byPeer);
   }
 
+  /** Nothing is counted for whoever it was any more. */
   reset(): void {
+    this.#owner = {};
+    this.#loading = undefined;
     this.mirror(0, new Map());
     this.#known.clear();
+    this.changed();
   }
 
   async #reload(): Promise<void> {
+    const owner = this.#owner;
     // What came in or was read while the answer was on its way may be in it or not. After
     // a few rounds of a busy inbox the next reload has to do.
     for (let rounds = 0; this.#outdated && rounds < 3; rounds++) {
@@ -83,6 +95,7 @@ export class Unread {
       let page: ConversationPage | undefined;
       for (let pages = 0; pages < PAGES && page?.next !== null; pages++) {
         page = await this.load(page?.next);
+        if (owner !== this.#owner) return;
         for (const { peerId, unread } of page.conversations) {
           if (unread) byPeer.set(peerId, unread);
           counted += unread;

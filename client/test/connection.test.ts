@@ -387,6 +387,24 @@ test("an answer that is no JSON is none", async () => {
   await assert.rejects(client.conversations(), { code: "http_200" });
 });
 
+test("a token that was asked for before a logout is not for who signs in then", async () => {
+  let give = (_: string) => {};
+  let getToken: () => string | Promise<string> = () => token(1);
+  const { client, server } = await online({ getToken: () => getToken() });
+  getToken = () => new Promise((done) => (give = done));
+  await server.socket.end(4401, "token_expired");
+  await client.logout();
+  getToken = () => token(2);
+  client.connect();
+  await settled();
+  assert.equal(client.userId, 2);
+  // It used to be waited for, and taken.
+  give(token(1, 3600, "late"));
+  await settled();
+  assert.equal(client.userId, 2);
+  assert.equal(server.sockets.length, 2);
+});
+
 test("closing stops everything, and connecting starts again", async () => {
   const { client, server, clock, told } = await online();
   const waiting = client.send(2, "still here");

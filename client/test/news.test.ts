@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { settled } from "./support/clock.js";
-import { online, seat } from "./support/fake.js";
+import { FakeServer, online, seat } from "./support/fake.js";
 
 test("a count that failed is asked for again while the socket lives", async () => {
   const { client, server, clock } = seat();
@@ -32,6 +32,28 @@ test("nobody counts for a page whose socket is gone", async () => {
   assert.equal(asked, 2, "somebody else's mark asks for the count");
   await clock.pass(60_000);
   assert.equal(server.of("conversations").length, asked);
+});
+
+test("after a logout nothing is counted of who was there", async () => {
+  const server = new FakeServer();
+  server.conversations = [{ peerId: 2, unread: 3 }];
+  let held: Promise<void> | undefined;
+  const slow = async (...call: Parameters<typeof server.fetch>) => {
+    const answer = await server.fetch(...call);
+    await held;
+    return answer;
+  };
+  const { client, told } = await online({ fetch: slow as typeof fetch }, server);
+  assert.equal(client.unread, 3);
+  let release = () => {};
+  held = new Promise((done) => (release = done));
+  await server.socket.say({ fromId: 1, type: 3, content: "[5]" });
+  await client.logout();
+  // It used to be 0 without a word, and then 3 again.
+  assert.equal(told.unread.at(-1)?.total, 0);
+  release();
+  await settled();
+  assert.deepEqual([client.unread, told.unread.at(-1)?.total], [0, 0]);
 });
 
 test("an IndexedDB that never answers holds nobody up for ever", async (t) => {
