@@ -76,6 +76,10 @@ power-states *ARGS:
     cargo build --release --locked --workspace
     scripts/power-states {{ARGS}}
 
+# Look for what fails once in a hundred runs, for so many minutes: other seeds in each round, then fuzzers
+night *ARGS="60":
+    scripts/night {{ARGS}}
+
 # Look for inputs that break a reader, until stopped: frame, token, row …
 fuzz TARGET SECONDS="0":
     scripts/fuzz --seconds {{SECONDS}} {{TARGET}}
