@@ -2,11 +2,13 @@
 //! token is believed. The same for WebSockets and the API.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::SystemTime;
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::HeaderMap;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::accept::Arrival;
 use super::admission::Admission;
@@ -19,6 +21,10 @@ use crate::config;
 use crate::metrics::ServerMetrics;
 use crate::session::PATIENCE;
 
+/// Lines a minute for each reason to refuse a token: whoever asks why nobody comes in needs
+/// one, and whoever knocks again and again must not fill the log. The debug log has them all.
+const TOLD: NonZeroU32 = NonZeroU32::MIN;
+
 /// Whom the service opens to.
 #[derive(Debug)]
 pub(super) struct Doorkeeper {
@@ -28,6 +34,12 @@ pub(super) struct Doorkeeper {
     pub(super) tickets: Tickets,
     pub(super) metrics: ServerMetrics,
     pub(super) strangers: Strangers,
+    pub(super) told: DefaultKeyedRateLimiter<&'static str>,
+}
+
+/// What was told of refused tokens: nothing yet.
+pub(super) fn nothing_told() -> DefaultKeyedRateLimiter<&'static str> {
+    RateLimiter::keyed(Quota::per_minute(TOLD))
 }
 
 impl Doorkeeper {
@@ -79,7 +91,11 @@ impl Doorkeeper {
 
     fn refuse(&self, reason: &'static str, address: IpAddr, limits: &config::Limits) -> Refusal {
         // Here and in the metric stands the true reason; the client is told none.
-        debug!(%address, reason, "token refused");
+        if self.told.check_key(&reason).is_ok() {
+            info!(%address, reason, "token refused");
+        } else {
+            debug!(%address, reason, "token refused");
+        }
         self.metrics.refused(reason);
         self.admission.guessed_wrong(address, limits)
     }

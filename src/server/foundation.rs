@@ -16,7 +16,7 @@ use super::accept::Listener;
 use super::admin::{self, Admin, Gate, Probes};
 use super::admission::Admission;
 use super::api::{self, Api};
-use super::doorkeeper::Doorkeeper;
+use super::doorkeeper::{self, Doorkeeper};
 use super::reload::{Reload, Source};
 use super::routes::{self, Answer};
 use super::strangers::Strangers;
@@ -147,6 +147,7 @@ impl Foundation {
             tickets: Tickets::new(keys, revocations, tickets).map_err(StartError::Tickets)?,
             metrics: self.metrics.clone(),
             strangers: Strangers::default(),
+            told: doorkeeper::nothing_told(),
         }))
     }
 

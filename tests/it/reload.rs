@@ -10,7 +10,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::support::{Forge, Setup, TestServer, Upgrade, admin, exchange, frame, raw, tls, within};
+use crate::support::{
+    Claims, Forge, Setup, TestServer, Upgrade, admin, exchange, frame, raw, tls, within,
+};
 
 /// Puts another certificate and key in the place of the server's; gives the
 /// certificate.
@@ -189,11 +191,18 @@ async fn a_broken_configuration_is_refused_whole_and_every_fault_is_named() {
 async fn the_log_tells_more_or_less_as_soon_as_it_is_told_to() {
     let mut server = Setup::new().set("log.level", "\"info\"").start().await;
     let refused = Upgrade::token("nonsense");
-    assert_eq!(refused.send(&server).await.status, 401);
+    // Each reason has a line a minute, and the debug log has them all.
+    for _ in 0..3 {
+        assert_eq!(refused.send(&server).await.status, 401);
+    }
+    let expired = Claims::of(7).with("exp", 1).token();
+    assert_eq!(Upgrade::token(&expired).send(&server).await.status, 401);
     change(&mut server, &[("log.level", "\"debug\"")]).await;
-    assert!(!server.log().contains("token refused"), "it was no debug log");
+    let told = server.logged_times("token refused", 2).await;
+    assert_eq!([&told[0]["reason"], &told[1]["reason"]], ["malformed", "expired"]);
+    assert_eq!(server.log().matches("token refused").count(), 2, "it was no debug log");
     assert_eq!(refused.send(&server).await.status, 401);
-    server.logged("token refused").await;
+    server.logged_times("token refused", 3).await;
 
     // Once more at a level that leaves out what says that it was read.
     server.setup_mut().change("log.level", "\"error\"");
