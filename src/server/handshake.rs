@@ -62,8 +62,8 @@ pub(super) fn check<'a>(
     }
     let key = websocket_key(headers)?;
     listed_origin(headers, origins)?;
-    let after = after(query)?;
     let (in_protocol, dialect) = protocols(headers)?;
+    let after = if dialect == Dialect::V2 { after(query)? } else { None };
     let in_headers = [in_protocol, bearer(headers)?].map(|token| token.map(Token::InHeader));
     let mut tokens = in_headers.into_iter().chain([in_path.map(Token::InUrl)]).flatten();
     let token = tokens.next();
@@ -161,7 +161,8 @@ pub(super) fn listed_origin<'a>(
     if listed && named.next().is_none() { Ok(Some(origin)) } else { Err(Refusal::Origin) }
 }
 
-/// `after`, where it is given, is a message id or 0; other parameters are not ours.
+/// `after`, where it is given, is a message id or 0; other parameters are not ours, and to a
+/// plain connection this one is no more than those.
 fn after(query: Option<&str>) -> Result<Option<Cursor>, Refusal> {
     let mut given = query
         .unwrap_or_default()
@@ -325,7 +326,9 @@ mod tests {
             ("after=1&after=1", "bad_request"),
             ("after=9007199254740992", "bad_request"),
         ] {
-            assert_eq!(outcome(path, Some(query), &[]), expected, "{query}");
+            let v2 = [("sec-websocket-protocol", "im.v2")];
+            assert_eq!(outcome(path, Some(query), &v2), expected, "{query}");
+            assert_eq!(outcome(path, Some(query), &[]), "101", "{query}, plain");
         }
     }
 }
