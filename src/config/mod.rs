@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use fault::{Error, Fault, Place};
 pub use networks::Networks;
-pub use reader::Override;
+pub use reader::{Override, PREFIX};
 
 /// The `config.toml` at the top of the repository: every key with its default.
 ///

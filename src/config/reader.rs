@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item, Table, TableLike};
 
 /// Variables that start so, and hold `__`, override a key.
-pub(super) const PREFIX: &str = "IMSERVER_";
+pub const PREFIX: &str = "IMSERVER_";
 
 /// A value that replaces the file's, from the environment or the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]

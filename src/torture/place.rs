@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use super::TortureError;
 use super::ledger::{EVERYBODY, user};
 use crate::auth::{self, Alg, KeySet, Request};
 use crate::certificate;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::secret_file;
 
 /// Free ports, no limits that would stop the load, and windows for resends that are longer
@@ -68,7 +69,9 @@ impl Place {
         let config = folder.join("config.toml");
         secret_file::create_folder(folder).map_err(|e| cannot(folder, e))?;
         secret_file::create(&config, CONFIG.as_bytes()).map_err(|e| cannot(&config, e))?;
-        let settings = Config::load(&config).map_err(|e| cannot(&config, e))?;
+        // Without the variables of somebody's own server, which name its keys and its data.
+        let settings = Config::parse(CONFIG, &config, iter::empty(), Vec::new())
+            .map_err(|e| cannot(&config, e))?;
         let names = ["localhost".to_owned()];
         let (cert, key) = (&settings.tls.cert, &settings.tls.key);
         let made = certificate::make_dev(&names).map_err(|e| cannot(cert, e))?;
@@ -106,6 +109,11 @@ impl Place {
     pub(super) fn command(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command.arg("serve").arg("--config").arg(self.folder.join("config.toml"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(config::PREFIX) {
+                command.env_remove(name);
+            }
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -1,4 +1,4 @@
-use crate::program::Folder;
+use crate::program::{Folder, Said};
 
 #[test]
 fn torture_happens_beside_the_data_of_the_configuration_that_is_named() {
@@ -23,8 +23,14 @@ fn torture_happens_beside_the_data_of_the_configuration_that_is_named() {
     folder.write("config.toml", own);
     let arguments = ["--rounds", "1", "--seconds-per-round", "0.05"];
     let arguments = [&["torture", "--config", "config.toml", "--dir", "disk/new"], &arguments[..]];
-    let said = folder.run(&arguments.concat());
+    // It used to go by the variables of the server that runs here: to write into its store, and
+    // to add a key to its set.
+    let mut command = folder.command(&arguments.concat());
+    command.env("IMSERVER_STORE__PATH", folder.path("own"));
+    command.env("IMSERVER_AUTH__KEYS", folder.path("keys.json"));
+    let said = Said::from(command.output().unwrap());
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("directory               disk/new"), "{}", said.out);
     assert!(!folder.exists("disk/data"), "the store of the configuration is left alone");
+    assert!(!folder.exists("own") && !folder.exists("keys.json"));
 }
