@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::cert::exists;
 use super::{Failure, count, print};
 use crate::admin::audit::{Audit, Copied, CopyError, Fault, Hash, Verified};
 use crate::config::{Backend, Config};
@@ -67,7 +68,10 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
         (None, Backend::JetStream) => None,
     };
     let path = folder.map(|folder| folder.join(crate::admin::audit::FILE));
-    if let Some(path) = path.filter(|path| !path.exists()) {
+    // One that cannot be looked at is not one of nothing.
+    if let Some(path) = path
+        && !exists(&path)?
+    {
         return match args.command {
             Command::Verify { expect: Some(_) } => Err(Failure::failed(format!(
                 "there is no {}, so the hash is in no log",

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use http::Method;
 use nix::fcntl::Flock;
 
+use super::cert::exists;
 use super::offline::{self, Offline};
 use super::progress::Progress;
 use super::remote::Remote;
@@ -177,7 +178,7 @@ pub(super) fn note(config: &Config, act: &Act) -> Result<(), Failure> {
 /// The backup that a folder or a file is.
 fn file_of(dir: &Path) -> Result<PathBuf, Failure> {
     let path = if dir.is_dir() { dir.join(FILE) } else { dir.to_owned() };
-    match path.exists() {
+    match exists(&path)? {
         true => Ok(path),
         false => Err(Failure::usage(format!("there is no backup: {} is missing", path.display()))),
     }

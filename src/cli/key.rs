@@ -8,6 +8,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::backup::note;
+use super::cert::exists;
 use super::connection::{escaped, silent};
 use super::remote::Remote;
 use super::{Failure, count, print};
@@ -217,7 +218,7 @@ fn list(config: &Config) -> Result<(), Failure> {
     let keys = KeySet::configured(&config.auth)?.list();
     let now = SystemTime::now();
     let is_there = match config.store.backend {
-        Backend::Sled => config.store.path.join(FILE).exists(),
+        Backend::Sled => exists(&config.store.path.join(FILE))?,
         Backend::JetStream => true,
     };
     let known = match is_there {

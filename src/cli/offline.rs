@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Failure;
+use super::cert::exists;
 use crate::admin::{ExportLines, revoke};
 use crate::config::{self, Backend, Config};
 use crate::ids::UserId;
@@ -35,7 +36,7 @@ impl Offline {
     /// The same; nothing where none was made yet.
     pub(super) fn find(config: &Config) -> Result<Option<Self>, Failure> {
         needs_node(config)?;
-        match config.store.path.join("manifest.json").exists() {
+        match exists(&config.store.path.join("manifest.json"))? {
             true => Self::open_or_make(config).map(Some),
             false => Ok(None),
         }

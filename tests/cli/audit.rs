@@ -73,6 +73,20 @@ fn a_changed_log_is_told_with_the_number_of_its_line() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_looked_into_is_not_one_where_nothing_was_done() {
+    let folder = Folder::ready();
+    for arguments in
+        [["audit", "verify"], ["audit", "list"], ["key", "list"], ["token", "revocations"]]
+    {
+        // As for a user who may not look into it. They used to say that nothing was done yet, or
+        // nothing at all, and to end well.
+        let said = folder.run_with(("IMSERVER_STORE__PATH", "config.toml/data"), &arguments);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{arguments:?}: {said:?}");
+        assert!(said.err.contains("cannot be looked at"), "{said:?}");
+    }
+}
+
+#[test]
 fn a_line_that_a_power_cut_tore_is_told_and_then_named() {
     let folder = Folder::ready();
     issued(&folder, &["--sub", "1"]);
