@@ -83,8 +83,9 @@ pub(super) fn backup(
     match Remote::connect(config, token)? {
         Some(server) => part.fill(|take| server.stream(Method::GET, "/admin/backup", None, take)),
         None => {
-            note(config, &Act::new("backup"))?;
+            // Opened first, since it can be refused; nothing is done by that.
             let store = Offline::open(config)?;
+            note(config, &Act::new("backup"))?;
             part.fill(|take| store.backup(take)).and_then(|()| store.close())
         }
     }?;

@@ -44,6 +44,16 @@ fn what_is_for_a_folder_says_so_where_there_are_streams() {
 }
 
 #[test]
+fn a_backup_of_nothing_is_refused_and_not_written_down() {
+    let folder = Folder::ready();
+    let said = folder.run(&["backup", "b"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("there is no data in data (store.path)"), "{said:?}");
+    // The audit log used to say that one was made.
+    assert!(!folder.exists("data"));
+}
+
+#[test]
 fn what_is_no_store_and_no_backup_is_not_called_damaged() {
     let folder = Folder::ready();
     for dir in ["nowhere", "certs"] {
