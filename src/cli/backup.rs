@@ -1,12 +1,13 @@
 //! `imserver backup`, `restore` and `verify`: a copy of everything, and the proof that it is one.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use http::Method;
 use nix::fcntl::Flock;
+use tempfile::TempDir;
 
 use super::cert::exists;
 use super::offline::{self, Offline};
@@ -21,6 +22,9 @@ use crate::store::sled::{BackupError, Checker, FillError, Findings, OpenError};
 
 /// The name of a backup in its folder.
 const FILE: &str = "imserver.backup";
+
+/// Where a restore is tried, beside a backup.
+const TRIAL: &str = ".imserver-verify";
 
 /// The priority of a backup.
 const NICE: i32 = 19;
@@ -150,9 +154,7 @@ pub(super) fn verify(args: &VerifyArgs, config: &Config) -> Result<(), Failure> 
 fn verify_backup(path: &Path) -> Result<(), Failure> {
     let (file, size) = open(path)?;
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let trial = tempfile::Builder::new().prefix(".verify-").tempdir_in(folder);
-    let trial = trial.or_else(|_| tempfile::Builder::new().prefix("imserver-").tempdir());
-    let trial = trial
+    let (trial, _mine) = trial(folder)
         .map_err(|error| Failure::failed(format!("there is no place to try a restore: {error}")))?;
     let progress = Progress::bytes("trying a restore", size);
     let tried = store::sled::restore(
@@ -164,6 +166,22 @@ fn verify_backup(path: &Path) -> Result<(), Failure> {
     let found = tried.map_err(|error| failure(path, error))?;
     print(format!("{}: it is whole, and a store was made of it and read", path.display()))?;
     print(summary(&found))
+}
+
+/// A place to try a restore in, beside the backup or where the system has room for such things,
+/// and the hold on it.
+fn trial(folder: &Path) -> io::Result<(TempDir, Option<Flock<File>>)> {
+    let place = folder.join(TRIAL);
+    // What one that was cut short has left: all messages. One that is at work holds it.
+    if place.exists()
+        && let Ok(Some(_mine)) = secret_file::take_folder(&place)
+    {
+        let _ = fs::remove_dir_all(&place);
+    }
+    let beside = tempfile::Builder::new().prefix(TRIAL).rand_bytes(0).tempdir_in(folder);
+    let trial = beside.or_else(|_| tempfile::Builder::new().prefix("imserver-").tempdir())?;
+    let mine = secret_file::take_folder(trial.path())?;
+    Ok((trial, mine))
 }
 
 pub(super) fn summary(found: &Findings) -> String {
@@ -291,6 +309,6 @@ impl Drop for Partial {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("{} cannot be written: {error}", path.display()))
 }

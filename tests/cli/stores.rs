@@ -54,6 +54,18 @@ fn a_backup_of_nothing_is_refused_and_not_written_down() {
 }
 
 #[test]
+fn a_verification_that_was_cut_short_leaves_nothing_for_ever() {
+    let folder = stored();
+    assert_eq!(folder.run(&["backup", "b"]).code, 0);
+    std::fs::create_dir_all(folder.path("b/.imserver-verify/data")).unwrap();
+    folder.write("b/.imserver-verify/data/db", "all messages");
+    let said = folder.run(&["verify", "b"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    // Each used to have a place of its own, and what was left in it stayed.
+    assert_eq!(std::fs::read_dir(folder.path("b")).unwrap().count(), 1);
+}
+
+#[test]
 fn what_is_no_store_and_no_backup_is_not_called_damaged() {
     let folder = Folder::ready();
     for dir in ["nowhere", "certs"] {
