@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::audit::{Act, Audit, AuditError, Line};
+use super::audit::{Act, Audit, AuditError, Fault, Line};
 use crate::auth::{Issued, Request};
 
 /// The act of issuing a token.
@@ -44,19 +44,35 @@ pub struct Outstanding {
     pub until: String,
 }
 
-/// The tokens that have not expired, by the name of their key.
+/// The tokens that have not expired.
+#[derive(Clone, Debug, Default)]
+pub struct Alive {
+    /// By the name of their key.
+    pub by_key: HashMap<String, Outstanding>,
+    /// The line of the log that is broken, and how: what follows it was not looked at.
+    pub broken: Option<(u64, Fault)>,
+}
+
+/// The tokens that have not expired, as far as the log tells of them.
 ///
 /// # Errors
-/// The log cannot be read. What follows a broken line is not looked at.
-pub fn outstanding(
-    audit: &Audit,
-    now: SystemTime,
-) -> Result<HashMap<String, Outstanding>, AuditError> {
-    let mut by_key: HashMap<String, Outstanding> = HashMap::new();
-    for entry in audit.lines()?.map_while(Result::ok).filter_map(|line| Entry::of(&line)) {
+/// The log cannot be opened.
+pub fn outstanding(audit: &Audit, now: SystemTime) -> Result<Alive, AuditError> {
+    let mut found = Alive::default();
+    for line in audit.lines()? {
+        let line = match line {
+            Ok(line) => line,
+            // Nothing of it was reported as done.
+            Err((_, Fault::Torn)) => break,
+            Err(fault) => {
+                found.broken = Some(fault);
+                break;
+            }
+        };
+        let Some(entry) = Entry::of(&line) else { continue };
         let alive = humantime::parse_rfc3339_weak(&entry.until).is_ok_and(|until| until > now);
         if let Some(kid) = entry.kid.filter(|_| alive) {
-            let known = by_key.entry(kid).or_default();
+            let known = found.by_key.entry(kid).or_default();
             known.tokens += 1;
             // These texts sort as the times do.
             if entry.until > known.until {
@@ -64,7 +80,7 @@ pub fn outstanding(
             }
         }
     }
-    Ok(by_key)
+    Ok(found)
 }
 
 /// An issued token, as the ledger knows it.

@@ -1,6 +1,6 @@
 //! `imserver key`: the keys that sign and check tokens.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -12,8 +12,8 @@ use super::cert::exists;
 use super::connection::{escaped, silent};
 use super::remote::Remote;
 use super::{Failure, count, print};
-use crate::admin::audit::{Act, FILE};
-use crate::admin::ledger::{self, Outstanding};
+use crate::admin::audit::{Act, FILE, Fault};
+use crate::admin::ledger::{self, Alive, Outstanding};
 use crate::admin::{Audit, Who, revoke};
 use crate::auth::{self, Alg, KeyEntry, KeySet, SetFault};
 use crate::config::{Backend, Config};
@@ -130,16 +130,18 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
     let (connections, silent) =
         server.as_ref().map_or(Ok((0, BTreeSet::new())), |server| connections(server, kid))?;
     let audit = Audit::of(&config.store)?;
-    let tokens = ledger::outstanding(&audit, SystemTime::now())?;
-    let tokens = tokens.get(kid).map_or(0, |known| known.tokens);
+    let Alive { by_key, broken } = ledger::outstanding(&audit, SystemTime::now())?;
+    let tokens = by_key.get(kid).map_or(0, |known| known.tokens);
     let cut = format!(
-        "{}{} and {} of the ledger that {} not expired",
+        "{}{} and {} of the ledger that {} not expired{}",
         count(connections as u64, "live connection"),
         unasked(&silent),
         count(tokens as u64, "token"),
-        if tokens == 1 { "has" } else { "have" }
+        if tokens == 1 { "has" } else { "have" },
+        unread(&audit, broken.as_ref())
     );
-    if (connections > 0 || tokens > 0) && !yes {
+    let is_known = silent.is_empty() && broken.is_none();
+    if (connections > 0 || tokens > 0 || !is_known) && !yes {
         return Err(Failure::usage(format!(
             "to retire {kid} cuts off {cut}; say --yes to do it all the same, or wait until \
              `imserver key list` shows that its time is over"
@@ -160,6 +162,13 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
         print("no key is left that can sign: tokens are issued elsewhere from now on")?;
     }
     take_up(Ok(server))
+}
+
+/// What is to be said of a ledger that cannot be read to its end.
+fn unread(audit: &Audit, broken: Option<&(u64, Fault)>) -> String {
+    broken.map_or_else(String::new, |(number, why)| {
+        format!(" (before line {number} of {}, which is broken: {why})", audit.place())
+    })
 }
 
 /// What is to be said of nodes that did not answer.
@@ -221,13 +230,18 @@ fn list(config: &Config) -> Result<(), Failure> {
         Backend::Sled => exists(&config.store.path.join(FILE))?,
         Backend::JetStream => true,
     };
-    let known = match is_there {
-        true => ledger::outstanding(&Audit::of(&config.store)?, now)?,
-        false => HashMap::new(),
+    let audit = is_there.then(|| Audit::of(&config.store)).transpose()?;
+    let known = match &audit {
+        Some(audit) => ledger::outstanding(audit, now)?,
+        None => Alive::default(),
     };
     for key in &keys {
-        let last = key.kid.as_ref().and_then(|kid| known.get(kid));
+        let last = key.kid.as_ref().and_then(|kid| known.by_key.get(kid));
         print(line(key, last))?;
+    }
+    if let (Some(audit), Some((number, why))) = (&audit, &known.broken) {
+        let place = audit.place();
+        print(format!("later tokens are not known: {place}: line {number} is broken: {why}"))?;
     }
     if !keys.iter().any(|key| key.signs) {
         print("no key can sign: tokens are checked here and issued elsewhere")?;

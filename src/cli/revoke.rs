@@ -14,7 +14,7 @@ use super::{Failure, print};
 use crate::admin::audit::{Act, Fault};
 use crate::admin::ledger::Entry;
 use crate::admin::revoke::{self, Plan, RevokeError, Shown, Target};
-use crate::admin::{Audit, AuditError, Who};
+use crate::admin::{Audit, Who};
 use crate::auth::{KeySet, Revocation, Revocations, TokenId};
 use crate::config::Config;
 use crate::epoch;
@@ -218,7 +218,10 @@ fn recorded(config: &Config) -> Result<Vec<Entry>, Failure> {
         match line {
             Ok(line) => entries.extend(Entry::of(&line)),
             Err((_, Fault::Torn)) => {}
-            Err((_, why)) => return Err(AuditError::Broken { place: audit.place(), why }.into()),
+            Err((number, why)) => {
+                let place = audit.place();
+                return Err(Failure::failed(format!("{place}: line {number} is broken: {why}")));
+            }
         }
     }
     Ok(entries)

@@ -61,6 +61,17 @@ fn a_changed_log_is_told_with_the_number_of_its_line() {
     let said = folder.run(&["audit", "verify"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("line 2 is broken"), "{said:?}");
+    // They used to know of no tokens behind it, without a word, or to call it the last line.
+    let said = folder.run(&["token", "list"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("data/audit.jsonl: line 2 is broken"), "{said:?}");
+    assert_eq!(folder.run(&["key", "generate"]).code, 0);
+    let said = folder.run(&["key", "list"]);
+    assert!(said.out.contains("data/audit.jsonl: line 2 is broken"), "{said:?}");
+    let new = said.out.lines().nth(1).unwrap().split('\t').next().unwrap();
+    let said = folder.run(&["key", "retire", new]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+    assert!(said.err.contains("0 tokens of the ledger that have not expired (before line 2 of"));
 
     let two = good.match_indices('\n').nth(1).unwrap().0 + 1;
     folder.write("data/audit.jsonl", &good[..two]);
