@@ -2,9 +2,9 @@
 //! how it is replaced without ever being half there.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -234,6 +234,13 @@ fn save(set: &KeySet, path: &Path, directory: &File) -> io::Result<()> {
     // Made anew (O_EXCL) with mode 0600, and gone again if we fail.
     let mut file = NamedTempFile::with_prefix_in(".keys-", directory_of(path))?;
     file.write_all(&text)?;
+    // Public keys stay readable for whoever could read them: a server may run as another user.
+    if !set.holds_secrets()
+        && let Ok(before) = fs::metadata(path)
+    {
+        fchown(file.as_file(), None, Some(before.gid()))?;
+        file.as_file().set_permissions(Permissions::from_mode(before.mode() & 0o644))?;
+    }
     file.as_file().sync_all()?;
     file.persist(path)?;
     // The name is on the disk only once its directory is.

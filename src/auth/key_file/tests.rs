@@ -136,6 +136,25 @@ fn adding_keys_keeps_the_others_and_the_secrets_secret() {
 }
 
 #[test]
+fn a_change_of_public_keys_leaves_them_to_who_could_read_them() {
+    let (_directory, path) = with_set(false);
+    let other = key(Alg::Es256);
+    let public = || Key::read(Json::Object(public_half(&other))).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    for readable in [0o644, 0o640, 0o600] {
+        chmod(&path, readable);
+        KeySet::edit(&path, |keys| keys.add(public())).unwrap();
+        // It used to be 0600: a server of another user knew no keys any more.
+        assert_eq!(mode(&path), readable);
+        KeySet::edit(&path, |keys| keys.retire(public().kid().unwrap())).unwrap();
+        assert_eq!(mode(&path), readable);
+    }
+    chmod(&path, 0o644);
+    KeySet::edit(&path, |keys| keys.add(other)).unwrap();
+    assert_eq!(mode(&path), 0o600, "there is a secret in it now");
+}
+
+#[test]
 fn a_change_that_fails_leaves_the_file_as_it_was() {
     let (directory, path) = with_set(true);
     let before = fs::read(&path).unwrap();
