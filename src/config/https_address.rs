@@ -12,14 +12,19 @@ pub(super) fn read(raw: Raw<'_>) -> Result<Option<String>, Wrong> {
         return Ok(None);
     }
     let wrong = |what: &str, right: &str| Err(Wrong::new(what, right));
+    // What stands before an @ is mostly a password.
+    let shown = match text.contains('@') {
+        true => "this, which may hold a password,".to_owned(),
+        false => quoted(&text),
+    };
     if text.contains('#') {
         return wrong("it has a fragment, which is never sent", "leave the # and the rest out");
     }
     let (Ok(uri), false) = (text.parse::<Uri>(), text.len() > LONGEST) else {
-        return Err(Wrong::new(format!("{} is no address", quoted(&text)), form));
+        return Err(Wrong::new(format!("{shown} is no address"), form));
     };
     let Some(authority) = uri.authority().filter(|_| uri.scheme().is_some()) else {
-        return Err(Wrong::new(format!("{} is no whole address", quoted(&text)), form));
+        return Err(Wrong::new(format!("{shown} is no whole address"), form));
     };
     if authority.as_str().contains('@') {
         let right = "leave what stands before the @ out; a key set is public";
@@ -27,13 +32,12 @@ pub(super) fn read(raw: Raw<'_>) -> Result<Option<String>, Wrong> {
     }
     if uri.scheme_str() != Some("https") {
         let right = "write https://…: whoever changes the keys on their way can be anybody here";
-        return Err(Wrong::new(format!("{} is not https", quoted(&text)), right));
+        return Err(Wrong::new(format!("{shown} is not https"), right));
     }
     let after_host = authority.as_str().get(authority.host().len()..).unwrap_or_default();
     let port_fits = after_host.is_empty() || authority.port_u16().is_some_and(|port| port > 0);
     if authority.host().is_empty() || !port_fits {
-        let what = format!("{} has no host, or no valid port", quoted(&text));
-        return Err(Wrong::new(what, form));
+        return Err(Wrong::new(format!("{shown} has no host, or no valid port"), form));
     }
     Ok(Some(text))
 }

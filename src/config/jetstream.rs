@@ -68,14 +68,14 @@ pub(super) fn check(reader: &mut Reader<'_>, store: &Store) {
 fn server(text: &str) -> Result<String, Wrong> {
     let right = "write an address such as \"tls://nats-1.example:4222\"";
     let wrong = |what: &str| Err(Wrong::new(format!("{} {what}", quoted(text)), right));
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return wrong("is no address with a scheme");
-    };
-    if rest.contains('@') {
+    if text.contains('@') {
         // Not shown: it holds a password.
         let right = "use store.jetstream.user and password_file";
         return Err(Wrong::new("an address holds a password", right));
     }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return wrong("is no address with a scheme");
+    };
     let host = match rest.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => host,
         _ => return wrong("has no port"),

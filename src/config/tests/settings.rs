@@ -30,6 +30,10 @@ fn keys_are_fetched_from_https_addresses_alone() {
         ("id.example/keys", "\"id.example/keys\" is no "),
         ("/keys", "\"/keys\" is no whole address"),
         ("https://id example/", "\"https://id example/\" is no address"),
+        // These used to be shown.
+        ("ming:secret@id.example/keys", "this, which may hold a password, is no "),
+        ("https://ming:a secret@id.example/", "this, which may hold a password, is no "),
+        ("https://ming:secret/@id.example/", "this, which may hold a password, "),
     ] {
         let found = read(bad).unwrap_err();
         assert!(found.starts_with(&format!("2: auth.jwks_url: {expected}")), "{bad}: {found}");
@@ -92,6 +96,7 @@ fn what_is_wrong_with_a_cluster_is_said() {
         "tls://:4222",
         "tls://a b:4222",
         "tls://user:secret@a.example:4222",
+        "user:secret@a.example:4222",
     ] {
         let found = fault(&format!("[store.jetstream]\nservers = [\"{bad}\"]"));
         assert!(found.starts_with("2: store.jetstream.servers: "), "{found}");
