@@ -1,13 +1,13 @@
 //! `imserver token`: tokens for trying things out, for support and for administrators.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use zeroize::Zeroizing;
 
-use super::{Failure, revoke, wiring};
+use super::{Failure, print, revoke, wiring};
 use crate::admin::revoke::Target;
 use crate::auth::{self, KeyEntry, KeySet, Refused, Request, TOKEN_MAX, Verdict};
 use crate::config::Config;
@@ -78,7 +78,7 @@ struct Issue {
 pub(super) fn run(args: Args, config: &Config, admin: Option<&Path>) -> Result<(), Failure> {
     match args.command {
         Command::Issue(issue) => Ok(run_issue(issue, config)?),
-        Command::Inspect { jwt } => Ok(inspect(&jwt, config)?),
+        Command::Inspect { jwt } => inspect(&jwt, config),
         Command::Revoke { sub: Some(user), .. } => {
             revoke::revoke(&Target::Subject(user), config, admin)
         }
@@ -116,40 +116,40 @@ fn run_issue(issue: Issue, config: &Config) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{}", issued.token).context("the token was issued, but not printed")
 }
 
-fn inspect(jwt: &str, config: &Config) -> anyhow::Result<()> {
+fn inspect(jwt: &str, config: &Config) -> Result<(), Failure> {
     let keys = KeySet::configured(&config.auth)?;
     let token = given(jwt)?;
     let inspection = auth::inspect(&keys, &config.auth, token.trim(), SystemTime::now());
-    let mut out = io::stdout().lock();
     for (part, text) in [("header", &inspection.header), ("claims", &inspection.claims)] {
         let text = text.as_deref().unwrap_or("(cannot be decoded)");
-        writeln!(out, "{part}: {text}")?;
+        print(format!("{part}: {text}"))?;
     }
     match inspection.verdict {
         Verdict::User(identity) => {
             let (user, end) = (identity.user(), shown(identity.ends_at()));
-            writeln!(out, "accepted: user {user}, until {end} unless revoked")?;
+            print(format!("accepted: user {user}, until {end} unless revoked"))
         }
         Verdict::Admin(admin) => {
             let (user, end) = (admin.user(), shown(admin.ends_at()));
-            writeln!(out, "accepted: administrator {user}, until {end} unless revoked")?;
+            print(format!("accepted: administrator {user}, until {end} unless revoked"))
         }
         Verdict::Refused(refused) => {
             // Anybody may have written what stands above; say so where it is read.
             let reason = refused.reason();
             // Only a key that is not in the file can be the provider's.
             if refused == Refused::UnknownKid && config.auth.jwks_url.is_some() {
-                bail!(
+                return Err(Failure::failed(format!(
                     "not checked: {refused} ({reason}), but only the keys in auth.keys were used; \
                      those of auth.jwks_url are known to the running server alone; do not trust \
                      what it says"
-                );
+                )));
             }
             let wanted = wanted(refused, config, &keys);
-            bail!("refused here: {refused} ({reason}){wanted}; do not trust what it says");
+            Err(Failure::failed(format!(
+                "refused here: {refused} ({reason}){wanted}; do not trust what it says"
+            )))
         }
     }
-    Ok(())
 }
 
 /// What would have been right, where the configuration says so.
