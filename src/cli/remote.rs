@@ -265,8 +265,8 @@ fn admin_token(config: &Config, file: Option<&Path>) -> Result<Zeroizing<String>
         let text = str::from_utf8(&bytes).unwrap_or_default().trim();
         return given(text, &format!("{}, which --admin-token names,", path.display()));
     }
-    if let Ok(text) = std::env::var(VARIABLE) {
-        let text = Zeroizing::new(text);
+    if let Some(text) = std::env::var_os(VARIABLE) {
+        let text = Zeroizing::new(text.into_string().unwrap_or_default());
         return given(text.trim(), VARIABLE);
     }
     let keys = KeySet::configured(&config.auth)?;
