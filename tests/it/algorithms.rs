@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::support::{Claims, Door, Forge, Setup, Upgrade, Way, b64, refused, within};
+use crate::support::{Claims, Door, Forge, Setup, Way, b64};
 
 const ALGORITHMS: [&str; 13] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
@@ -213,25 +213,4 @@ fn a_key_set_that_cannot_be_trusted_keeps_the_server_from_starting() {
     fs::remove_file(&path).unwrap();
     let (code, said) = setup.start_in_vain();
     assert_eq!(code, Some(2), "{said}");
-}
-
-#[tokio::test]
-async fn a_retired_key_opens_nothing_and_a_new_one_does() {
-    let server = Setup::new().set("limits.connections_per_user", "1000").start().await;
-    let old = Forge::token(7);
-    server.setup().run(&["key", "generate", "--alg", "EdDSA"]);
-    server.signal("HUP");
-    server.logged("key set read again").await;
-    let new = server.setup().run(&["token", "issue", "--sub", "7"]);
-    for token in [old.as_str(), new.trim()] {
-        assert_eq!(Upgrade::token(token).send(&server).await.status, 101);
-    }
-
-    let rest = json!({ "keys": keys(server.setup()).split_off(1) }).to_string();
-    fs::write(server.setup().path("certs/keys.json"), rest).unwrap();
-    server.signal("HUP");
-    let retired = async { while Upgrade::token(&old).send(&server).await.status == 101 {} };
-    within("the old key to be forgotten", retired).await;
-    refused(&Upgrade::token(&old).send(&server).await, "the retired key's");
-    assert_eq!(Upgrade::token(new.trim()).send(&server).await.status, 101);
 }

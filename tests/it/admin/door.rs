@@ -42,16 +42,6 @@ async fn nobody_without_an_administrators_token_is_let_in() {
 }
 
 #[tokio::test]
-async fn an_administrators_token_opens_no_session() {
-    let server = TestServer::new().await;
-    let token = Admin::claims().token();
-    let answer = Call::get(1, "me").token(&token).send(&server).await;
-    refused(&answer, "an administrator's token at the API");
-    let answer = crate::support::Upgrade::token(&token).send(&server).await;
-    refused(&answer, "an administrator's token at the socket");
-}
-
-#[tokio::test]
 async fn whoever_is_let_in_is_told_of_their_mistakes() {
     let server = TestServer::new().await;
     for (method, target, body, status, code) in [
