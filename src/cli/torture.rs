@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{ConfigFile, Failure, print};
 use crate::config::Backend;
 use crate::torture::{Kill, Place, Report, Torture, TortureError};
@@ -64,7 +66,13 @@ pub(super) fn run(args: &Args, file: &ConfigFile) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
-    let outcome = runtime.block_on(rounds(args, &mut torture));
+    let outcome = runtime.block_on(async {
+        let told = told_to_stop();
+        tokio::select! {
+            outcome = rounds(args, &mut torture) => outcome.map_err(|error| error.to_string()),
+            () = told => Err("it was told to stop".to_owned()),
+        }
+    });
     let report = torture.report();
     let dir = under.dir.display();
     print(format!("directory               {dir}"))?;
@@ -118,6 +126,24 @@ async fn rounds(args: &Args, torture: &mut Torture) -> Result<(), TortureError> 
     }
     bar(args.rounds, args.rounds, torture.report());
     torture.finish().await
+}
+
+/// Ends where this process is told to. The server under test is one of its own, which would live
+/// on: to that a terminal that goes is a reason to read its files again.
+fn told_to_stop() -> impl Future<Output = ()> {
+    let heard = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    // Heard from now on, not from when it is waited for.
+    let heard = heard.map(signal);
+    async move {
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = heard else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 /// Nothing of anybody's is written over or removed.

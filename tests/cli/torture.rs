@@ -1,3 +1,11 @@
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::program::{Folder, Said};
 
 #[test]
@@ -33,4 +41,32 @@ fn torture_happens_beside_the_data_of_the_configuration_that_is_named() {
     assert!(said.out.contains("directory               disk/new"), "{}", said.out);
     assert!(!folder.exists("disk/data"), "the store of the configuration is left alone");
     assert!(!folder.exists("own") && !folder.exists("keys.json"));
+}
+
+#[test]
+fn torture_that_is_told_to_stop_takes_its_server_along() {
+    let folder = Folder::new();
+    let mut command = folder.command(&["torture", "--rounds", "100000"]);
+    let mut torture = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = torture.id();
+    // It has begun with its first line; a server is there but for the moments between two.
+    let _ = BufReader::new(torture.stderr.take().unwrap()).read_line(&mut String::new());
+    let end = Instant::now() + Duration::from_secs(20);
+    let server = loop {
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap().map(Result::unwrap);
+        let mut children = threads.filter_map(|thread| {
+            let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+            children.split_whitespace().next()?.parse().ok()
+        });
+        if let Some(server) = children.next() {
+            break Pid::from_raw(server);
+        }
+        assert!(Instant::now() < end, "no server is started");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    // As when the terminal goes: to the server alone it would be a word to read its files again.
+    kill(Pid::from_raw(id.try_into().unwrap()), Signal::SIGHUP).unwrap();
+    assert_eq!(torture.wait().unwrap().code(), Some(1));
+    assert_eq!(kill(server, None), Err(Errno::ESRCH));
+    assert!(folder.exists("imserver-torture"));
 }
