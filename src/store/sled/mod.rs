@@ -99,7 +99,8 @@ const TAIL: usize = 64;
 /// Checks first that nothing is missing: see [`OpenError::Damaged`]. Blocks meanwhile.
 ///
 /// # Errors
-/// Says what is in the way and what to do; the directory is left as it was.
+/// Says what is in the way and what to do; the directory is left as it was, but for what
+/// [`OpenError::Damaged`] says.
 pub fn open(
     config: &config::Store,
     limits: &config::Limits,
@@ -112,9 +113,9 @@ pub fn open(
     let settings = Settings::of(config, limits);
     let books = settings
         .books(log.clone(), census.last_id)
-        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+        .map_err(|error| refusal::found_late(refusal::met(&config.path, error)))?;
     let unfinished = reader::erasures(&log)
-        .map_err(|error| refusal::damaged(&config.path, error.to_string()))?;
+        .map_err(|error| refusal::found_late(refusal::met(&config.path, error)))?;
     info!(
         path = %config.path.display(),
         messages = census.kept(),

@@ -17,7 +17,7 @@ use super::manifest::{self, Manifest, Renewed};
 use super::page_cache;
 use super::panics::guarded;
 use super::record::{self, LOG_VERSION, SCHEMA_VERSION};
-use super::refusal::{OpenError, damaged, in_use, met, schema, unfinished, unusable};
+use super::refusal::{OpenError, damaged, found_late, in_use, met, schema, unfinished, unusable};
 use super::rehearsal::Rehearsal;
 use super::renew::renew;
 use super::seal::Seal;
@@ -227,15 +227,6 @@ fn rehearse(
 fn not_kept(mut error: OpenError) -> OpenError {
     if let OpenError::Damaged { changed, .. } = &mut error {
         *changed = "There was no room to check a copy, so the database may have changed";
-    }
-    error
-}
-
-/// A database that was sealed is opened as it is, and names the volumes that there must be.
-fn found_late(mut error: OpenError) -> OpenError {
-    if let OpenError::Damaged { changed, .. } = &mut error {
-        *changed = "The database was opened before that was seen: its files may have changed, \
-                    but not what they say";
     }
     error
 }

@@ -143,6 +143,15 @@ pub(super) fn met(dir: &Path, error: StoreError) -> OpenError {
     )
 }
 
+/// The same, once the database itself is open: it was whole, and names the volumes that there must be.
+pub(super) fn found_late(mut error: OpenError) -> OpenError {
+    if let OpenError::Damaged { changed, .. } = &mut error {
+        *changed = "The database was opened before that was seen: its files may have changed, \
+                    but not what they say";
+    }
+    error
+}
+
 pub(super) fn schema(dir: &Path, found: u64) -> OpenError {
     OpenError::Schema { path: dir.to_owned(), found, known: SCHEMA_VERSION }
 }
