@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::claims::{Claimed, is_young};
 use super::clock::sober_now;
 use super::lanes::{Head, Lane};
+use super::line::Waiting;
 use super::log::Pair;
 use super::packets::{body, client_id, name_of, successor};
 use super::record::{Kept, print};
@@ -20,13 +21,14 @@ impl Lane {
     /// it was perhaps written, where that was done.
     pub(super) async fn append(
         &self,
-        draft: &Draft,
+        waiting: &Waiting,
         claimed: Option<Claimed>,
         name: Option<String>,
     ) -> Result<Appended, AppendError> {
+        let (draft, end) = (&waiting.draft, waiting.end());
         let name = name.unwrap_or_else(|| name_of(draft));
         let ResendKey::Client { id, again } = &draft.resend else {
-            return self.write(draft, name).await;
+            return self.write(draft, end, name).await;
         };
         let take = || self.shared.claims.take(draft.from, id, draft.to);
         let claimed = claimed.unwrap_or_else(take);
@@ -44,7 +46,7 @@ impl Lane {
                 is_over = !is_young(first.message.stored_at, sober_now(), window);
                 same(draft, &first)
             }
-            Ok(None) => self.write(draft, name).await,
+            Ok(None) => self.write(draft, end, name).await,
             Err(_) => Err(AppendError::Unavailable),
         };
         // A message from before the window keeps its name from nobody.
@@ -70,8 +72,13 @@ impl Lane {
         Ok(None)
     }
 
-    async fn write(&self, draft: &Draft, name: String) -> Result<Appended, AppendError> {
-        let outcome = self.try_write(draft, name).await;
+    async fn write(
+        &self,
+        draft: &Draft,
+        end: Instant,
+        name: String,
+    ) -> Result<Appended, AppendError> {
+        let outcome = self.try_write(draft, end, name).await;
         outcome.unwrap_or_else(|error| {
             tracing::warn!(%error, "a message could not be stored");
             Err(AppendError::Unavailable)
@@ -81,6 +88,7 @@ impl Lane {
     async fn try_write(
         &self,
         draft: &Draft,
+        end: Instant,
         mut name: String,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
         let pair = Pair { to: draft.to, from: draft.from };
@@ -103,7 +111,7 @@ impl Lane {
             let head = self.head(pair).await?;
             let stored_at = self.shared.clock.stamp(pair, head.stored_at);
             let payload = body(draft, &head.next, stored_at, None);
-            let write = log.message_write(pair, payload).after(head.seq).named(&name);
+            let write = log.message_write(pair, payload).after(head.seq).named(&name).until(end);
             let began = Instant::now();
             match write.put(log).await? {
                 Written::At(seq) => {

@@ -16,7 +16,6 @@ use super::log::Pair;
 use super::packets::{body, client_id, name_of};
 use super::record::print;
 use super::together::{Together, put_together};
-use super::tries::WRITE;
 use super::writes::{Write, tell};
 use crate::ids::UserId;
 use crate::store::{AppendError, Appended, ResendKey};
@@ -95,8 +94,8 @@ impl Lane {
             join_all(uncounted.map(|inbox| self.unread(inbox))),
             join_all(unknown.map(|pair| self.head(pair))),
         );
-        let first = waiting.iter().map(|waiting| waiting.since).min();
-        let _ = timeout_at(first.unwrap_or_else(Instant::now) + WRITE, reading).await;
+        let first = waiting.iter().map(Waiting::end).min();
+        let _ = timeout_at(first.unwrap_or_else(Instant::now), reading).await;
     }
 
     /// Finds a message its place in the group, or apart.
@@ -127,7 +126,7 @@ impl Lane {
         let place = group.entries.len() as u64;
         let stored_at = self.shared.clock.stamp(pair, head.stored_at);
         let payload = body(draft, &head.next, stored_at, Some(place));
-        let write = self.shared.log.message_write(pair, payload).named(&name);
+        let write = self.shared.log.message_write(pair, payload).named(&name).until(waiting.end());
         let write = match group.heads.contains_key(&pair) {
             // Its place in the group says the same.
             true => write,
@@ -225,8 +224,8 @@ impl Lane {
     pub(super) async fn one_by_one(&self, inbox: VecDeque<Apart>) {
         for Apart { waiting, claimed, name } in inbox {
             // As at the beginning: those before it may have taken long.
-            let outcome = match waiting.since.elapsed() < WRITE {
-                true => self.append(&waiting.draft, claimed, name).await,
+            let outcome = match Instant::now() < waiting.end() {
+                true => self.append(&waiting, claimed, name).await,
                 false => Err(AppendError::Unavailable),
             };
             let _ = waiting.reply.send(outcome);
@@ -238,7 +237,7 @@ impl Lane {
 /// nobody waits for the patience of all before them.
 fn in_time(waiting: Vec<Waiting>) -> Vec<Waiting> {
     let (in_time, late): (Vec<_>, Vec<_>) =
-        waiting.into_iter().partition(|waiting| waiting.since.elapsed() < WRITE);
+        waiting.into_iter().partition(|waiting| Instant::now() < waiting.end());
     for Waiting { reply, .. } in late {
         let _ = reply.send(Err(AppendError::Unavailable));
     }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lanes::Lane;
 use super::pace::Pace;
 use super::shared::Shared;
+use super::tries::WRITE;
 use crate::ids::UserId;
 use crate::store::{AppendError, Appended, Draft, Receipt};
 
@@ -41,6 +42,14 @@ pub(super) struct Waiting {
     pub(super) draft: Draft,
     pub(super) since: Instant,
     pub(super) reply: Reply,
+}
+
+impl Waiting {
+    /// Until when it is tried to write it. Counted from when it came, not from when it was its turn:
+    /// else a node that ends while no server answers would wait once more for what is in line.
+    pub(super) fn end(&self) -> Instant {
+        self.since + WRITE
+    }
 }
 
 /// The ways in, by partition.

@@ -37,7 +37,8 @@ pub(super) enum Together {
 pub(super) async fn put_together(log: &Log, writes: &[&Write]) -> Result<Together, StoreError> {
     let client = &log.context.client();
     let subject = writes.last().map_or("", |write| write.subject.as_str());
-    let mut tries = Tries::of(log, subject);
+    let end = writes.iter().filter_map(|write| write.end).max();
+    let mut tries = Tries::of(log, subject, end);
     let mut unsure = false;
     loop {
         match together(client, writes, tries.begin()).await {

@@ -38,9 +38,11 @@ pub(super) struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
-    pub(super) fn of(log: &'a Log, subject: &'a str) -> Self {
+    /// For as long as a write may take, or until `end`.
+    pub(super) fn of(log: &'a Log, subject: &'a str, end: Option<Instant>) -> Self {
         let (began, patience) = (Instant::now(), Patience::default());
-        Self { log, subject, end: began + WRITE, began, patience, wait: AGAIN }
+        let end = end.unwrap_or(began + WRITE);
+        Self { log, subject, end, began, patience, wait: AGAIN }
     }
 
     /// One begins; how long its answer may take.

@@ -6,7 +6,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::log::Log;
 use super::news;
@@ -25,6 +25,8 @@ pub(super) struct Write {
     pub(super) headers: HeaderMap,
     /// Where all nodes are told, where the stream does not do that by itself.
     live: Option<Subject>,
+    /// Until when it is tried, where that does not begin with the first try.
+    pub(super) end: Option<Instant>,
 }
 
 /// What came of it.
@@ -41,13 +43,19 @@ pub(super) enum Written {
 
 impl Write {
     pub(super) fn new(subject: String, payload: Bytes) -> Self {
-        Self { subject, payload, headers: HeaderMap::new(), live: None }
+        Self { subject, payload, headers: HeaderMap::new(), live: None, end: None }
     }
 
     /// Told to all nodes on this subject when it is written. Of several in one go the first
     /// says where.
     pub(super) fn told_on(mut self, live: Subject) -> Self {
         self.live = Some(live);
+        self
+    }
+
+    /// Tried until then, and once in any case.
+    pub(super) fn until(mut self, end: Instant) -> Self {
+        self.end = Some(end);
         self
     }
 
@@ -80,7 +88,7 @@ impl Write {
     /// # Errors
     /// [`StoreError::Unavailable`]: perhaps it was written.
     pub(super) async fn put(&self, log: &Log) -> Result<Written, StoreError> {
-        let mut tries = Tries::of(log, &self.subject);
+        let mut tries = Tries::of(log, &self.subject, self.end);
         loop {
             match self.once(&log.context, tries.begin()).await {
                 Ok(written) => {
