@@ -47,18 +47,23 @@ impl End {
     }
 
     /// Has the peer take what is said before the token is over: one that takes a byte now and
-    /// then would keep the connection for as long as it likes.
+    /// then would keep the connection for as long as it likes. Gives whether it had to be
+    /// waited for.
     pub(super) async fn before(
         self,
         saying: impl Future<Output = Result<(), Gone>> + Send,
-    ) -> Result<(), Ended> {
+    ) -> Result<bool, Ended> {
         let mut saying = pin!(saying);
         // Nearly all take it at once, and no idle connection has room for a timer for the others.
         if let Some(said) = saying.as_mut().now_or_never() {
-            return Ok(said?);
+            said?;
+            return Ok(false);
         }
         match Box::pin(timeout_at(self.alarm, saying)).await {
-            Ok(said) => Ok(said?),
+            Ok(said) => {
+                said?;
+                Ok(true)
+            }
             Err(_) => Err(Ended::Close(Close::TokenExpired)),
         }
     }

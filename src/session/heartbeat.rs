@@ -43,4 +43,12 @@ impl Heartbeat {
             self.next = now + limits.ping_interval;
         }
     }
+
+    /// The client took what had waited for it, so it is there. Its answer comes behind all of
+    /// that, and may have come while nobody looked.
+    pub(super) fn took(&mut self, now: Instant, limits: &config::Limits) {
+        if self.waiting {
+            self.next = now + limits.pong_timeout;
+        }
+    }
 }

@@ -194,11 +194,15 @@ impl<S: Socket> Session<S> {
                 Step::Stopping => return Err(Box::pin(self.drain()).await),
                 Step::Alarm => Box::pin(self.on_alarm()).await?,
                 Step::Answered(None) | Step::Taken => {}
-                Step::Answered(Some(frame)) => self.ends.before(self.socket.send(frame)).await?,
+                Step::Answered(Some(frame)) => {
+                    let waited = self.ends.before(self.socket.send(frame)).await?;
+                    self.took(waited);
+                }
                 Step::News => self.deliver().await?,
             }
             self.take_what_is_ready().await?;
-            self.ends.before(self.socket.flush()).await?;
+            let waited = self.ends.before(self.socket.flush()).await?;
+            self.took(waited);
             self.set(alarm.as_mut());
         }
     }
@@ -240,7 +244,8 @@ impl<S: Socket> Session<S> {
         for _ in 0..READY_MAX {
             let Some(frame) = self.what_is_ready() else { break };
             if let Some(frame) = frame? {
-                self.ends.before(self.socket.send(frame)).await?;
+                let waited = self.ends.before(self.socket.send(frame)).await?;
+                self.took(waited);
             }
         }
         if self.inbox.ready(self.answers.notes_under_way()).now_or_never().is_some() {
@@ -271,9 +276,17 @@ impl<S: Socket> Session<S> {
         };
         self.context.metrics.delivered.inc_by(frames.len() as u64);
         for frame in frames {
-            self.ends.before(self.socket.send(frame)).await?;
+            let waited = self.ends.before(self.socket.send(frame)).await?;
+            self.took(waited);
         }
         Ok(())
+    }
+
+    /// The client took something, perhaps after a while.
+    fn took(&mut self, waited: bool) {
+        if waited {
+            self.heartbeat.took(Instant::now(), &self.limits);
+        }
     }
 
     /// The frames that come next in the log.
@@ -294,7 +307,9 @@ impl<S: Socket> Session<S> {
         }
         match self.heartbeat.due(now, &self.limits) {
             Beat::Wait => {}
-            Beat::Ping => self.ends.before(self.socket.ping()).await?,
+            Beat::Ping => {
+                self.ends.before(self.socket.ping()).await?;
+            }
             Beat::Dead => return Err(Ended::Close(Close::NoPong)),
         }
         while let Some(answer) = self.answers.overdue(now) {

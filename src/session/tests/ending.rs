@@ -133,6 +133,26 @@ async fn who_answers_no_ping_is_given_up_whatever_else_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_takes_slowly_what_waits_is_not_given_up_before_its_answer_is_looked_at() {
+    // Those with much to take on a slow line were, again and again.
+    let mut rig = heart().start();
+    assert_eq!(rig.heard().await, "ping");
+    rig.hold_back().await;
+    rig.store.arrive(2, ME, "much").await;
+    rig.settle_down().await;
+    rig.receive(Received::Pong).await;
+    sleep(Duration::from_secs(29)).await;
+    rig.let_go().await;
+    assert_eq!(rig.heard().await, "message much");
+    // It was heard that the client is there, and the next ping is due at its time.
+    let (at, heard) = rig.heard_at().await;
+    assert_eq!(heard, "ping");
+    let (_, ended) = rig.ended().await;
+    assert_eq!(ended, Ended::Close(Close::NoPong));
+    assert_between(Instant::now(), at + Duration::from_secs(20), at + Duration::from_secs(21));
+}
+
+#[tokio::test(start_paused = true)]
 async fn faults_are_counted_within_a_minute() {
     let mut plan = Plan::default();
     plan.limits.violations = 3;
