@@ -7,7 +7,6 @@ use std::time::SystemTime;
 use http::Method;
 use serde_json::Value;
 
-use super::backup::note;
 use super::cert::exists;
 use super::connection::{escaped, silent};
 use super::remote::Remote;
@@ -70,8 +69,8 @@ fn generate(alg: Alg, config: &Config) -> Result<(), Failure> {
     let path = &config.auth.keys;
     let key = auth::generate(alg).map_err(Failure::failed)?;
     let kid = key.kid().unwrap_or_default().to_owned();
-    note(config, &Act::new("key.generate").with("kid", kid.as_str()))?;
-    let swept = KeySet::edit(path, |keys| {
+    let act = Act::new("key.generate").with("kid", kid.as_str());
+    let swept = edit(path, &Audit::of(&config.store)?, &act, |keys| {
         let swept = keys.sweep(SystemTime::now());
         keys.add(key)?;
         Ok(swept)
@@ -103,8 +102,7 @@ fn rotate(alg: Option<Alg>, config: &Config, token: Option<&Path>) -> Result<(),
         .with("kid", kid.as_str())
         .with("old", old.as_str())
         .with("until", revoke::shown(until));
-    note(config, &act)?;
-    let swept = KeySet::edit(path, |keys| {
+    let swept = edit(path, &Audit::of(&config.store)?, &act, |keys| {
         let swept = keys.sweep(now);
         keys.rotate(next, until)?;
         Ok(swept)
@@ -151,8 +149,7 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
         .with("kid", kid)
         .with("connections", connections)
         .with("tokens", tokens);
-    audit.append(&Who::shell(), &act)?;
-    let swept = KeySet::edit(path, |keys| {
+    let swept = edit(path, &audit, &act, |keys| {
         keys.retire(kid)?;
         Ok(keys.sweep(SystemTime::now()))
     })?;
@@ -162,6 +159,21 @@ fn retire(kid: &str, yes: bool, config: &Config, token: Option<&Path>) -> Result
         print("no key is left that can sign: tokens are issued elsewhere from now on")?;
     }
     take_up(Ok(server))
+}
+
+/// Changes the key set, which is written down before, and what came of it where nothing did.
+fn edit<T>(
+    path: &Path,
+    audit: &Audit,
+    act: &Act,
+    change: impl FnOnce(&mut KeySet) -> Result<T, SetFault>,
+) -> Result<T, Failure> {
+    audit.append(&Who::shell(), act)?;
+    KeySet::edit(path, change).map_err(|error| {
+        // Nothing can be done about a log that fails now too.
+        let _ = audit.append(&Who::shell(), &act.failed(&error.to_string()));
+        error.into()
+    })
 }
 
 /// What is to be said of a ledger that cannot be read to its end.

@@ -126,6 +126,18 @@ fn no_token_is_issued_that_cannot_be_written_down() {
 }
 
 #[test]
+fn a_key_that_was_not_made_is_told_as_such() {
+    let folder = Folder::ready();
+    folder.set_mode("certs/keys.json", 0o644);
+    assert_eq!(folder.run(&["key", "generate"]).code, 2);
+    let log = folder.run(&["audit", "list"]).out;
+    let acts: Vec<&str> =
+        log.lines().map(|line| line.split("\"act\":\"").nth(1).unwrap()).collect();
+    assert!(acts[0].starts_with("key.generate\"") && acts[1].starts_with("key.generate.failed\""));
+    assert!(acts[1].contains("chmod 600"), "{log}");
+}
+
+#[test]
 fn nor_is_one_where_the_servers_that_keep_the_log_are_away() {
     let folder = Folder::ready();
     // Nobody listens on port 1.

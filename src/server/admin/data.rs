@@ -6,7 +6,7 @@ use tracing::error;
 
 use super::answer::{self, Broken};
 use super::{Admin, Call};
-use crate::admin::{Act, ExportLines};
+use crate::admin::{Act, ExportLines, Who};
 use crate::ids::UserId;
 use crate::server::refusal::Refusal;
 use crate::server::routes::Answer;
@@ -20,8 +20,9 @@ impl Admin {
     pub(super) async fn backup(&self, call: Call<'_>) -> Result<Answer, Refusal> {
         call.without_body()?;
         let store = &self.service()?.context.store;
-        self.note(&call.who, &Act::new("backup")).await?;
-        let backup = store.backup().await.map_err(unavailable)?;
+        let act = Act::new("backup");
+        self.note(&call.who, &act).await?;
+        let backup = self.begun(&call.who, &act, store.backup().await).await?;
         Ok(self.flow(BYTES, backup.chunks, Some))
     }
 
@@ -38,13 +39,30 @@ impl Admin {
             None => Act::new("export"),
         };
         self.note(&call.who, &act).await?;
-        let export = store.export(whose).await.map_err(unavailable)?;
+        let export = self.begun(&call.who, &act, store.export(whose).await).await?;
         let mut lines = ExportLines::begin(whose, &export);
         let lines = move |piece| {
             let text = lines.add(piece);
             (!text.is_empty()).then(|| Bytes::from(text))
         };
         Ok(self.flow(answer::LINES, export.pieces, lines))
+    }
+
+    /// Writes down that nothing came of an act where the store does not begin it.
+    async fn begun<T>(
+        &self,
+        who: &Who,
+        act: &Act,
+        begun: Result<T, StoreError>,
+    ) -> Result<T, Refusal> {
+        match begun {
+            Ok(begun) => Ok(begun),
+            Err(cause) => {
+                error!(error = %cause, "the store cannot be read");
+                self.note(who, &act.failed(&cause.to_string())).await?;
+                Err(Refusal::Unavailable("the store cannot be read; the server's log says why"))
+            }
+        }
     }
 
     /// Hands on what the store gives. A server that stops does not wait for it: what is not
@@ -83,9 +101,4 @@ impl Admin {
         });
         answer
     }
-}
-
-fn unavailable(cause: StoreError) -> Refusal {
-    error!(error = %cause, "the store cannot be read");
-    Refusal::Unavailable("the store cannot be read; the server's log says why")
 }

@@ -72,6 +72,12 @@ async fn acts_at_all_nodes_at_once_are_one_chain_that_every_node_shows() {
     let listed: Vec<Value> =
         listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(listed, lines);
+
+    // There is no such copy here, and the log used to say that one was made.
+    assert_eq!(Admin::get("/admin/backup").send(&nodes[1]).await.status, 503);
+    let lines = log(&nodes[0]).await;
+    let newest: Vec<&Value> = lines.iter().rev().take(2).map(|line| &line["act"]).collect();
+    assert_eq!(newest, [&json!("backup.failed"), &json!("backup")]);
 }
 
 #[tokio::test]
