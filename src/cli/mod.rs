@@ -32,6 +32,7 @@ mod user;
 mod wiring;
 
 use crate::config::Config;
+use crate::server;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use std::fmt;
@@ -163,6 +164,7 @@ enum CertCommand {
 pub fn main() -> ExitCode {
     // clap exits with 2 by itself where the usage is wrong.
     let cli = Cli::parse();
+    server::raise_limit();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,11 +1,13 @@
 //! File descriptors: as many as there are connections to be, and some that no
 //! connection gets.
 
+use std::fs;
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Descriptors kept from the public: the store opens files while it writes, and would
-/// stop for good without; half of these are the administrators'.
+/// Descriptors kept from the public, beside those that are held: the store opens files while
+/// it writes, and would stop for good without; half of these are the administrators'.
 const RESERVE: usize = 128;
 
 /// TCP connections beyond the allowed WebSockets: those who shake hands, load the page
@@ -21,9 +23,10 @@ pub(super) struct Room {
     pub(super) connections: usize,
 }
 
-/// Asks the system for `connections` and says what it gave.
+/// Makes room for `connections` beside what is open by now, the store's volumes above all, and
+/// says for how many there is any.
 pub(super) fn make_room(connections: usize) -> Room {
-    let room = Room::within(raise_limit(), connections);
+    let room = Room::within(raise_limit().saturating_sub(held()), connections);
     if room.connections < connections {
         warn!(
             wanted = connections,
@@ -35,11 +38,16 @@ pub(super) fn make_room(connections: usize) -> Room {
     room
 }
 
+/// How many descriptors are in use.
+fn held() -> usize {
+    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
 /// Raises the limit of open files as far as the system lets us; gives it.
 ///
-/// Not only to what connections need: the store holds each of its volumes open, and there are as
-/// many as there are messages for.
-fn raise_limit() -> usize {
+/// Not only to what connections need, and for commands too: the store holds each of its volumes
+/// open, and there are as many as there are messages for.
+pub fn raise_limit() -> usize {
     let files = Resource::RLIMIT_NOFILE;
     let Ok((soft, hard)) = getrlimit(files) else {
         return usize::MAX;
@@ -74,6 +82,20 @@ mod tests {
         setrlimit(files, 256.min(hard), hard).unwrap();
         make_room(1);
         assert_eq!(getrlimit(files).unwrap(), (hard, hard));
+    }
+
+    /// Volumes used to be overlooked: where the system permits few files, connections were let
+    /// in until the store found none for its next one.
+    #[test]
+    fn what_the_store_holds_no_connection_gets() {
+        let files = Resource::RLIMIT_NOFILE;
+        setrlimit(files, 1024, 1024).unwrap();
+        let before = make_room(100_000);
+        let held: Vec<_> = (0..500).map(|_| fs::File::open("/proc/self/fd").unwrap()).collect();
+        let Room { sockets, .. } = make_room(100_000);
+        assert_eq!(sockets, before.sockets - held.len());
+        drop(held);
+        assert_eq!(make_room(100_000), before);
     }
 
     #[test]

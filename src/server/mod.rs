@@ -51,6 +51,7 @@ use tracing::info;
 use self::accept::Listener;
 use self::admin::{Recent, Service};
 use self::backend::Opened;
+pub use self::descriptors::raise_limit;
 use self::door::Door;
 use self::foundation::Foundation;
 use self::introductions::Introductions;
@@ -130,7 +131,8 @@ impl Server {
         if let Some(certificate) = &certificate {
             registry.register_collector(Box::new(Arc::clone(certificate)));
         }
-        let room = descriptors::make_room(config.limits.connections);
+        // Before the store: it may need many.
+        raise_limit();
         let sessions = Tasks { stop: stop.clone(), tracker: TaskTracker::new() };
         let foundation = Foundation {
             terms: CurrentTerms::new(&config),
@@ -183,6 +185,7 @@ impl Server {
         let hub = Hub::new();
         background.spawn_until_stopped(revocations.clone().keep_tidy());
         background.spawn(Arc::clone(&hub).follow(tail, revocations.clone()));
+        let room = descriptors::make_room(config.limits.connections);
         let doorkeeper = foundation.doorkeeper(room.connections, tickets)?;
         let context = foundation.context(Arc::clone(&store), doorkeeper.verifier.clone());
         let looking = Arc::clone(&recent);

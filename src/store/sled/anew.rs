@@ -9,6 +9,7 @@
 use std::mem::forget;
 use std::sync::Arc;
 
+use sled::Tree;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -19,7 +20,7 @@ use super::log::Log;
 use super::open::{self, Opened};
 use super::panics::caught;
 use super::reader;
-use super::refusal::OpenError;
+use super::refusal::{OpenError, is_out_of_descriptors};
 use super::room::{LOOK_EVERY, MARGIN, free, is_full};
 use super::seal;
 use super::writer::{Idle, Request, Stop, Writer, quiet_runtime};
@@ -59,9 +60,10 @@ impl Writer {
         }
     }
 
-    /// Leaves the database as it is: dropping it may hang.
+    /// Leaves the database as it is: dropping it may hang. Not so what else the log holds: a
+    /// descriptor for every volume, which are all opened again.
     pub(super) fn abandon(self) -> Idle {
-        forget(self.books.log.clone());
+        forget(Tree::clone(&self.books.log));
         let (idle, db) = self.let_go();
         forget(db);
         idle
@@ -128,7 +130,11 @@ impl Idle {
                 let books = caught(|| self.settings.books(log, opened.census.last_id));
                 Ok(Some((opened, books.map_err(|error| error.to_string())?)))
             }
-            Err(OpenError::Directory { source, .. }) if is_full(&source) => Ok(None),
+            Err(OpenError::Directory { source, .. })
+                if is_full(&source) || is_out_of_descriptors(&source) =>
+            {
+                Ok(None)
+            }
             // A check that ran out of room proves nothing.
             Err(error @ OpenError::Damaged { .. }) if free()? < MARGIN => {
                 warn!(%error, "the disk is full again");

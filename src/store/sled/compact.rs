@@ -78,7 +78,7 @@ pub fn compact(
         let desk = Alone { log: &log, base: RefCell::new(base), last_id: census.last_id };
         packer::rewrite(&desk, true).map_err(|hindrance| match hindrance {
             Hindrance::Io(error) => failed(error),
-            Hindrance::Store(error) => refusal::damaged(dir, error.to_string()),
+            Hindrance::Store(error) => refusal::met(dir, error),
             Hindrance::Entry => failed(io::Error::other("a step could not be written")),
         })
     })?;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::refusal::{OpenError, in_use, unusable};
-use super::{manifest, staging, volume};
+use super::{manifest, staging};
 
 /// How long sled may take to close its file: it needs milliseconds.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -42,29 +42,6 @@ pub(super) fn prepare(dir: &Path) -> Result<(), OpenError> {
     // Root could, but nobody else could read the files that it would make.
     if owner != us {
         return Err(OpenError::Foreign { path: dir.to_owned(), owner, us });
-    }
-    within_reach(&volume::folder(dir))
-}
-
-/// Sees that the volumes can be opened. One that may not be is whole all the same, and opening it
-/// among the others would call it damage.
-fn within_reach(volumes: &Path) -> Result<(), OpenError> {
-    let entries = match fs::read_dir(volumes) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|error| unusable(volumes, error))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(|error| unusable(volumes, error))?;
-        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            continue;
-        }
-        match File::open(entry.path()) {
-            // A server that runs may have removed it meanwhile.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unusable(&entry.path(), error));
-            }
-            _ => {}
-        }
     }
     Ok(())
 }

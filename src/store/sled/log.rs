@@ -14,7 +14,7 @@ use super::keys;
 use super::reader;
 use super::record::LogPiece;
 use super::shelf::Shelf;
-use crate::store::StoreError;
+use super::volume::VolumeError;
 
 #[derive(Clone, Debug)]
 pub(super) struct Log {
@@ -31,8 +31,8 @@ impl Log {
     /// Reads the log of a database whose volumes lie in `dir`.
     ///
     /// # Errors
-    /// What of it is not whole.
-    pub(super) fn load(dir: &Path, tree: Tree) -> Result<Self, StoreError> {
+    /// What of it is not whole, or cannot be opened.
+    pub(super) fn load(dir: &Path, tree: Tree) -> Result<Self, VolumeError> {
         let shelf = Shelf::load(dir, &tree)?;
         let hot = Hot::default();
         // What volumes hold may still lie in the log, where a crash came between the two.

@@ -17,7 +17,7 @@ use super::log::Log;
 use super::reader;
 use super::record::{CommitRecord, MessageView};
 use super::removal::Piece;
-use super::volume::{Volume, VolumeRow, Writing};
+use super::volume::{Volume, VolumeError, VolumeRow, Writing};
 use crate::store::{AppendError, StoreError};
 
 /// Bytes of messages in a volume, about, where messages are long.
@@ -49,6 +49,15 @@ impl From<io::Error> for Hindrance {
 impl From<StoreError> for Hindrance {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<VolumeError> for Hindrance {
+    fn from(error: VolumeError) -> Self {
+        match error {
+            VolumeError::System { error, .. } => Self::Io(error),
+            VolumeError::Store(error) => Self::Store(error),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::SCHEMA_VERSION;
+use super::volume::VolumeError;
 use crate::store::StoreError;
 
 /// Why a data directory was not opened. Nothing in it was changed, but for what
@@ -132,15 +133,13 @@ pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
     OpenError::Damaged { path: dir.to_owned(), what, changed: "Nothing was changed" }
 }
 
-/// The same, of what a reader met.
-pub(super) fn met(dir: &Path, error: StoreError) -> OpenError {
-    damaged(
-        dir,
-        match error {
-            StoreError::Damaged(what) => what,
-            other => other.to_string(),
-        },
-    )
+/// What was met while the store was read.
+pub(super) fn met(dir: &Path, error: impl Into<VolumeError>) -> OpenError {
+    match error.into() {
+        VolumeError::System { path, error } => unusable(&path, error),
+        VolumeError::Store(StoreError::Damaged(what)) => damaged(dir, what),
+        VolumeError::Store(other) => damaged(dir, other.to_string()),
+    }
 }
 
 /// The same, once the database itself is open: it was whole, and names the volumes that there must be.
@@ -162,6 +161,10 @@ pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
             "The disk fails: the system's log (`dmesg`) says how. Copy what can be read to another \
              one before anything else."
         }
+        _ if is_out_of_descriptors(&source) => {
+            "Every volume is a file that is held open, and the system permits too few: raise its \
+             limit (LimitNOFILE, ulimit -n)."
+        }
         io::ErrorKind::PermissionDenied => "It must belong to the user that runs imserver.",
         io::ErrorKind::ReadOnlyFilesystem => "The file system must be writable.",
         io::ErrorKind::StorageFull => "Make room on the disk.",
@@ -169,4 +172,9 @@ pub(super) fn unusable(path: &Path, source: io::Error) -> OpenError {
         _ => "See `store.path` in the configuration.",
     };
     OpenError::Directory { path: path.to_owned(), source, advice }
+}
+
+/// Whether the system gives no more files to this process, or to any, for now.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE))
 }

@@ -14,8 +14,7 @@ use super::codec::{Decoder, Encoder};
 use super::gone::Gone;
 use super::keys;
 use super::reader;
-use super::volume::{self, Volume, VolumeRow};
-use crate::store::StoreError;
+use super::volume::{self, Volume, VolumeError, VolumeRow};
 
 /// What is known of the messages of a pair that lie in volumes. It is written before the
 /// volume counts, and so may be ahead of it: then it holds what was true before, too.
@@ -87,8 +86,8 @@ impl Shelf {
     /// Opens the volumes that the database in `dir` names.
     ///
     /// # Errors
-    /// Why one of them is not what it must be.
-    pub(super) fn load(dir: &Path, tree: &Tree) -> Result<Self, StoreError> {
+    /// Why one of them is not what it must be, or cannot be opened.
+    pub(super) fn load(dir: &Path, tree: &Tree) -> Result<Self, VolumeError> {
         let folder = volume::folder(dir);
         let (mut volumes, mut last) = (Vec::new(), 0);
         for row in tree.scan_prefix(keys::VOLUMES) {

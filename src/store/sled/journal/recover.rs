@@ -30,7 +30,8 @@ const ROOM: u64 = 16 << 20;
 pub(in super::super) fn recover(dir: &Path, database: &Path, db: &Db) -> Result<(), OpenError> {
     let folder = folder(database);
     let failed = |error: io::Error| unusable(&folder, error);
-    if !folder.exists() {
+    // What cannot be looked at is no journal that nobody needs.
+    if !folder.try_exists().map_err(failed)? {
         return clear(database).map_err(failed);
     }
     let mut files = Vec::new();

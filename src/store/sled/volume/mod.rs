@@ -105,6 +105,22 @@ struct Place<K> {
     len: u64,
 }
 
+/// Why a volume is not open.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VolumeError {
+    /// The system does not let this process have it: of what is in it nothing is known.
+    #[error("{}: {error}", path.display())]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It is not what was written, or what names it is not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A message in a volume.
 pub(super) type Held = (Pair, u64, IVec);
 
@@ -127,21 +143,29 @@ impl Volume {
     /// Opens the file that `row` speaks of, below `folder`.
     ///
     /// # Errors
-    /// Why it cannot be that file.
-    pub(super) fn open(folder: &Path, row: VolumeRow) -> Result<Self, StoreError> {
+    /// Why it cannot be that file, or that nobody can say.
+    pub(super) fn open(folder: &Path, row: VolumeRow) -> Result<Self, VolumeError> {
         let path = folder.join(row.name());
         let damaged = |what: String| StoreError::Damaged(format!("{}: {what}", path.display()));
-        let file = File::open(&path).map_err(|error| damaged(error.to_string()))?;
-        let len = file.metadata().map_err(|error| damaged(error.to_string()))?.len();
+        let refused = |error: io::Error| match error.kind() {
+            // The file was on the disk before the row that names it.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::UnexpectedEof => damaged(error.to_string()).into(),
+            _ => VolumeError::System { path: path.clone(), error },
+        };
+        let file = File::open(&path).map_err(refused)?;
+        let len = file.metadata().map_err(refused)?.len();
         let size = row.bytes.checked_sub(row.index).filter(|_| len == row.bytes);
         let size = size.and_then(|size| usize::try_from(size).ok());
         let size = size.ok_or_else(|| {
             damaged(format!("it has {len} bytes, but {} had been written", row.bytes))
         })?;
         let mut index = vec![0; size];
-        file.read_exact_at(&mut index, row.index).map_err(|error| damaged(error.to_string()))?;
+        file.read_exact_at(&mut index, row.index).map_err(refused)?;
         let Some((messages, commits)) = decode_index(&row, &index) else {
-            return Err(damaged("its index is not whole".to_owned()));
+            return Err(damaged("its index is not whole".to_owned()).into());
         };
         let (latest, latest_commits) = (Latest::default(), Latest::default());
         Ok(Self { row, path, file, messages, commits, latest, latest_commits })

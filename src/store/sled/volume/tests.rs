@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
 use sled::IVec;
 
@@ -97,7 +98,8 @@ fn whatever_changes_is_noticed_and_said_with_the_name_of_the_file() {
         let mut bytes = whole.clone();
         bytes[at] ^= 16;
         fs::write(&path, bytes).unwrap();
-        let read = Volume::open(&folder, row).and_then(|volume| read_all(&volume));
+        let opened = Volume::open(&folder, row);
+        let read = opened.and_then(|volume| Ok(read_all(&volume)?));
         let error = read.unwrap_err().to_string();
         assert!(error.contains(&row.name()), "{error}");
     }
@@ -110,6 +112,32 @@ fn whatever_changes_is_noticed_and_said_with_the_name_of_the_file() {
     assert!(Volume::open(&folder, later).is_err());
     fs::remove_file(&path).unwrap();
     assert!(Volume::open(&folder, row).is_err());
+}
+
+/// A process without descriptors used to call its volumes damaged, and its operator was told to
+/// restore a backup.
+#[test]
+fn what_the_system_does_not_open_is_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let row = written(&folder, 60);
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    let opened = Volume::open(&folder, row);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    let Err(VolumeError::System { path, error }) = opened else { panic!("{opened:?}") };
+    assert_eq!(path, folder.join(row.name()));
+    assert_eq!(error.raw_os_error(), Some(nix::libc::EMFILE));
+    read_all(&Volume::open(&folder, row).unwrap()).unwrap();
+    // What the row names was there before it.
+    fs::remove_file(&path).unwrap();
+    for there in [false, true] {
+        let error = Volume::open(&folder, row).unwrap_err();
+        assert!(matches!(error, VolumeError::Store(StoreError::Damaged(_))), "{there} {error}");
+        if !there {
+            fs::create_dir(&path).unwrap();
+        }
+    }
 }
 
 proptest! {
