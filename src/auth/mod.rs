@@ -39,7 +39,7 @@ pub use issue::{IssueError, Issued, Request, issue};
 pub use jwk::{Key, KeyFault};
 pub use key_file::{FileFault, KeySetError};
 pub use keys::{KeyEntry, KeyPlace, KeySet, SetFault};
-pub use profile::ProfileFault;
+pub use profile::{ProfileFault, check_name, check_picture};
 pub use provided::{PassedOver, Provided, ProvidedFault};
 pub use refused::Refused;
 pub use revocation::{Revocation, TokenId, TokenRef};

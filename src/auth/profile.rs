@@ -29,7 +29,10 @@ pub enum ProfileFault {
 }
 
 /// Checks a name from anywhere.
-pub(super) fn check_name(name: &str) -> Result<(), ProfileFault> {
+///
+/// # Errors
+/// No token may bring it, and nothing else.
+pub fn check_name(name: &str) -> Result<(), ProfileFault> {
     if name.len() > NAME_MAX { Err(ProfileFault::LongName) } else { Ok(()) }
 }
 
@@ -43,7 +46,10 @@ pub(super) fn check_own_name(name: &str) -> Result<(), ProfileFault> {
 }
 
 /// Checks the address of a picture.
-pub(super) fn check_picture(picture: &str) -> Result<(), ProfileFault> {
+///
+/// # Errors
+/// No token may bring it, and nothing else.
+pub fn check_picture(picture: &str) -> Result<(), ProfileFault> {
     if picture.len() > PICTURE_MAX {
         return Err(ProfileFault::LongPicture);
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Revocation, TokenId};
+use crate::auth::{Revocation, TokenId, check_name, check_picture};
 use crate::ids::{MessageId, Sender, UserId};
 use crate::message::{ClientMsgId, Message, Profile, StoredAt, TIMESTAMP_MAX};
 
@@ -165,6 +165,9 @@ impl Line {
     pub fn record(self) -> Result<Record, String> {
         match self {
             Self::Profile { user_id, user_name, head_url } => {
+                // They reach other people's screens as what a token brings does.
+                check_name(&user_name).map_err(|fault| format!("userName: {fault}"))?;
+                check_picture(&head_url).map_err(|fault| format!("headURL: {fault}"))?;
                 Ok(Record::Profile(user(user_id)?, Profile { name: user_name, picture: head_url }))
             }
             Self::Gone { from_id, to_id, ordinal, message_id } => Ok(Record::Gone(Gone {
@@ -314,5 +317,32 @@ impl Digest {
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.sum.iter().rev().try_for_each(|word| write!(f, "{word:016x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They used to be taken as they were, also what no token may bring.
+    #[test]
+    fn a_profile_is_what_a_token_may_bring() {
+        let profile = |name: &str, picture: &str| {
+            let (user_name, head_url) = (name.to_owned(), picture.to_owned());
+            Line::Profile { user_id: 1, user_name, head_url }.record()
+        };
+        let (name, picture) = ("n".repeat(128), "p".repeat(2048));
+        for (name, picture) in [("", ""), (&*name, &*picture), ("小\n明", "https://example.com/a")]
+        {
+            assert!(profile(name, picture).is_ok(), "{name:?} {picture:?}");
+        }
+        for (name, picture, fault) in [
+            (&*format!("{name}n"), "", "userName: the name is over 128 bytes"),
+            ("", &*format!("{picture}p"), "headURL: the picture's address is over 2048 bytes"),
+            ("", "javascript:alert(1)", "headURL: the picture's address has another scheme"),
+        ] {
+            let what = profile(name, picture).unwrap_err();
+            assert!(what.starts_with(fault), "{what}");
+        }
     }
 }
