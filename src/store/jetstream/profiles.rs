@@ -36,34 +36,52 @@ struct Known {
 }
 
 impl Profiles {
-    /// Takes what lies at `seq`, unless something newer is known.
-    fn learn(&self, user: UserId, seq: u64, profile: &Arc<Profile>) {
+    /// How often all was forgotten: to be asked before a read.
+    fn age(&self) -> u64 {
+        self.known().age
+    }
+
+    /// Takes what was read at `seq`, before which all had been forgotten `age` times.
+    fn learn(&self, age: u64, user: UserId, seq: u64, profile: &Arc<Profile>) {
         let mut known = self.known();
-        if known.by_user.len() >= PROFILES {
-            known.by_user.clear();
-        }
-        let held = known.by_user.entry(user).or_insert_with(|| (seq, Arc::clone(profile)));
-        if held.0 < seq {
-            *held = (seq, Arc::clone(profile));
+        // Else something newer may have been heard meanwhile, and forgotten again.
+        if known.age == age {
+            known.take(user, seq, profile);
         }
     }
 
     /// Takes what was heard.
     pub(super) fn heard(&self, raw: &Raw) {
         if let Ok(Some((user, profile))) = parse(raw) {
-            self.learn(user, raw.seq, &Arc::new(profile));
+            self.known().take(user, raw.seq, &Arc::new(profile));
         }
     }
 
     /// Something was missed.
     pub(super) fn forget(&self) {
-        let mut known = self.known();
-        known.by_user.clear();
-        known.age += 1;
+        self.known().forget();
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Takes what lies at `seq`, unless something newer is known.
+    fn take(&mut self, user: UserId, seq: u64, profile: &Arc<Profile>) {
+        if self.by_user.len() >= PROFILES && !self.by_user.contains_key(&user) {
+            self.forget();
+        }
+        let held = self.by_user.entry(user).or_insert_with(|| (seq, Arc::clone(profile)));
+        if held.0 < seq {
+            *held = (seq, Arc::clone(profile));
+        }
+    }
+
+    fn forget(&mut self) {
+        self.by_user.clear();
+        self.age += 1;
     }
 }
 
@@ -90,9 +108,7 @@ impl Shared {
         };
         let (seq, profile) = self.log.profile_at(user).await?;
         let profile = Arc::new(profile);
-        if self.profiles.known().age == age {
-            self.profiles.learn(user, seq, &profile);
-        }
+        self.profiles.learn(age, user, seq, &profile);
         Ok(profile)
     }
 
@@ -111,16 +127,17 @@ impl Shared {
             return Ok(());
         }
         for _ in 0..TRIES {
+            let age = self.profiles.age();
             let (seq, known) = self.log.profile_at(user).await?;
             let profile = claimed.over(&known);
             if profile == known {
-                self.profiles.learn(user, seq, &Arc::new(profile));
+                self.profiles.learn(age, user, seq, &Arc::new(profile));
                 return Ok(());
             }
             let subject = self.log.names.profile(user);
             let write = Write::new(subject, encode(&profile)).after(seq);
             if let Written::At(seq) = write.put(&self.log).await? {
-                self.profiles.learn(user, seq, &Arc::new(profile));
+                self.profiles.learn(age, user, seq, &Arc::new(profile));
                 return Ok(());
             }
         }
@@ -173,4 +190,36 @@ fn parse(raw: &Raw) -> Result<Option<(UserId, Profile)>, StoreError> {
     };
     let damaged = || StoreError::Damaged(format!("{} is no profile of this version", raw.subject));
     read().map(Some).ok_or_else(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For want of room they were forgotten without a word: who was reading one meanwhile then
+    /// put what they had read in the place of the newer one that had been heard, for good.
+    #[test]
+    fn what_was_read_before_all_was_forgotten_is_not_learned() {
+        let user = |id| UserId::new(id).unwrap();
+        let called = |name: &str| Arc::new(Profile { name: name.to_owned(), ..Profile::default() });
+        let profiles = Profiles::default();
+        let name =
+            |id| profiles.known().by_user.get(&user(id)).map(|(_, known)| known.name.clone());
+        let age = profiles.age();
+        profiles.known().take(user(1), 6, &called("new"));
+        profiles.learn(age, user(1), 5, &called("old"));
+        assert_eq!(name(1).as_deref(), Some("new"));
+        for other in 2..=PROFILES as u64 {
+            profiles.known().take(user(other), 10 + other, &called("other"));
+        }
+        // One who is known takes no room.
+        profiles.learn(age, user(1), 5, &called("old"));
+        assert_eq!(name(1).as_deref(), Some("new"));
+        profiles.known().take(user(1 + PROFILES as u64), 7, &called("other"));
+        assert_eq!(name(1), None);
+        profiles.learn(age, user(1), 5, &called("old"));
+        assert_eq!(name(1), None);
+        profiles.learn(profiles.age(), user(1), 6, &called("new"));
+        assert_eq!(name(1).as_deref(), Some("new"));
+    }
 }
