@@ -6,7 +6,7 @@ use super::{Failure, count, print};
 use crate::admin::{Act, Audit, Who};
 use crate::config::Config;
 use crate::store;
-use crate::store::sled::{Compacted, OpenError};
+use crate::store::sled::Compacted;
 
 const BAR: &str = "{bar:40} {human_pos}/{human_len} rows, {elapsed}";
 
@@ -14,7 +14,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let instead = "the NATS servers make room by themselves";
     super::offline::folder_alone(config, "compact", instead)?;
     let dir = &config.store.path;
-    store::sled::must_exist(dir).map_err(refused)?;
+    store::sled::must_exist(dir)?;
     let act = Act::new("store.compact");
     let audit = Audit::open(dir)?;
     audit.append(&Who::shell(), &act)?;
@@ -34,7 +34,7 @@ fn compact(config: &Config) -> Result<(), Failure> {
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
-    let Compacted { before, after, messages } = compacted.map_err(refused)?;
+    let Compacted { before, after, messages } = compacted?;
     print(format!(
         "{}: {} before, {} now, {}, all counted",
         config.store.path.display(),
@@ -42,16 +42,4 @@ fn compact(config: &Config) -> Result<(), Failure> {
         HumanBytes(after),
         count(messages, "message")
     ))
-}
-
-/// A store that cannot be opened.
-fn refused(error: OpenError) -> Failure {
-    match error {
-        OpenError::InUse { path } => Failure::failed(format!(
-            "the data directory {} is in use: stop the server that has it open, then try again",
-            path.display()
-        )),
-        OpenError::NoStore { .. } => Failure::usage(error),
-        other => Failure::failed(other),
-    }
 }

@@ -5,6 +5,7 @@ use crate::admin::AuditError;
 use crate::auth::{IssueError, KeySetError};
 use crate::config;
 use crate::store::jetstream;
+use crate::store::sled::OpenError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -67,6 +68,19 @@ impl From<IssueError> for Failure {
         match error {
             IssueError::Library => Self::failed(error),
             _ => Self::usage(error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::InUse { path } => Self::failed(format!(
+                "the data directory {} is in use: stop the server that has it open, then try again",
+                path.display()
+            )),
+            OpenError::NoStore { .. } => Self::usage(error),
+            other => Self::failed(other),
         }
     }
 }

@@ -95,16 +95,12 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
 
 fn refused(error: OpenError) -> Failure {
     match error {
-        OpenError::InUse { path } => Failure::failed(format!(
-            "the data directory {} is in use: stop the server that has it open, then try again",
-            path.display()
-        )),
         OpenError::NoStore { path } => Failure::usage(format!(
             "there is no store in {}: name the data directory of the server that is to move with \
              --from, or in store.path",
             path.display()
         )),
-        other => Failure::failed(other),
+        other => other.into(),
     }
 }
 

@@ -33,7 +33,7 @@ mod wiring;
 
 use crate::config::Config;
 use crate::server;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use failure::Failure;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -71,6 +71,29 @@ The log goes to standard error. Once clients can connect it says `serving`, and 
 
 `imserver config check` says before what a start would find wrong. Exit codes: 0 stopped as it
 should, 1 it could not start or go on, 2 the configuration or a file that it names is wrong.";
+
+/// Commands, and commands of commands, that never speak to a running server: their help does not
+/// offer a token for it.
+const ALONE: [&str; 18] = [
+    "dev",
+    "init",
+    "serve",
+    "config",
+    "key generate",
+    "key list",
+    "token issue",
+    "token inspect",
+    "torture",
+    "cert",
+    "audit",
+    "restore",
+    "verify",
+    "import",
+    "migrate",
+    "compact",
+    "cluster",
+    "health",
+];
 
 /// Where the options of all commands stand in a help text: behind those of the command.
 const EVERYWHERE: usize = 500;
@@ -163,7 +186,7 @@ enum CertCommand {
 /// Runs what the command line of this process says.
 pub fn main() -> ExitCode {
     // clap exits with 2 by itself where the usage is wrong.
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     server::raise_limit();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -172,6 +195,35 @@ pub fn main() -> ExitCode {
             let _ = writeln!(io::stderr().lock(), "imserver: {failure}");
             failure.exit_code()
         }
+    }
+}
+
+/// What the command line is made of, and its help.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    // The options of all commands become those of each.
+    command.build();
+    for one in command.get_subcommands_mut() {
+        let name = one.get_name().to_owned();
+        hide_token(one, &name);
+    }
+    command
+}
+
+fn hide_token(command: &mut clap::Command, name: &str) {
+    if ALONE.contains(&name) {
+        let whole = std::mem::take(command);
+        *command = whole.mut_args(|arg| match arg.get_id() == "admin_token" {
+            true => arg.hide(true),
+            false => arg,
+        });
+    }
+    for one in command.get_subcommands_mut() {
+        let below = match ALONE.contains(&name) {
+            true => name.to_owned(),
+            false => format!("{name} {}", one.get_name()),
+        };
+        hide_token(one, &below);
     }
 }
 
@@ -261,11 +313,37 @@ fn print(text: impl fmt::Display) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command used to offer one.
+    #[test]
+    fn a_token_for_the_server_is_offered_where_it_is_used() {
+        let help = |path: &str| {
+            let mut command = command();
+            let mut named = &mut command;
+            for name in path.split(' ') {
+                named = named.find_subcommand_mut(name).unwrap();
+            }
+            named.render_long_help().to_string()
+        };
+        for path in ALONE.iter().chain(&["config check", "cert dev", "audit verify"]) {
+            assert!(!help(path).contains("--admin-token"), "{path}");
+        }
+        for path in ["key rotate", "token revoke", "user disable", "status", "reload", "export"] {
+            assert!(help(path).contains("--admin-token"), "{path}");
+        }
+        // It may stand there all the same.
+        for path in ["verify", "status"] {
+            let line = ["imserver", path, "--admin-token", "t", "--config", "c"];
+            let matches = command().try_get_matches_from(line).unwrap();
+            let cli = Cli::from_arg_matches(&matches).unwrap();
+            let named = (cli.admin_token, cli.config);
+            assert_eq!(named, (Some("t".into()), Some("c".into())), "{path}");
+        }
     }
 
     #[test]
