@@ -1,13 +1,14 @@
 //! `imserver export` and `import`: everything as JSON lines, out and in again.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use http::Method;
 use serde::Deserialize;
+use tempfile::TempPath;
 
 use super::backup::note;
 use super::offline::{self, Offline};
@@ -62,34 +63,64 @@ pub(super) fn export(
         tell_of_new_ids(args.sub, config);
         return Ok(());
     }
-    let mut options = File::options();
-    let file = options.write(true).create_new(true).mode(0o600).open(&args.file);
-    let file = file.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::usage(format!(
-            "{} exists, and nothing is overwritten: name another file",
-            args.file.display()
-        )),
-        _ => cannot_write(&args.file, &error),
-    })?;
-    let mut out = BufWriter::new(&file);
-    let written = lines(args.sub, config, token, &mut out, &args.file).and_then(|end| {
-        match file.sync_all() {
-            Ok(()) => Ok(end),
-            Err(error) => Err(cannot_write(&args.file, &error)),
+    let unfinished = Unfinished::begin(&args.file)?;
+    let mut out = BufWriter::new(&unfinished.file);
+    let end = lines(args.sub, config, token, &mut out, &args.file)?;
+    drop(out);
+    unfinished.keep()?;
+    print(format!("{}: {end}", args.file.display()))?;
+    tell_of_new_ids(args.sub, config);
+    Ok(())
+}
+
+/// A file that is being written, under another name than it is to have: half of an export would
+/// pass for all of it. Removed unless it is kept; where the command is killed it stays, and its
+/// name says what it is.
+struct Unfinished<'a> {
+    whole: &'a Path,
+    part: TempPath,
+    file: File,
+}
+
+impl<'a> Unfinished<'a> {
+    fn begin(whole: &'a Path) -> Result<Self, Failure> {
+        if whole.symlink_metadata().is_ok() {
+            return Err(exists(whole));
         }
-    });
-    match written {
-        Ok(end) => {
-            print(format!("{}: {end}", args.file.display()))?;
-            tell_of_new_ids(args.sub, config);
-            Ok(())
-        }
-        Err(failure) => {
-            // Half of it would pass for all of it.
-            let _ = fs::remove_file(&args.file);
-            Err(failure)
-        }
+        let mut part = whole.as_os_str().to_owned();
+        part.push(".partial");
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&part);
+        let file = file.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Failure::usage(format!(
+                "{} exists: an export is being written there, or one was cut short and is not \
+                 whole; then remove it, and try again",
+                Path::new(&part).display()
+            )),
+            _ => cannot_write(whole, &error),
+        })?;
+        let part = TempPath::try_from_path(part).map_err(|error| cannot_write(whole, &error))?;
+        Ok(Self { whole, part, file })
     }
+
+    /// Gives it its name, on the disk.
+    fn keep(self) -> Result<(), Failure> {
+        let Self { whole, part, file } = self;
+        file.sync_all().map_err(|error| cannot_write(whole, &error))?;
+        part.persist_noclobber(whole).map_err(|refused| match refused.error.kind() {
+            io::ErrorKind::AlreadyExists => exists(whole),
+            _ => cannot_write(whole, &refused.error),
+        })?;
+        let folder = whole.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        folder.and_then(|folder| folder.sync_all()).map_err(|error| cannot_write(whole, &error))
+    }
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::usage(format!(
+        "{} exists, and nothing is overwritten: name another file",
+        path.display()
+    ))
 }
 
 /// Says, beside the lines, that ids are others than clients know.

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -288,8 +290,22 @@ async fn what_is_exported_from_a_running_server_comes_in_as_the_same_store() {
     let read = json!({"ids": [ids[0].to_string(), ids[2].to_string()]});
     assert_eq!(Call::post(2, "read", &read).send(&server).await.status, 204);
     let file = folder(server.setup(), "all.jsonl");
+    // One that is killed used to leave half of a file under the name of the whole.
+    let export = server.command(&["export", &file]);
+    let mut killed = Command::new("prlimit");
+    killed.args(["--core=0:0", "--fsize=200:200"]).arg(export.get_program());
+    killed.args(export.get_args());
+    killed.envs(export.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_eq!(killed.status().unwrap().signal(), Some(Signal::SIGXFSZ as i32));
+    let partial = format!("{file}.partial");
+    assert!(!Path::new(&file).exists());
+    assert!(Path::new(&partial).exists());
+    let (code, _, said) = server.run(&["export", &file]).await;
+    assert!(code == 2 && said.contains("all.jsonl.partial exists"), "{code} {said}");
+    fs::remove_file(&partial).unwrap();
     let (code, _, said) = server.run(&["export", &file]).await;
     assert_eq!(code, 0, "{said}");
+    assert!(!Path::new(&partial).exists());
     assert_eq!(server.run(&["export", &file]).await.0, 2, "nothing is overwritten");
     let (_, of_three, _) = server.run(&["export", "--sub", "3"]).await;
     assert_eq!(of_three.matches("\"kind\":\"message\"").count(), contents.len());
