@@ -45,8 +45,8 @@ pub use refused::Refused;
 pub use revocation::{Revocation, TokenId, TokenRef};
 pub use revocations::Revocations;
 pub use ticket::{
-    BookUnavailable, KEY_LIFE, OneNode, Spent, Ticket, TicketBook, TicketDigest, TicketError,
-    Tickets,
+    BookUnavailable, KEY_LIFE, OneNode, Shown, Spent, Ticket, TicketBook, TicketDigest,
+    TicketError, Tickets,
 };
 pub use token::{AdminVerifier, TOKEN_MAX, Verifier};
 pub use watch::Watch;

@@ -105,6 +105,20 @@ pub struct Ticket {
     pub life: Duration,
 }
 
+/// A ticket of ours whose time has not run out. Whether it was used is not known.
+#[derive(Debug)]
+pub struct Shown {
+    behind: Identity,
+    ticket: Spent,
+}
+
+impl Shown {
+    /// Whose it is.
+    pub fn user(&self) -> UserId {
+        self.behind.user
+    }
+}
+
 /// What a ticket says. Neither name nor picture, which would stand in the URL: whoever
 /// gives a ticket out has made them known before.
 #[derive(Serialize, Deserialize)]
@@ -221,20 +235,38 @@ impl Tickets {
             .to_string()
     }
 
-    /// Takes a ticket and gives back who is behind it; nothing where `token` is none.
+    /// Looks at a ticket, which is not used by that; nothing where `token` is none.
     ///
-    /// It is used from then on, whatever becomes of the connection: a second one that
-    /// comes at the same moment, at whichever node, finds it used.
-    pub async fn redeem(&self, token: &str, now: SystemTime) -> Option<Result<Identity, Refused>> {
+    /// All that can be said of it but for one thing, so that who comes with one that is good for
+    /// nothing learns no more than who comes with such a token.
+    pub async fn look(&self, token: &str, now: SystemTime) -> Option<Result<Shown, Refused>> {
         let (header, _) = token.split_once('.')?;
         let header = from_base64url(header).ok()?;
         if !header.starts_with(HEADER_BEGIN.as_bytes()) {
             return None;
         }
-        Some(self.take(token, &header, now).await)
+        Some(self.check(token, &header, now).await)
     }
 
-    async fn take(&self, token: &str, header: &[u8], now: SystemTime) -> Result<Identity, Refused> {
+    /// Takes a ticket and gives back who is behind it.
+    ///
+    /// It is used from then on, whatever becomes of the connection: a second one that
+    /// comes at the same moment, at whichever node, finds it used.
+    ///
+    /// # Errors
+    /// It was used before, nobody can say, or the token behind it was taken back meanwhile.
+    pub async fn spend(&self, shown: Shown, now: SystemTime) -> Result<Identity, Refused> {
+        let Shown { behind, ticket } = shown;
+        match self.book.spend(ticket).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Refused::TicketUsed),
+            Err(BookUnavailable) => return Err(Refused::TicketUndecided),
+        }
+        self.stands(&behind, now)?;
+        Ok(behind)
+    }
+
+    async fn check(&self, token: &str, header: &[u8], now: SystemTime) -> Result<Shown, Refused> {
         let compact = Compact::split(token)?;
         let header: Header = serde_json::from_slice(header).map_err(|_| Refused::Malformed)?;
         let key = self.key(&header.kid).await?;
@@ -249,18 +281,18 @@ impl Tickets {
             return Err(Refused::TicketExpired);
         }
         let ticket = digest128(&[header.kid.as_bytes(), claims.jti.as_bytes()]);
-        let spent = Spent { ticket, exp: claims.exp, now: second };
-        match self.book.spend(spent).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Refused::TicketUsed),
-            Err(BookUnavailable) => return Err(Refused::TicketUndecided),
-        }
-        let identity = self.behind(claims)?;
-        if identity.ends_at <= now {
+        let ticket = Spent { ticket, exp: claims.exp, now: second };
+        let behind = self.behind(claims)?;
+        self.stands(&behind, now)?;
+        Ok(Shown { behind, ticket })
+    }
+
+    /// Whether the token behind a ticket is still good.
+    fn stands(&self, behind: &Identity, now: SystemTime) -> Result<(), Refused> {
+        if behind.ends_at <= now {
             return Err(Refused::Expired);
         }
-        self.revocations.check(&identity)?;
-        Ok(identity)
+        self.revocations.check(behind)
     }
 
     /// Who is behind a ticket, if the key of their token is still there: it may have been

@@ -127,6 +127,11 @@ impl Hub {
         self.shards.iter().map(|shard| locked(shard).len()).sum()
     }
 
+    /// How many connections a user has.
+    pub fn connections_of(&self, user: UserId) -> usize {
+        self.shard(user).and_then(|shard| locked(shard).get(&user).map(Vec::len)).unwrap_or(0)
+    }
+
     /// Whether a user has a connection.
     pub fn is_connected(&self, user: UserId) -> bool {
         self.shard(user).is_some_and(|shard| locked(shard).contains_key(&user))

@@ -16,8 +16,9 @@ use super::handshake::Token;
 use super::refusal::Refusal;
 use super::strangers::Strangers;
 use super::terms::{CurrentTerms, Terms};
-use crate::auth::{Identity, Refused, Tickets, Verifier};
+use crate::auth::{Identity, Refused, Shown, Tickets, Verifier};
 use crate::config;
+use crate::ids::UserId;
 use crate::metrics::ServerMetrics;
 use crate::session::PATIENCE;
 
@@ -42,35 +43,91 @@ pub(super) fn nothing_told() -> DefaultKeyedRateLimiter<&'static str> {
     RateLimiter::keyed(Quota::per_minute(TOLD))
 }
 
+/// Who stands at the door.
+#[derive(Debug)]
+pub(super) enum Comer {
+    /// Their token is believed.
+    Known(Identity),
+    /// With a ticket that is theirs, and may have been used.
+    WithTicket(Shown),
+}
+
+impl Comer {
+    pub(super) fn user(&self) -> UserId {
+        match self {
+            Self::Known(identity) => identity.user(),
+            Self::WithTicket(shown) => shown.user(),
+        }
+    }
+}
+
 impl Doorkeeper {
-    /// Believes a token, or a ticket where one may stand.
+    /// Believes a token, or looks at a ticket where one may stand.
     ///
     /// # Errors
     /// The one refusal that there is for all bad tokens, the one for guessing, or the one for
     /// a ticket that nobody can decide about.
+    pub(super) async fn look(
+        &self,
+        token: Option<Token<'_>>,
+        address: IpAddr,
+        limits: &config::Limits,
+    ) -> Result<Comer, Refusal> {
+        let now = SystemTime::now();
+        let believed = match token {
+            None => return Err(self.refuse("no_token", address, limits)),
+            Some(Token::InUrl(token)) => {
+                let shown = timeout(PATIENCE, self.tickets.look(token, now)).await;
+                match shown.unwrap_or(Some(Err(Refused::TicketUndecided))) {
+                    Some(shown) => shown.map(Comer::WithTicket),
+                    None => self.verifier.verify(token, now).map(Comer::Known),
+                }
+            }
+            Some(Token::InHeader(token)) => self.verifier.verify(token, now).map(Comer::Known),
+        };
+        believed.map_err(|why| self.turn_away(why, address, limits))
+    }
+
+    /// Lets them in who were looked at: what they came with is used now, if it is good for once.
+    ///
+    /// # Errors
+    /// As of [`Doorkeeper::look`].
+    pub(super) async fn let_in(
+        &self,
+        comer: Comer,
+        address: IpAddr,
+        limits: &config::Limits,
+    ) -> Result<Identity, Refusal> {
+        let spent = match comer {
+            Comer::Known(identity) => return Ok(identity),
+            Comer::WithTicket(shown) => self.tickets.spend(shown, SystemTime::now()),
+        };
+        let spent = timeout(PATIENCE, spent).await.unwrap_or(Err(Refused::TicketUndecided));
+        spent.map_err(|why| self.turn_away(why, address, limits))
+    }
+
+    /// Both at once, where nobody can be refused in between.
+    ///
+    /// # Errors
+    /// As of [`Doorkeeper::look`].
     pub(super) async fn verify(
         &self,
         token: Option<Token<'_>>,
         address: IpAddr,
         limits: &config::Limits,
     ) -> Result<Identity, Refusal> {
-        let now = SystemTime::now();
-        let verified = match token {
-            None => return Err(self.refuse("no_token", address, limits)),
-            Some(Token::InUrl(token)) => {
-                let redeemed = timeout(PATIENCE, self.tickets.redeem(token, now)).await;
-                let redeemed = redeemed.unwrap_or(Some(Err(Refused::TicketUndecided)));
-                redeemed.unwrap_or_else(|| self.verifier.verify(token, now))
-            }
-            Some(Token::InHeader(token)) => self.verifier.verify(token, now),
-        };
-        verified.map_err(|why| match why {
+        let comer = self.look(token, address, limits).await?;
+        self.let_in(comer, address, limits).await
+    }
+
+    fn turn_away(&self, why: Refused, address: IpAddr, limits: &config::Limits) -> Refusal {
+        match why {
             Refused::TicketUndecided => {
                 debug!(%address, reason = why.reason(), "ticket refused");
                 Refusal::Unavailable("tickets cannot be checked now")
             }
             why => self.refuse(why.reason(), address, limits),
-        })
+        }
     }
 
     /// Looks again at who was believed a while ago.

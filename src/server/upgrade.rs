@@ -110,17 +110,21 @@ impl Upgrades {
         if self.context.store.health() != Health::Ready {
             return Err(Refusal::Unavailable("messages cannot be stored now"));
         }
-        let identity = self.doorkeeper.verify(handshake.token, address, limits).await?;
+        let comer = self.doorkeeper.look(handshake.token, address, limits).await?;
         let place = self.doorkeeper.admission.enter(address, limits)?;
+        let too_many = Refusal::TooMany("this user has all their connections");
+        if self.hub.connections_of(comer.user()) >= limits.connections_per_user {
+            return Err(too_many);
+        }
+        // A ticket last of all: who is sent away for want of room comes back with it.
+        let identity = self.doorkeeper.let_in(comer, address, limits).await?;
         let wants = match handshake.dialect {
             Dialect::Document => Wants::Inbox,
             Dialect::V2 => Wants::Everything,
         };
         let about = About { token: Arc::new(identity.token()), address, since: SystemTime::now() };
-        let subscription = self
-            .hub
-            .subscribe(about, wants, limits.connections_per_user)
-            .ok_or(Refusal::TooMany("this user has all their connections"))?;
+        let subscription =
+            self.hub.subscribe(about, wants, limits.connections_per_user).ok_or(too_many)?;
         let (dialect, after) = (handshake.dialect, handshake.after);
         let limits = Arc::clone(limits);
         let opening = Opening { identity, subscription, dialect, after, limits };

@@ -1,5 +1,7 @@
 //! Tickets: what stands in a URL in the place of a token, once and for half a minute.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
@@ -7,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     Call, Claims, Client, Door, Forge, Setup, TestServer, Upgrade, V2, Way, b64, described, frame,
-    refused,
+    refused, within,
 };
 
 async fn ticket(server: &TestServer, token: &str) -> String {
@@ -134,6 +136,35 @@ async fn a_ticket_beside_a_token_is_one_too_many() {
     // What was refused before the ticket was looked at has not used it up.
     let answer = upgrade.and("Sec-WebSocket-Protocol", "im.v2").send(&server).await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some("im.v2")));
+}
+
+/// It used to be spent before anybody looked whether there is room: who was told to come back
+/// after some seconds came with a ticket that was used.
+#[tokio::test]
+async fn a_ticket_is_kept_by_who_finds_no_room() {
+    for limit in ["connections", "connections_per_user", "connections_per_address"] {
+        let server = Setup::new().set(&format!("limits.{limit}"), "1").start().await;
+        let inside = server.connect(1).await;
+        let upgrade = Upgrade::token(&ticket(&server, &Forge::token(1)).await);
+        assert_eq!(upgrade.send(&server).await.status, 429, "{limit}");
+        inside.close().await;
+        let came_in = within("room", async {
+            loop {
+                match upgrade.send(&server).await.status {
+                    429 => tokio::time::sleep(Duration::from_millis(20)).await,
+                    status => return status,
+                }
+            }
+        });
+        assert_eq!(came_in.await, 101, "{limit}");
+        let mut again = upgrade.send(&server).await.status;
+        while again == 429 {
+            // The one who came in is gone as soon as they are noticed to be.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            again = upgrade.send(&server).await.status;
+        }
+        assert_eq!(again, 401, "{limit}: it is used");
+    }
 }
 
 #[tokio::test]

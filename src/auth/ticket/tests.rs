@@ -29,7 +29,8 @@ async fn issue(tickets: &Tickets, identity: &Identity, now: SystemTime) -> Ticke
 }
 
 async fn redeem(tickets: &Tickets, ticket: &Ticket, now: SystemTime) -> Result<Identity, Refused> {
-    tickets.redeem(&ticket.text, now).await.expect("a ticket")
+    let shown = tickets.look(&ticket.text, now).await.expect("a ticket")?;
+    tickets.spend(shown, now).await
 }
 
 /// What several nodes share, in memory, and can be out of reach.
@@ -131,6 +132,23 @@ async fn a_ticket_stands_for_the_token_behind_it() {
     assert!(!debug.contains(&ticket.text), "{debug}");
 }
 
+/// It used to be spent by the first look at it, and lost where there was no room.
+#[tokio::test]
+async fn a_ticket_is_not_used_by_being_looked_at() {
+    let (tickets, identity) = desk();
+    let ticket = issue(&tickets, &identity, now()).await;
+    let shown = || async { tickets.look(&ticket.text, now()).await.expect("a ticket") };
+    let both = [shown().await.unwrap(), shown().await.unwrap()];
+    assert!(both.iter().all(|shown| shown.user() == identity.user));
+    let outcomes = join_all(both.map(|shown| tickets.spend(shown, now()))).await;
+    assert_eq!(outcomes[1], Err(Refused::TicketUsed));
+    assert!(outcomes[0].is_ok());
+    // And one that was looked at in time, and is taken when its token is good no more.
+    let ticket = issue(&tickets, &identity, now()).await;
+    let shown = tickets.look(&ticket.text, now()).await.unwrap().unwrap();
+    assert_eq!(tickets.spend(shown, identity.ends_at).await, Err(Refused::Expired));
+}
+
 #[tokio::test]
 async fn a_ticket_is_good_once() {
     let (tickets, identity) = desk();
@@ -199,7 +217,7 @@ async fn tickets_and_tokens_are_never_taken_for_each_other() {
     assert_eq!(redeem(&others, &ticket, now()).await, Err(Refused::UnknownKid), "a restart");
     let key = key(Alg::Hs256);
     let token = testing::sign(&key, &testing::header(&key), "{}");
-    assert!(tickets.redeem(&token, now()).await.is_none());
+    assert!(tickets.look(&token, now()).await.is_none());
     let own = &tickets.header;
     let begin = to_base64url(HEADER_BEGIN);
     let nameless = to_base64url(format!("{HEADER_BEGIN}}}"));
@@ -212,7 +230,7 @@ async fn tickets_and_tokens_are_never_taken_for_each_other() {
         format!("{nameless}.e30."),
         format!("{foreign}.e30."),
     ] {
-        let outcome = tickets.redeem(&forged, now()).await;
+        let outcome = tickets.look(&forged, now()).await;
         assert!(!matches!(outcome, Some(Ok(_))), "{forged}");
     }
     let (signed, signature) = ticket.text.rsplit_once('.').unwrap();
