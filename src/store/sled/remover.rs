@@ -26,7 +26,7 @@ use super::shared::Shared;
 use super::writer::Request;
 use crate::ids::UserId;
 use crate::message::StoredAt;
-use crate::store::{AppendError, Erased, StoreError};
+use crate::store::{AppendError, Erased, Health, StoreError};
 
 /// How long after the start, at the most, what has its age is looked for first.
 const FIRST: Duration = Duration::from_secs(10);
@@ -194,12 +194,15 @@ impl Remover {
         }
     }
 
-    /// Whether there is room for a volume beside what the writer leaves free.
+    /// Whether there is room for a volume beside what the writer leaves free, and a writer to
+    /// enter it. One that failed may have made the row of the last volume durable, and says that
+    /// it has not: the next start finds it, and the file must not be written over meanwhile.
     fn is_roomy(&self) -> bool {
-        self.shared.log().is_ok_and(|log| {
-            let folder = log.shelf.folder();
-            folder.parent().is_some_and(|dir| free_at(dir).is_ok_and(|free| free >= 4 * MARGIN))
-        })
+        self.shared.health() == Health::Ready
+            && self.shared.log().is_ok_and(|log| {
+                let folder = log.shelf.folder();
+                folder.parent().is_some_and(|dir| free_at(dir).is_ok_and(|free| free >= 4 * MARGIN))
+            })
     }
 
     /// What could not be moved stays where it is and is tried again.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::super::keys::{self, Pair};
 use super::super::tests::{bare, draft, folder, named, named_again, open_at};
-use super::super::{SledStore, census, manifest, reader};
+use super::super::{SledStore, census, manifest, reader, volume};
 use super::*;
 use crate::ids::{MessageId, Sender};
 use crate::store::{Cursor, Draft, Entry, ResendKey, Seen, Span, Store};
@@ -304,4 +304,22 @@ async fn the_thread_takes_what_has_its_age() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     counted(&folder, store).await;
+}
+
+/// It was tried every second, with a file that a row in the journal may name by now: who ended
+/// the process in the middle of that had a store with a damaged volume.
+#[tokio::test]
+async fn where_nothing_is_written_any_more_no_volume_is_either() {
+    let folder = folder();
+    let (store, _tail) = open_at(folder.path()).unwrap();
+    for number in 0..64 {
+        send(&store, 1 + number % 5, 9, ResendKey::None).await;
+    }
+    store.shared.fail("the disk fails".to_owned());
+    let (shared, line) = (Arc::clone(&store.shared), store.line.clone());
+    let (_order, orders) = mpsc::channel(1);
+    let unfinished = Vec::new();
+    let remover = Remover { shared, line, orders, retention: None, unfinished, volume: 16 };
+    tokio::task::spawn_blocking(move || remover.pack()).await.unwrap();
+    assert!(!volume::folder(folder.path()).exists());
 }
