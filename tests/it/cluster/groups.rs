@@ -26,7 +26,8 @@ async fn ids(client: &mut Client, count: usize) -> BTreeMap<String, u64> {
     ids
 }
 
-/// Sends a packet until it is stored: servers that were away may be too slow for a first try.
+/// Sends a packet until it is stored: servers that were away, or came just now, may be too slow for a
+/// first try.
 async fn until_stored(client: &mut Client, packet: &Value) {
     loop {
         client.send(packet).await;
@@ -124,8 +125,7 @@ async fn a_node_ends_while_no_server_answers_and_what_was_under_way_is_stored_on
     let mut clients = Vec::new();
     for user in 1..=SENDERS {
         let mut client = V2::of(&node, user).quiet().await;
-        client.send(&packet(user, 0, false)).await;
-        ids(&mut client, 1).await;
+        until_stored(&mut client, &packet(user, 0, true)).await;
         clients.push(client);
     }
     // None of them says anything any more, which is seen only after some seconds.
