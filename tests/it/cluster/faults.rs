@@ -13,9 +13,9 @@ use crate::support::{Call, Client, Nodes, is_refusal};
 /// Messages of every sender that show that everything works.
 pub const SOME: usize = 25;
 
-/// How long each sender rests behind a packet: about as long as one takes. So some are under way at
-/// any moment, and two cores have time for more than one such test.
-const REST: Duration = Duration::from_millis(5);
+/// How long each sender rests behind a packet: not much longer than one takes. So some are under way
+/// at any moment, and two cores have time for more than one such test.
+pub const REST: Duration = Duration::from_millis(20);
 
 /// How long the others may take to have a new leader where the last one is gone without a
 /// word: nats-server's followers wait for four to nine seconds, drawn by chance, before they

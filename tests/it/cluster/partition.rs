@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::faults::{Before, ELECTION, SILENT, SOME};
+use super::faults::{Before, ELECTION, REST, SILENT, SOME};
 use super::load::Load;
 use super::replicas;
 use crate::nats::{Cluster, Network};
@@ -37,7 +37,7 @@ impl Rig {
         let setup = || nodes.setup();
         let [alone, one, other] = NODES.map(|machine| start(setup(), &cluster, machine));
         let (alone, one, other) = (alone.await, one.await, other.await);
-        let load = Load::begin([one, other]);
+        let load = Load::begin_with([one, other], REST);
         load.goes_on(SOME).await;
         Some(Self { nodes, load, alone, cluster })
     }
