@@ -194,10 +194,7 @@ impl<S: Socket> Session<S> {
                 Step::Stopping => return Err(Box::pin(self.drain()).await),
                 Step::Alarm => Box::pin(self.on_alarm()).await?,
                 Step::Answered(None) | Step::Taken => {}
-                Step::Answered(Some(frame)) => {
-                    let waited = self.ends.before(self.socket.send(frame)).await?;
-                    self.took(waited);
-                }
+                Step::Answered(Some(frame)) => self.say(frame).await?,
                 Step::News => self.deliver().await?,
             }
             self.take_what_is_ready().await?;
@@ -244,8 +241,7 @@ impl<S: Socket> Session<S> {
         for _ in 0..READY_MAX {
             let Some(frame) = self.what_is_ready() else { break };
             if let Some(frame) = frame? {
-                let waited = self.ends.before(self.socket.send(frame)).await?;
-                self.took(waited);
+                self.say(frame).await?;
             }
         }
         if self.inbox.ready(self.answers.notes_under_way()).now_or_never().is_some() {
@@ -276,9 +272,15 @@ impl<S: Socket> Session<S> {
         };
         self.context.metrics.delivered.inc_by(frames.len() as u64);
         for frame in frames {
-            let waited = self.ends.before(self.socket.send(frame)).await?;
-            self.took(waited);
+            self.say(frame).await?;
         }
+        Ok(())
+    }
+
+    /// Hands the client a frame, when there is room for it.
+    async fn say(&mut self, frame: Bytes) -> Result<(), Ended> {
+        let waited = self.ends.before(self.socket.send(frame)).await?;
+        self.took(waited);
         Ok(())
     }
 

@@ -17,11 +17,7 @@ impl<S: Socket> Session<S> {
     /// Says what is to be said of an answered question.
     pub(super) async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
         match self.answered(answer)? {
-            Some(frame) => {
-                let waited = self.ends.before(self.socket.send(frame)).await?;
-                self.took(waited);
-                Ok(())
-            }
+            Some(frame) => self.say(frame).await,
             None => Ok(()),
         }
     }
