@@ -10,6 +10,8 @@ export class Unread {
   byPeer = new Map<number, number>();
   /** Unread messages that were seen here, and whose they are. */
   #known = new Map<string, number>();
+  /** The newest message of each peer that the server has counted, read or not. */
+  #counted = new Map<number, number>();
   #loading: Promise<void> | undefined;
   /** What is being loaded is no longer the newest. */
   #outdated = false;
@@ -37,8 +39,9 @@ export class Unread {
     return this.#loading;
   }
 
-  /** A message came in. */
+  /** A message came in. On another way than the count, which may know of it already. */
   add({ messageId, fromId }: Message): void {
+    if (Number(messageId) <= (this.#counted.get(fromId) ?? 0)) return;
     this.#known.set(messageId, fromId);
     this.total += 1;
     this.byPeer.set(fromId, this.of(fromId) + 1);
@@ -81,6 +84,7 @@ export class Unread {
     this.#loading = undefined;
     this.mirror(0, new Map());
     this.#known.clear();
+    this.#counted.clear();
     this.changed();
   }
 
@@ -91,19 +95,23 @@ export class Unread {
     for (let rounds = 0; this.#outdated && rounds < 3; rounds++) {
       this.#outdated = false;
       const byPeer = new Map<number, number>();
+      const newest = new Map<number, number>();
       let counted = 0;
       let page: ConversationPage | undefined;
       for (let pages = 0; pages < PAGES && page?.next !== null; pages++) {
         page = await this.load(page?.next);
         if (owner !== this.#owner) return;
-        for (const { peerId, unread } of page.conversations) {
+        for (const { peerId, unread, lastMessage } of page.conversations) {
           if (unread) byPeer.set(peerId, unread);
+          // Of one's own messages the ids are those of another inbox.
+          if (lastMessage.fromId === peerId) newest.set(peerId, Number(lastMessage.messageId));
           counted += unread;
         }
         // The rest has nothing unread.
         if (counted >= page.unreadTotal) break;
       }
       this.mirror(page?.unreadTotal ?? 0, byPeer);
+      this.#counted = newest;
       this.changed();
     }
   }

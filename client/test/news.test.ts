@@ -23,6 +23,24 @@ test("a count that failed is asked for again while the socket lives", async () =
   assert.equal(server.of("conversations").length, asked, "and not once more");
 });
 
+test("what the server has counted is not counted once more when it comes", async () => {
+  const server = new FakeServer();
+  server.conversations = [{ peerId: 2, unread: 1, last: "8" }];
+  const { client, told } = await online({}, server);
+  const unread = () => [client.unread, client.unreadOf(2)];
+  assert.deepEqual(unread(), [1, 1]);
+  // It was stored before the count, and is told of after it.
+  await server.socket.message(8);
+  assert.equal(told.message.length, 1);
+  assert.deepEqual(unread(), [1, 1]);
+  await server.socket.message(9);
+  assert.deepEqual(unread(), [2, 2]);
+  // That it was read elsewhere only the server can take off.
+  server.conversations = [{ peerId: 2, unread: 1, last: "9" }];
+  await server.socket.say({ fromId: 1, type: 3, content: "[8]" });
+  assert.deepEqual(unread(), [1, 1]);
+});
+
 test("nobody counts for a page whose socket is gone", async () => {
   const { client, server, clock } = await online();
   server.answer = ({ path }) => (path.startsWith("conversations") ? "down" : undefined);

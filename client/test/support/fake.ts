@@ -122,7 +122,7 @@ export class FakeServer {
    * `half`: one that begins and does not go on.
    */
   answer: (call: Call) => Answer | "down" | "silent" | "half" | undefined = () => undefined;
-  conversations: { peerId: number; unread: number }[] = [];
+  conversations: { peerId: number; unread: number; last?: string }[] = [];
 
   constructor(readonly user = 1) {}
 
@@ -183,7 +183,10 @@ export class FakeServer {
     if (path === "read") return [204];
     if (path.startsWith("conversations")) {
       const unreadTotal = this.conversations.reduce((sum, { unread }) => sum + unread, 0);
-      return [200, { conversations: this.conversations, unreadTotal, next: null }];
+      const conversations = this.conversations.map(({ peerId, unread, last = "0" }) => {
+        return { peerId, unread, lastMessage: { messageId: last, fromId: peerId, toId: this.user } };
+      });
+      return [200, { conversations, unreadTotal, next: null }];
     }
     return [200, {}];
   }
