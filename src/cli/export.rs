@@ -196,14 +196,16 @@ fn lines(
             server.stream(Method::GET, &target, None, take)?;
         }
         None => {
-            note(config, &act(whose))?;
+            // Once it is open, which can be refused; nothing is done by that.
+            let begin = || note(config, &act(whose));
             match config.store.backend {
                 Backend::Sled => {
                     let store = Offline::open(config)?;
+                    begin()?;
                     store.export(whose, &mut take)?;
                     store.close()?;
                 }
-                Backend::JetStream => offline::export_streams(config, whose, &mut take)?,
+                Backend::JetStream => offline::export_streams(config, whose, begin, &mut take)?,
             }
         }
     }

@@ -110,10 +110,12 @@ impl Offline {
     }
 }
 
-/// Hands the lines of an export of the streams to `take`, while no node runs.
+/// Hands the lines of an export of the streams to `take`, while no node runs. `begin` is called
+/// when they are open.
 pub(super) fn export_streams(
     config: &Config,
     whose: Option<UserId>,
+    begin: impl FnOnce() -> Result<(), Failure>,
     take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let runtime = Builder::new_multi_thread()
@@ -128,7 +130,10 @@ pub(super) fn export_streams(
         settings.jetstream.create = false;
         let metrics = StoreMetrics::unseen();
         let (store, _) = store::jetstream::open(&settings, &config.limits, metrics).await?;
-        let given = give(&store, whose, take).await;
+        let given = match begin() {
+            Ok(()) => give(&store, whose, take).await,
+            Err(failure) => Err(failure),
+        };
         store.close().await.map_err(Failure::failed)?;
         given
     })

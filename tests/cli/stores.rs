@@ -44,13 +44,16 @@ fn what_is_for_a_folder_says_so_where_there_are_streams() {
 }
 
 #[test]
-fn a_backup_of_nothing_is_refused_and_not_written_down() {
+fn a_copy_of_nothing_is_refused_and_not_written_down() {
     let folder = Folder::ready();
-    let said = folder.run(&["backup", "b"]);
-    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
-    assert!(said.err.contains("there is no data in data (store.path)"), "{said:?}");
-    // The audit log used to say that one was made.
-    assert!(!folder.exists("data"));
+    for command in [["backup", "b"], ["export", "e"]] {
+        let said = folder.run(&command);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+        assert!(said.err.contains("there is no data in data (store.path)"), "{said:?}");
+        // The audit log used to say that one was made.
+        assert!(!folder.exists("data"), "{command:?}");
+    }
+    assert!(!folder.exists("e") && !folder.exists("e.partial"));
 }
 
 #[test]
