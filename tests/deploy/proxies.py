@@ -187,7 +187,7 @@ def check(stage):
                 answers.append(receive(stream)["type"])
             stream.close()
         # What no good client sends, with a token in it all the same.
-        for target in (f"/{bare}/{t}", f"{bare}?token={t}", f"/x/{t}", f"{bare}/{t}?after=x",
+        for target in (f"/{bare}/{t}", f"{bare}?token={t}", f"/x/{t}", f"{bare}/{t}/x",
                        f"/teaching/api/me?token={t}", f"/teaching/imserver%2F{t}", f"/?{t}"):
             status, stream = stage.request(port, target)
             assert status != 101, f"{name}: {target}"
