@@ -123,20 +123,16 @@ pub(super) fn export_streams(
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads can be started: {error}")))?;
-    runtime.block_on(async {
-        // Nothing is made and nothing goes by the way.
-        let mut settings = config.store.clone();
-        settings.retention = Duration::ZERO;
-        settings.jetstream.create = false;
-        let metrics = StoreMetrics::unseen();
-        let (store, _) = store::jetstream::open(&settings, &config.limits, metrics).await?;
-        let given = match begin() {
-            Ok(()) => give(&store, whose, take).await,
-            Err(failure) => Err(failure),
-        };
-        store.close().await.map_err(Failure::failed)?;
-        given
-    })
+    // Nothing is made and nothing goes by the way.
+    let mut settings = config.store.clone();
+    settings.retention = Duration::ZERO;
+    settings.jetstream.create = false;
+    let metrics = StoreMetrics::unseen();
+    let opening = store::jetstream::open(&settings, &config.limits, metrics);
+    let (store, _) = runtime.block_on(opening)?;
+    let given = begin().and_then(|()| runtime.block_on(give(&store, whose, take)));
+    runtime.block_on(store.close()).map_err(Failure::failed)?;
+    given
 }
 
 /// Hands the lines of an export to `take`.
