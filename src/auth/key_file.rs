@@ -238,8 +238,12 @@ fn save(set: &KeySet, path: &Path, directory: &File) -> io::Result<()> {
     if !set.holds_secrets()
         && let Ok(before) = fs::metadata(path)
     {
-        fchown(file.as_file(), None, Some(before.gid()))?;
-        file.as_file().set_permissions(Permissions::from_mode(before.mode() & 0o644))?;
+        let mode = before.mode() & 0o644;
+        match fchown(file.as_file(), None, Some(before.gid())) {
+            // The group is one that we cannot give it to: that matters where nobody else can read.
+            Err(error) if mode & 0o044 == 0o040 => return Err(error),
+            _ => file.as_file().set_permissions(Permissions::from_mode(mode))?,
+        }
     }
     file.as_file().sync_all()?;
     file.persist(path)?;
